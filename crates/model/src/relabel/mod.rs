@@ -1,0 +1,1 @@
+//! Relabelling, with every action of Prometheus. Source: `model/relabel/relabel.go`.

@@ -1,0 +1,367 @@
+//! Several storages as one, and the same series from several sources as one.
+
+use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::{
+    BatchValues, HistogramBatch, Interner, LabelHints, LabelResult, Queryable, Querier, QueryContext, SampleBatch,
+    SampleReader, SelectHints, Selection, SeriesSet, StorageError, SymbolMap,
+};
+use crate::{Matcher, Timestamp};
+
+/// Queries all of several storages.
+pub struct Fanout {
+    /// In order of precedence: where two have a sample for the same time, the earlier wins.
+    parts: Vec<Arc<dyn Queryable>>,
+}
+
+impl Fanout {
+    /// All of `parts`, in order of precedence.
+    #[must_use]
+    pub fn new(parts: Vec<Arc<dyn Queryable>>) -> Self {
+        Self { parts }
+    }
+}
+
+impl Queryable for Fanout {
+    fn querier(&self, mint: Timestamp, maxt: Timestamp) -> Result<Arc<dyn Querier>, StorageError> {
+        let parts = self.parts.iter().map(|p| p.querier(mint, maxt)).collect::<Result<_, _>>()?;
+        Ok(Arc::new(FanoutQuerier { parts }))
+    }
+}
+
+/// Asks several queriers and puts their answers together.
+pub struct FanoutQuerier {
+    parts: Vec<Arc<dyn Querier>>,
+}
+
+impl FanoutQuerier {
+    /// All of `parts`, in order of precedence.
+    #[must_use]
+    pub fn new(parts: Vec<Arc<dyn Querier>>) -> Self {
+        Self { parts }
+    }
+
+    fn union(
+        &self,
+        limit: usize,
+        ask: impl Fn(&dyn Querier) -> Result<LabelResult, StorageError>,
+    ) -> Result<LabelResult, StorageError> {
+        let mut all = LabelResult::default();
+        for part in &self.parts {
+            let mut one = ask(part.as_ref())?;
+            all.values.append(&mut one.values);
+            all.warnings.append(&mut one.warnings);
+            all.truncated |= one.truncated;
+        }
+        all.values.sort_unstable();
+        all.values.dedup();
+        if limit > 0 && all.values.len() > limit {
+            all.values.truncate(limit);
+            all.truncated = true;
+        }
+        Ok(all)
+    }
+}
+
+impl Querier for FanoutQuerier {
+    fn select(
+        &self,
+        ctx: &QueryContext,
+        matchers: &[Matcher],
+        hints: &SelectHints,
+    ) -> Result<Selection, StorageError> {
+        let mut all = Selection::default();
+        for part in &self.parts {
+            let mut one = part.select(ctx, matchers, hints)?;
+            all.sets.append(&mut one.sets);
+            all.warnings.append(&mut one.warnings);
+        }
+        Ok(all)
+    }
+
+    fn label_names(
+        &self,
+        ctx: &QueryContext,
+        matchers: &[Matcher],
+        hints: &LabelHints,
+    ) -> Result<LabelResult, StorageError> {
+        self.union(hints.limit, |part| part.label_names(ctx, matchers, hints))
+    }
+
+    fn label_values(
+        &self,
+        ctx: &QueryContext,
+        name: &str,
+        matchers: &[Matcher],
+        hints: &LabelHints,
+    ) -> Result<LabelResult, StorageError> {
+        self.union(hints.limit, |part| part.label_values(ctx, name, matchers, hints))
+    }
+}
+
+/// The distinct series of a selection, each with the places where it stands, labels as ids of an
+/// [`Interner`]. Built in O(pairs); strings are touched once per distinct one.
+pub struct MergedSeries {
+    sets: Vec<Arc<dyn SeriesSet>>,
+    /// Pairs of all series, one after the other.
+    pairs: Vec<(u32, u32)>,
+    /// End of each series in `pairs`.
+    ends: Vec<u32>,
+    /// First place of each series: set and index in it.
+    first: Vec<(u32, u32)>,
+    /// Further places, as (series, set, index), in order of series.
+    more: Vec<(u32, u32, u32)>,
+}
+
+impl std::fmt::Debug for MergedSeries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MergedSeries({} series of {} sets)", self.len(), self.sets.len())
+    }
+}
+
+impl MergedSeries {
+    /// Groups a selection by label set.
+    ///
+    /// # Errors
+    /// Damage; more than 4 G series or pairs; cancellation.
+    pub fn new(
+        ctx: &QueryContext,
+        selection: Selection,
+        interner: &mut Interner,
+    ) -> Result<Self, StorageError> {
+        let too_many = |_| StorageError::Limit("more than 4 G series or labels".to_owned());
+        let single = selection.sets.len() == 1;
+        let hasher = DefaultHashBuilder::default();
+        let mut table: HashTable<u32> = HashTable::new();
+        let mut all = Self {
+            sets: selection.sets,
+            pairs: Vec::new(),
+            ends: Vec::new(),
+            first: Vec::new(),
+            more: Vec::new(),
+        };
+        let mut scratch = Vec::new();
+        for set_number in 0..all.sets.len() {
+            let set = Arc::clone(&all.sets[set_number]);
+            let set_id = u32::try_from(set_number).map_err(too_many)?;
+            let mut symbols = SymbolMap::new(set.dictionary().id_bound());
+            for index in 0..set.len() {
+                if index % 1024 == 0 {
+                    ctx.check()?;
+                }
+                scratch.clear();
+                set.labels(index, &mut scratch)?;
+                symbols.translate(set.dictionary(), interner, &mut scratch)?;
+                let place = (set_id, u32::try_from(index).map_err(too_many)?);
+                // A source never repeats a series, so one alone needs no table.
+                let known = if single {
+                    None
+                } else {
+                    let hash = hasher.hash_one(&scratch);
+                    let found = table.find(hash, |&s| all.pairs(s as usize) == scratch).copied();
+                    if found.is_none() {
+                        let new = u32::try_from(all.len()).map_err(too_many)?;
+                        all.push(&scratch, place)?;
+                        table.insert_unique(hash, new, |&s| hasher.hash_one(all.pairs(s as usize)));
+                        continue;
+                    }
+                    found
+                };
+                match known {
+                    Some(series) => all.more.push((series, place.0, place.1)),
+                    None => all.push(&scratch, place)?,
+                }
+            }
+        }
+        all.more.sort_unstable();
+        Ok(all)
+    }
+
+    fn push(&mut self, pairs: &[(u32, u32)], place: (u32, u32)) -> Result<(), StorageError> {
+        self.pairs.extend_from_slice(pairs);
+        let end = u32::try_from(self.pairs.len())
+            .map_err(|_| StorageError::Limit("more than 4 G labels".to_owned()))?;
+        self.ends.push(end);
+        self.first.push(place);
+        Ok(())
+    }
+
+    /// Number of distinct series.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The label pairs of a series, in order of the names' text.
+    #[must_use]
+    pub fn pairs(&self, series: usize) -> &[(u32, u32)] {
+        let start = series.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        &self.pairs[start..self.ends[series] as usize]
+    }
+
+    /// A reader of these series, one per thread.
+    #[must_use]
+    pub fn reader<'a>(&'a self, ctx: &QueryContext) -> MergedReader<'a> {
+        MergedReader {
+            series: self,
+            readers: self.sets.iter().map(|_| None).collect(),
+            ctx: ctx.clone(),
+            current: Current::None,
+            others: Vec::new(),
+            merged: VecDeque::new(),
+        }
+    }
+}
+
+enum Current {
+    None,
+    /// In one place only: batches pass through.
+    Single(usize),
+    /// Merged from several places; all is in `merged`.
+    Merged,
+}
+
+/// Reads merged series. Where several sources have a sample for the same time, the earlier source
+/// wins.
+pub struct MergedReader<'a> {
+    series: &'a MergedSeries,
+    readers: Vec<Option<Box<dyn SampleReader + 'a>>>,
+    ctx: QueryContext,
+    current: Current,
+    others: Vec<(u32, u32)>,
+    merged: VecDeque<SampleBatch>,
+}
+
+impl std::fmt::Debug for MergedReader<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MergedReader({:?})", self.series)
+    }
+}
+
+impl<'a> MergedReader<'a> {
+    fn reader(&mut self, set: usize) -> &mut Box<dyn SampleReader + 'a> {
+        let source = &self.series.sets[set];
+        self.readers[set].get_or_insert_with(|| source.reader(&self.ctx))
+    }
+
+    /// Goes to the beginning of a series.
+    ///
+    /// # Errors
+    /// Damage, cancellation.
+    pub fn open(&mut self, series: usize) -> Result<(), StorageError> {
+        let (set, index) = self.series.first[series];
+        let id = series as u32;
+        let from = self.series.more.partition_point(|m| m.0 < id);
+        self.others.clear();
+        let others = self.series.more[from..].iter().take_while(|m| m.0 == id);
+        self.others.extend(others.map(|m| (m.1, m.2)));
+        if self.others.is_empty() {
+            self.current = Current::Single(set as usize);
+            return self.reader(set as usize).open(index as usize);
+        }
+        self.merge_all((set, index))?;
+        self.current = Current::Merged;
+        Ok(())
+    }
+
+    /// Reads the series from all its places. Sources rarely overlap for long (the head and the
+    /// block before it), so a plain two-way merge per source serves.
+    fn merge_all(&mut self, first: (u32, u32)) -> Result<(), StorageError> {
+        let mut runs: Vec<SampleBatch> = Vec::new();
+        let places: Vec<_> = std::iter::once(first).chain(self.others.iter().copied()).collect();
+        for (set, index) in places {
+            let reader = self.reader(set as usize);
+            reader.open(index as usize)?;
+            loop {
+                let mut batch = SampleBatch::default();
+                if !reader.next(&mut batch)? {
+                    break;
+                }
+                runs.push(batch);
+            }
+        }
+        self.merged = merge_runs(&runs);
+        Ok(())
+    }
+
+    /// Replaces `batch` with the next samples; false at the end.
+    ///
+    /// # Errors
+    /// Damage, cancellation.
+    pub fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
+        match self.current {
+            Current::Single(set) => self.reader(set).next(batch),
+            Current::Merged => {
+                let Some(next) = self.merged.pop_front() else {
+                    batch.clear_floats();
+                    return Ok(false);
+                };
+                *batch = next;
+                Ok(true)
+            }
+            Current::None => {
+                batch.clear_floats();
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// Batches of unique, ordered timestamps out of several runs; earlier runs win. A new batch begins
+/// where the kind of the values or their layout changes.
+fn merge_runs(runs: &[SampleBatch]) -> VecDeque<SampleBatch> {
+    let mut order: Vec<(Timestamp, usize, usize)> = Vec::new();
+    for (run, batch) in runs.iter().enumerate() {
+        order.extend(batch.timestamps.iter().enumerate().map(|(i, &t)| (t, run, i)));
+    }
+    order.sort_unstable();
+    order.dedup_by_key(|o| o.0);
+    let any_start = runs.iter().any(|r| !r.start_timestamps.is_empty());
+    let mut out: VecDeque<SampleBatch> = VecDeque::new();
+    for (t, run, i) in order {
+        let source = &runs[run];
+        if !out.back().is_some_and(|last| same_kind(&last.values, &source.values)) {
+            let values = match &source.values {
+                BatchValues::Floats(_) => BatchValues::default(),
+                BatchValues::Histograms(h) => {
+                    let mut empty = HistogramBatch::new(Arc::clone(&h.layout));
+                    empty.integer = h.integer;
+                    BatchValues::Histograms(empty)
+                }
+            };
+            out.push_back(SampleBatch { values, ..SampleBatch::default() });
+        }
+        let Some(last) = out.back_mut() else { continue };
+        last.timestamps.push(t);
+        if any_start {
+            last.start_timestamps.push(source.start_timestamps.get(i).copied().unwrap_or(0));
+        }
+        match (&mut last.values, &source.values) {
+            (BatchValues::Floats(to), BatchValues::Floats(from)) => to.push(from[i]),
+            (BatchValues::Histograms(to), BatchValues::Histograms(from)) => {
+                to.push(&from.row(i).unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+fn same_kind(a: &BatchValues, b: &BatchValues) -> bool {
+    match (a, b) {
+        (BatchValues::Floats(_), BatchValues::Floats(_)) => true,
+        (BatchValues::Histograms(a), BatchValues::Histograms(b)) => {
+            a.integer == b.integer
+                && (Arc::ptr_eq(&a.layout, &b.layout) || a.layout == b.layout)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,1 @@
+//! Bare protobuf bytes: varints, tags, lengths, with limits.
