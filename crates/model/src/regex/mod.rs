@@ -5,12 +5,19 @@ use std::fmt;
 use regex_automata::{meta, util::captures::Captures as Slots};
 
 /// Why a regular expression was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("error parsing regexp: {message}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegexError {
     /// Go's text: what is wrong, and the part of the expression.
     pub message: String,
 }
+
+impl fmt::Display for RegexError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error parsing regexp: {}", self.message)
+    }
+}
+
+impl std::error::Error for RegexError {}
 
 /// A compiled Go regular expression. Linear time, bounded memory.
 pub struct Regex {
