@@ -294,6 +294,36 @@ impl LabelsBuilder {
     }
 }
 
+/// Which metric and label names are valid, `metric_name_validation_scheme` in the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ValidationScheme {
+    /// Any text that is not empty.
+    #[default]
+    Utf8,
+    /// The characters that Prometheus 2 allowed.
+    Legacy,
+}
+
+impl ValidationScheme {
+    /// Whether `name` may name a label.
+    #[must_use]
+    pub fn is_label_name(self, name: &str) -> bool {
+        match self {
+            Self::Utf8 => is_utf8_label_name(name),
+            Self::Legacy => is_legacy_label_name(name),
+        }
+    }
+
+    /// Whether `name` may name a metric.
+    #[must_use]
+    pub fn is_metric_name(self, name: &str) -> bool {
+        match self {
+            Self::Utf8 => !name.is_empty(),
+            Self::Legacy => is_legacy_metric_name(name),
+        }
+    }
+}
+
 /// Whether `name` matches `[a-zA-Z_][a-zA-Z0-9_]*`.
 #[must_use]
 pub fn is_legacy_label_name(name: &str) -> bool {
