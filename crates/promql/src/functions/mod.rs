@@ -1,0 +1,5 @@
+//! The functions of the language.
+
+mod signatures;
+
+pub use signatures::{FUNCTIONS, Function, FunctionId};
