@@ -1,0 +1,7 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+
+mod error;
+pub mod fs;
+
+pub use error::TsdbError;
