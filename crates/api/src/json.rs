@@ -113,15 +113,15 @@ impl ValueWriter {
 pub fn write_query_value(out: &mut Vec<u8>, value: &QueryValue) {
     let mut writer = ValueWriter { text: String::with_capacity(32) };
     out.extend_from_slice(b"\"resultType\":\"");
-    out.extend_from_slice(value.type_name().as_bytes());
+    out.extend_from_slice(value.value_type().as_str().as_bytes());
     out.extend_from_slice(b"\",\"result\":");
     match value {
-        QueryValue::Scalar { t, v } => writer.point(out, *t, *v),
-        QueryValue::String { t, v } => {
+        QueryValue::Scalar(sample) => writer.point(out, sample.t, sample.v),
+        QueryValue::String { t, value } => {
             out.push(b'[');
             write_timestamp(out, *t);
             out.push(b',');
-            write_string(out, v);
+            write_string(out, value);
             out.push(b']');
         }
         QueryValue::Vector(samples) => {

@@ -85,7 +85,9 @@ fn query_error(error: QueryError) -> ApiError {
 }
 
 fn answer(mut result: QueryResult, limit: usize, params: &Params) -> Result<Reply, ApiError> {
-    let (mut warnings, infos) = result.annotations.to_texts(params.first("query"), 10, 10);
+    let query = params.first("query");
+    let mut warnings = result.annotations.warnings(query, 10);
+    let infos = result.annotations.infos(query, 10);
     if limit > 0 {
         let cut = match &mut result.value {
             QueryValue::Vector(v) if v.len() > limit => {

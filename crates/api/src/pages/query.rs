@@ -45,13 +45,14 @@ fn with_error(mut html: Html, text: &str) -> String {
 }
 
 fn show(html: &mut Html, expr: &str, result: &QueryResult, ms: f64) {
-    let (warnings, infos) = result.annotations.to_texts(expr, 10, 10);
+    let warnings = result.annotations.warnings(expr, 10);
+    let infos = result.annotations.infos(expr, 10);
     for text in warnings.iter().chain(&infos) {
         html.raw("<p class=\"unknown\">").text(text).raw("</p>");
     }
     let rows: Vec<(String, String)> = match &result.value {
-        QueryValue::Scalar { v, .. } => vec![("scalar".to_owned(), number(*v))],
-        QueryValue::String { v, .. } => vec![("string".to_owned(), v.clone())],
+        QueryValue::Scalar(s) => vec![("scalar".to_owned(), number(s.v))],
+        QueryValue::String { value, .. } => vec![("string".to_owned(), value.clone())],
         QueryValue::Vector(samples) => samples
             .iter()
             .take(MAX_ROWS)
