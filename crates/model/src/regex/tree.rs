@@ -7,9 +7,9 @@ use super::{
     flags::Flags,
 };
 
-/// How high an expression's tree may be. Go allows 1000; the compiler of the automaton is recursive
-/// and this is what it (and regex-syntax' own parser) can do on any thread's stack.
-const MAX_HEIGHT: u32 = 250;
+/// How high an expression's tree may be. Go allows 1000, but the compiler of the automaton is
+/// recursive, and this is what it can do on a thread's usual stack even in a debug build.
+const MAX_HEIGHT: u32 = 128;
 
 /// How often a repetition may repeat, those within it included; Go's number.
 pub(super) const MAX_REPEAT: u32 = 1000;
