@@ -78,7 +78,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_millis(total))
 }
 
-/// Prints a duration as Prometheus does: `1h30m`, `0s`; years, weeks and days only where they fit
+/// Prints a duration as Prometheus does: `1h30m`, `0s`; years and weeks only where they fit
 /// exactly. Below a millisecond it is cut.
 #[must_use]
 pub fn format(duration: Duration) -> String {
@@ -89,7 +89,7 @@ pub fn format(duration: Duration) -> String {
     }
     let mut out = String::new();
     for (i, (unit, size)) in UNITS.into_iter().enumerate() {
-        let exact_only = i < 3;
+        let exact_only = i < 2;
         if (!exact_only && ms >= size) || (exact_only && ms % size == 0 && ms > 0) {
             let _ = write!(out, "{}{unit}", ms / size);
             ms %= size;
@@ -108,7 +108,7 @@ mod tests {
             ("1h30m", 5_400_000, "1h30m"),
             ("90m", 5_400_000, "1h30m"),
             ("1d", 86_400_000, "1d"),
-            ("25h", 90_000_000, "25h"),
+            ("25h", 90_000_000, "1d1h"),
             ("15d", 1_296_000_000, "15d"),
             ("14d", 1_209_600_000, "2w"),
             ("1y", 31_536_000_000, "1y"),

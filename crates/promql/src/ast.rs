@@ -7,7 +7,7 @@
 //! A tree comes from the network, so its depth is bounded (see
 //! [`ParserOptions`](crate::ParserOptions)). Two bounds are kept apart: *nesting* counts every edge
 //! but the one to the left operand of a [`Binary`]; *chains* are those left edges, as in
-//! `a + b + c + d`, and may be ten times longer. Code that walks a tree may recurse into everything
+//! `a + b + c + d`, and may be longer. Code that walks a tree may recurse into everything
 //! but must go down left operands with a loop: [`Binary::spine`] does that.
 
 use std::fmt;
@@ -202,15 +202,8 @@ pub enum DurationExpr {
     MinOf(Box<[DurationExpr; 2]>, Span),
     /// `max_of(a, b)`
     MaxOf(Box<[DurationExpr; 2]>, Span),
-    /// `+a` (`negative` false) or `-a`.
-    Sign {
-        /// Whether the sign is a minus.
-        negative: bool,
-        /// What the sign applies to.
-        operand: Box<DurationExpr>,
-        /// From the sign to the end of the operand.
-        span: Span,
-    },
+    /// `-a`, from the sign to the end of the operand.
+    Neg(Box<DurationExpr>, Span),
     /// `a op b`, where `op` is `+ - * / % ^`.
     Binary {
         /// The operator.
@@ -232,7 +225,7 @@ impl DurationExpr {
             | Self::Range(span)
             | Self::MinOf(_, span)
             | Self::MaxOf(_, span)
-            | Self::Sign { span, .. }
+            | Self::Neg(_, span)
             | Self::Paren(_, span) => *span,
             Self::Binary { operands, .. } => operands[0].span().to(operands[1].span()),
         }
@@ -242,8 +235,8 @@ impl DurationExpr {
 /// A selector of an instant vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorSelector {
-    /// The metric's name, where it stands before the braces or alone in quotes within them. There
-    /// is a matcher for it in `matchers` too.
+    /// The metric's name, where it stands before the braces. There is a matcher for it in
+    /// `matchers` too; a name in quotes within the braces is a matcher only.
     pub name: Option<String>,
     /// The conditions, in the order of the text, that of `name` last.
     pub matchers: Vec<Matcher>,
@@ -319,7 +312,7 @@ pub struct Aggregate {
 }
 
 /// An operation on two operands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Binary {
     /// The operator.
     pub op: BinaryOp,
@@ -348,6 +341,17 @@ impl Binary {
         }
         (spine, left)
     }
+
+    fn with_lhs(&self, lhs: Expr) -> Self {
+        Self {
+            op: self.op,
+            lhs,
+            rhs: self.rhs.clone(),
+            matching: self.matching.clone(),
+            return_bool: self.return_bool,
+            value_type: self.value_type,
+        }
+    }
 }
 
 /// Takes chains of left operands apart with a loop: they may be too long to recurse.
@@ -358,6 +362,31 @@ impl Drop for Binary {
             let next = binary.lhs.take();
             left = next;
         }
+    }
+}
+
+/// With a loop down the left operands.
+impl Clone for Binary {
+    fn clone(&self) -> Self {
+        let (spine, left) = self.spine();
+        let mut clone = left.clone();
+        for binary in spine.iter().skip(1).rev() {
+            clone = Expr::Binary(Box::new(binary.with_lhs(clone)));
+        }
+        self.with_lhs(clone)
+    }
+}
+
+/// With a loop down the left operands.
+impl PartialEq for Binary {
+    fn eq(&self, other: &Self) -> bool {
+        let ((ours, left), (theirs, their_left)) = (self.spine(), other.spine());
+        let same = |(a, b): (&&Self, &&Self)| {
+            (a.op, a.return_bool, a.value_type) == (b.op, b.return_bool, b.value_type)
+                && a.matching == b.matching
+                && a.rhs == b.rhs
+        };
+        ours.len() == theirs.len() && left == their_left && ours.iter().zip(&theirs).all(same)
     }
 }
 
@@ -462,7 +491,8 @@ impl Expr {
         selectors
     }
 
-    fn take(&mut self) -> Self {
+    /// Takes the expression away and leaves a number in its place.
+    pub(crate) fn take(&mut self) -> Self {
         let nothing = NumberLiteral { value: 0.0, is_duration: false, span: Span::default() };
         std::mem::replace(self, Self::Number(nothing))
     }

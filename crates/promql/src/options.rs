@@ -28,7 +28,7 @@ impl Default for ParserOptions {
             fill_modifiers: false,
             max_length: 1 << 20,
             max_nesting: 600,
-            max_chain: 10_000,
+            max_chain: 2500,
         }
     }
 }

@@ -1,0 +1,115 @@
+//! Texts as Go's `fmt` and `strconv` make and read them.
+
+pub(crate) use firesteel_model::float::{format_f, go_quote as quote};
+
+/// A character as `%q` prints it; `None` stands for the end of a text.
+pub(crate) fn quote_char(c: Option<char>) -> String {
+    match c {
+        None => "'\u{fffd}'".to_owned(),
+        Some('\'') => "'\\''".to_owned(),
+        Some('"') => "'\"'".to_owned(),
+        Some(c) => {
+            let quoted = quote(c.encode_utf8(&mut [0; 4]));
+            format!("'{}'", quoted.trim_matches('"'))
+        }
+    }
+}
+
+/// A character as `%#U` prints it: `U+0041 'A'`.
+pub(crate) fn code_point(c: char) -> String {
+    format!("U+{:04X} '{c}'", c as u32)
+}
+
+/// A float as `%v` and `%g` print it: shortest, with an exponent below 1e-4 and from 1e21 on.
+pub(crate) fn format_g(v: f64) -> String {
+    let magnitude = v.abs();
+    if v == 0.0 || !v.is_finite() || (1e-4..1e21).contains(&magnitude) {
+        return format_f(v);
+    }
+    let text = format!("{v:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
+/// Reads a quoted string: Go's syntax, and single quotes like double ones. Bytes that are no UTF-8
+/// (`\xff`) become U+FFFD, since our strings are text.
+pub(crate) fn unquote(text: &str) -> Option<String> {
+    let quote = text.chars().next()?;
+    let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;
+    if quote == '`' {
+        return (!inner.contains('`')).then(|| inner.replace('\r', ""));
+    }
+    if !inner.contains('\\') {
+        return Some(inner.to_owned());
+    }
+    let mut out = Vec::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            continue;
+        }
+        let escape = chars.next()?;
+        let mut number = |first: u32, digits: usize, base: u32| {
+            (0..digits).try_fold(first, |n, _| Some(n * base + chars.next()?.to_digit(base)?))
+        };
+        match escape {
+            'a' => out.push(7),
+            'b' => out.push(8),
+            'f' => out.push(12),
+            'n' => out.push(b'\n'),
+            'r' => out.push(b'\r'),
+            't' => out.push(b'\t'),
+            'v' => out.push(11),
+            '0'..='7' => out.push(u8::try_from(number(escape.to_digit(8)?, 2, 8)?).ok()?),
+            'x' => out.push(u8::try_from(number(0, 2, 16)?).ok()?),
+            'u' | 'U' => {
+                let c = char::from_u32(number(0, if escape == 'u' { 4 } else { 8 }, 16)?)?;
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            c if c == '\\' || c == quote => out.push(c as u8),
+            _ => return None,
+        }
+    }
+    Some(String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_and_unquotes() {
+        assert_eq!(quote_char(Some('a')), "'a'");
+        assert_eq!(quote_char(Some('\'')), r"'\''");
+        assert_eq!(quote_char(Some('"')), "'\"'");
+        assert_eq!(quote_char(Some('\\')), r"'\\'");
+        assert_eq!(quote_char(Some('\0')), r"'\x00'");
+        assert_eq!(unquote(r#""a\n\x41\101\u00e9\"'""#).as_deref(), Some("a\nAA\u{e9}\"'"));
+        assert_eq!(unquote(r#"'a\'"'"#).as_deref(), Some("a'\""));
+        assert_eq!(unquote(r"`a\n`").as_deref(), Some("a\\n"));
+        assert_eq!(unquote(r#""\xff""#).as_deref(), Some("\u{fffd}"));
+        assert_eq!(unquote(r#""\xc3\xa9""#).as_deref(), Some("\u{e9}"));
+        for bad in ["", "\"", "\"a", r#""\q""#, r#""\x4""#, r#""\""#, r#""\UFFFFFFFF""#] {
+            assert_eq!(unquote(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn floats_as_percent_v() {
+        for (v, text) in [
+            (0.0, "0"),
+            (23.5, "23.5"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (1.5e-7, "1.5e-07"),
+            (0.0001, "0.0001"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(format_g(v), text);
+        }
+    }
+}
