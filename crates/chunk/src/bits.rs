@@ -4,7 +4,7 @@
 /// decoder may look ahead freely and compares its position with the end once per sample.
 #[inline(always)]
 pub(crate) fn load(data: &[u8], at: usize) -> u64 {
-    match data.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+    match data.get(at..at + 8).and_then(<[u8]>::first_chunk::<8>) {
         Some(bytes) => u64::from_be_bytes(*bytes),
         None => load_tail(data, at),
     }
