@@ -3,5 +3,6 @@
 
 mod error;
 pub mod fs;
+pub mod wal;
 
 pub use error::TsdbError;
