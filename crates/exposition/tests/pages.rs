@@ -1,5 +1,7 @@
 //! Whole pages: our own fixtures, Prometheus' benchmark pages and the OpenMetrics suite.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
 use std::path::{Path, PathBuf};
 
 use firesteel_exposition::{Entry, Error, Format, Parser};

@@ -1,5 +1,7 @@
 //! Pages and the answers that Prometheus 3.14 gives for them.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
 use firesteel_exposition::{Entry, Error, Format, Parser};
 
 fn read(format: Format, page: &[u8]) -> Result<Vec<String>, Error> {

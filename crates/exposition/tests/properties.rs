@@ -1,5 +1,7 @@
 //! Properties that hold for every input.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
 use std::borrow::Cow;
 
 use firesteel_exposition::{Entry, Format, Parser, encode_openmetrics, encode_text};
