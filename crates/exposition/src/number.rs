@@ -255,10 +255,10 @@ mod tests {
     proptest! {
         #[test]
         fn the_fast_path_agrees_with_the_slow_one(text in "-?[0-9]{0,18}\\.?[0-9]{0,8}(e[+-]?[0-9]{0,3})?") {
-            if let Some((v, end)) = simple_float(text.as_bytes(), 0) {
-                if end == text.len() {
-                    prop_assert_eq!(Ok(v.to_bits()), float(text.as_bytes()).map(f64::to_bits));
-                }
+            if let Some((v, end)) = simple_float(text.as_bytes(), 0)
+                && end == text.len()
+            {
+                prop_assert_eq!(Ok(v.to_bits()), float(text.as_bytes()).map(f64::to_bits));
             }
         }
 
