@@ -1,0 +1,216 @@
+//! What a page is made of.
+
+use std::borrow::Cow;
+
+use firesteel_model::{Exemplar, Labels, LabelsBuilder, METRIC_NAME, MetricType, Timestamp};
+
+use crate::{Error, number};
+
+/// One entry of a page. Texts are borrowed from the page.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Entry<'p, 'a> {
+    /// A sample and its series.
+    Series(Series<'p, 'a>),
+    /// `# TYPE`.
+    Type {
+        /// The metric family.
+        family: Cow<'a, str>,
+        /// Its type.
+        kind: MetricType,
+    },
+    /// `# HELP`.
+    Help {
+        /// The metric family.
+        family: Cow<'a, str>,
+        /// The text, unescaped.
+        text: Cow<'a, str>,
+    },
+    /// `# UNIT`, OpenMetrics only.
+    Unit {
+        /// The metric family.
+        family: Cow<'a, str>,
+        /// The unit; may be empty.
+        unit: Cow<'a, str>,
+    },
+    /// Any other comment, Prometheus text only; from the `#` to the end of the line.
+    Comment(&'a [u8]),
+}
+
+/// A label as it stands on the page, escapes and all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawLabel<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) value: &'a str,
+    pub(crate) name_escaped: bool,
+    pub(crate) value_escaped: bool,
+}
+
+/// A sample, and its series as text.
+#[derive(Clone, Debug)]
+pub struct Series<'p, 'a> {
+    /// The series as it stands on the page: metric name and labels. The same text means the same
+    /// series as long as the type of its family stays the same, so it can serve as a cache key.
+    pub raw: &'a [u8],
+    /// The value; any NaN on the page is `0x7ff8000000000001`.
+    pub value: f64,
+    /// The timestamp in milliseconds where the page gives one.
+    pub timestamp: Option<Timestamp>,
+    pub(crate) name: &'a str,
+    pub(crate) name_escaped: bool,
+    pub(crate) labels: &'p [RawLabel<'a>],
+    pub(crate) kind: MetricType,
+    pub(crate) exemplar: Option<ExemplarEntry<'p, 'a>>,
+}
+
+impl<'p, 'a> Series<'p, 'a> {
+    /// The metric name, unescaped. May be empty: `{""} 1` parses.
+    #[must_use]
+    pub fn metric_name(&self) -> Cow<'a, str> {
+        unescape(self.name, self.name_escaped)
+    }
+
+    /// The type that the last `# TYPE` line gave. A page that leaves out such lines makes it wrong,
+    /// as in Prometheus.
+    #[must_use]
+    pub const fn kind(&self) -> MetricType {
+        self.kind
+    }
+
+    /// The labels without the metric name, in the order of the page, unescaped; `le` of a histogram
+    /// and `quantile` of a summary are rewritten as OpenMetrics floats (`1` becomes `1.0`).
+    /// Allocates only where something changes. Names may repeat.
+    pub fn labels(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'p, 'a> {
+        let kind = self.kind;
+        self.labels.iter().map(move |label| {
+            let name = unescape(label.name, label.name_escaped);
+            let value = unescape(label.value, label.value_escaped);
+            let value = match (kind, &*name) {
+                (MetricType::Histogram, "le") | (MetricType::Summary, "quantile") => {
+                    normalised(value)
+                }
+                _ => value,
+            };
+            (name, value)
+        })
+    }
+
+    /// Puts the metric name and all labels into `out`, which is emptied first.
+    ///
+    /// # Errors
+    /// A label name occurs twice.
+    pub fn labels_into(&self, out: &mut LabelsBuilder) -> Result<(), Error> {
+        out.clear();
+        let mut add = |name: &str, value: &str| {
+            if out.get(name).is_some() {
+                return Err(Error::DuplicateLabel(name.to_owned()));
+            }
+            out.set(name, value);
+            Ok(())
+        };
+        add(METRIC_NAME, &self.metric_name())?;
+        self.labels().try_for_each(|(name, value)| add(&name, &value))
+    }
+
+    /// The label set.
+    ///
+    /// # Errors
+    /// A label name occurs twice.
+    pub fn to_labels(&self) -> Result<Labels, Error> {
+        let mut builder = LabelsBuilder::new();
+        self.labels_into(&mut builder)?;
+        Ok(builder.build())
+    }
+
+    /// The exemplar, OpenMetrics only.
+    #[must_use]
+    pub const fn exemplar(&self) -> Option<&ExemplarEntry<'p, 'a>> {
+        self.exemplar.as_ref()
+    }
+}
+
+/// An exemplar as it stands on the page.
+#[derive(Clone, Debug)]
+pub struct ExemplarEntry<'p, 'a> {
+    /// The value.
+    pub value: f64,
+    /// The timestamp in milliseconds where the page gives one.
+    pub timestamp: Option<Timestamp>,
+    pub(crate) labels: &'p [RawLabel<'a>],
+}
+
+impl ExemplarEntry<'_, '_> {
+    /// As an owned exemplar. Escapes in its labels stay as they are, as in Prometheus.
+    #[must_use]
+    pub fn to_exemplar(&self) -> Exemplar {
+        Exemplar {
+            labels: Labels::from_pairs(self.labels.iter().map(|l| (l.name, l.value))),
+            value: self.value,
+            timestamp: self.timestamp,
+        }
+    }
+}
+
+/// Resolves `\"`, `\\` and `\n`; any other backslash stays.
+pub(crate) fn unescape(text: &str, escaped: bool) -> Cow<'_, str> {
+    if escaped { unescape_slow(text, true) } else { Cow::Borrowed(text) }
+}
+
+/// Resolves `\\` and `\n`, and `\"` where `quotes` is set.
+#[cold]
+pub(crate) fn unescape_slow(text: &str, quotes: bool) -> Cow<'_, str> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        let mut chars = after.chars();
+        match chars.next() {
+            Some('n') => out.push('\n'),
+            Some('\\') => out.push('\\'),
+            Some('"') if quotes => out.push('"'),
+            _ => {
+                out.push('\\');
+                rest = after;
+                continue;
+            }
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+fn normalised(value: Cow<'_, str>) -> Cow<'_, str> {
+    if &*value == "+Inf" {
+        return value;
+    }
+    let Ok(v) = number::float(value.as_bytes()) else { return value };
+    let mut text = String::with_capacity(value.len() + 2);
+    number::write_openmetrics(&mut text, v);
+    if *text == *value { value } else { Cow::Owned(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_escapes_stay() {
+        assert_eq!(unescape(r#"a\"b\\n\nc\d\"#, true), "a\"b\\n\nc\\d\\");
+        assert_eq!(unescape_slow(r#"\"\n"#, false), "\\\"\n");
+    }
+
+    #[test]
+    fn bounds_become_openmetrics_floats() {
+        for (text, expected) in [
+            ("1", "1.0"),
+            ("+Inf", "+Inf"),
+            ("inf", "+Inf"),
+            ("0.50", "0.5"),
+            ("1e9", "1e+09"),
+            ("x", "x"),
+        ] {
+            assert_eq!(normalised(Cow::Borrowed(text)), expected);
+        }
+    }
+}
