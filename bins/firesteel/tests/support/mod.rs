@@ -262,3 +262,67 @@ pub fn conformance(part: &str) -> Option<PathBuf> {
     println!("skipped: conformance data not found ({part}; set FIRESTEEL_CONFORMANCE)");
     None
 }
+
+/// A process that is killed when dropped, its output thrown away.
+pub struct Process(pub Child);
+
+impl Process {
+    pub fn start(program: &Path, arguments: &[String], folder: &Path) -> Self {
+        let child = Command::new(program)
+            .args(arguments)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(folder.join("peer.log")).unwrap())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    /// Stops it with SIGTERM and waits.
+    pub fn stop(mut self) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").arg("-TERM").arg(pid).status().unwrap().success());
+        let child = &mut self.0;
+        wait_for("the end of a peer", || child.try_wait().unwrap());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An address on loopback that is free now, for programs that cannot choose one themselves.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Starts a real Prometheus on `data` and waits until it is ready.
+pub fn prometheus(program: &Path, folder: &Path, data: &Path, config: &Path) -> (Process, SocketAddr) {
+    let address = free_address();
+    let arguments = [
+        format!("--config.file={}", config.display()),
+        format!("--storage.tsdb.path={}", data.display()),
+        format!("--web.listen-address={address}"),
+    ];
+    let process = Process::start(program, &arguments, folder);
+    wait_for("the real Prometheus", || (get(address, "/-/ready").ok()?.0 == 200).then_some(()));
+    (process, address)
+}
+
+/// The data of a successful call to any server.
+pub fn api_data(address: SocketAddr, path: &str) -> Value {
+    let (status, body) = get(address, &format!("/api/v1/{path}")).unwrap();
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status, 200, "{path}: {answer}");
+    answer["data"].clone()
+}
+
+/// Milliseconds since the epoch.
+pub fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    now.as_millis() as u64
+}
