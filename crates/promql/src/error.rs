@@ -9,9 +9,9 @@ use crate::ast::Span;
 pub struct ParseError {
     /// The part of the query that is wrong.
     pub span: Span,
-    /// Line of the beginning of `span`, from 1.
+    /// Line of the beginning of `span`, from 1; 0 if the query is empty.
     pub line: usize,
-    /// Column of the beginning of `span` in bytes, from 1.
+    /// Column of the beginning of `span` in bytes, from 1; 0 if the query is empty.
     pub column: usize,
     /// What is wrong.
     pub message: String,
@@ -19,13 +19,16 @@ pub struct ParseError {
 
 impl ParseError {
     pub(crate) fn new(query: &str, span: Span, message: impl Into<String>) -> Self {
-        let (line, column) = span.line_column(query);
+        let (line, column) = if query.is_empty() { (0, 0) } else { span.line_column(query) };
         Self { span, line, column, message: message.into() }
     }
 }
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            return write!(f, "unknown position: parse error: {}", self.message);
+        }
         write!(f, "{}:{}: parse error: {}", self.line, self.column, self.message)
     }
 }

@@ -147,7 +147,9 @@ impl Parser<'_> {
                 self.next()?;
                 self.count(token, left)?;
                 let operand = self.duration_in_parens(place, token, left)?;
-                self.enabled(operand.span())?;
+                if let DurationExpr::Paren(inner, _) = &operand {
+                    self.enabled(inner.span())?;
+                }
                 Ok(operand)
             }
             _ => {

@@ -56,6 +56,9 @@ pub(super) fn duration_seconds(text: &str) -> Result<f64, String> {
 }
 
 fn unknown_unit(text: &str) -> Option<&str> {
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
     text.split(|c: char| c.is_ascii_digit())
         .find(|unit| !matches!(*unit, "" | "y" | "w" | "d" | "h" | "m" | "s" | "ms"))
 }

@@ -115,7 +115,7 @@ impl Tok {
 
     /// Whether the token can be a label in `by (...)` and the like.
     pub(crate) const fn is_grouping_label(self) -> bool {
-        self.is_metric_name()
+        self.is_metric_name() && !matches!(self, Self::Without)
             || matches!(
                 self,
                 Self::Bool
