@@ -12,10 +12,7 @@ use std::{
 };
 
 /// A refused reservation.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "memory limit {budget:?} reached: {requested} bytes more were asked for, {used} of {limit} are in use"
-)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BudgetError {
     /// Name of the budget whose limit was reached.
     pub budget: String,
@@ -26,6 +23,19 @@ pub struct BudgetError {
     /// The limit in bytes.
     pub limit: u64,
 }
+
+impl fmt::Display for BudgetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { budget, requested, used, limit } = self;
+        write!(
+            f,
+            "memory limit {budget:?} reached: {requested} bytes more were asked for, \
+             {used} of {limit} are in use"
+        )
+    }
+}
+
+impl std::error::Error for BudgetError {}
 
 struct Node {
     name: String,

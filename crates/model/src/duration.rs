@@ -1,21 +1,32 @@
 //! Durations as Prometheus writes them (`1h30m`, `15s`, `1d`), source: `common/model/time.go`.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// Why a text is not a duration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DurationError {
     /// The text is empty.
-    #[error("empty duration string")]
     Empty,
     /// The text is not made of numbers and units in descending order.
-    #[error("not a valid duration string: {0:?}")]
     Invalid(String),
     /// More than Prometheus' 64-bit nanoseconds can hold.
-    #[error("duration out of range")]
     OutOfRange,
 }
+
+impl fmt::Display for DurationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("empty duration string"),
+            Self::Invalid(text) => {
+                write!(f, "not a valid duration string: {}", crate::float::go_quote(text))
+            }
+            Self::OutOfRange => f.write_str("duration out of range"),
+        }
+    }
+}
+
+impl std::error::Error for DurationError {}
 
 const UNITS: [(&str, u64); 7] = [
     ("y", 365 * 86_400_000),

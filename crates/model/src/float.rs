@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::unicode;
+
 /// Appends `v` as Go's `strconv.FormatFloat(v, 'f', -1, 64)`: the shortest decimal that reads back
 /// the same, without exponent; `NaN`, `+Inf`, `-Inf`.
 pub fn write_f(out: &mut String, v: f64) {
@@ -38,10 +40,14 @@ pub fn go_quote(s: &str) -> String {
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
             '\u{b}' => out.push_str("\\v"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                let _ = write!(out, "\\x{:02x}", c as u32);
+            c if unicode::is_print(c) => out.push(c),
+            c => {
+                let _ = match c as u32 {
+                    n @ (0..=0x1f | 0x7f) => write!(out, "\\x{n:02x}"),
+                    n @ 0..=0xffff => write!(out, "\\u{n:04x}"),
+                    n => write!(out, "\\U{n:08x}"),
+                };
             }
-            c => out.push(c),
         }
     }
     out.push('"');

@@ -114,9 +114,7 @@ impl Labels {
     /// A builder that starts from this set.
     #[must_use]
     pub fn to_builder(&self) -> LabelsBuilder {
-        LabelsBuilder {
-            pairs: self.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
-        }
+        LabelsBuilder { pairs: self.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect() }
     }
 
     /// Size of the packed encoding in bytes.
@@ -293,6 +291,36 @@ impl LabelsBuilder {
     #[must_use]
     pub fn build(&self) -> Labels {
         Labels::from_sorted(self.iter())
+    }
+}
+
+/// Which metric and label names are valid, `metric_name_validation_scheme` in the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ValidationScheme {
+    /// Any text that is not empty.
+    #[default]
+    Utf8,
+    /// The characters that Prometheus 2 allowed.
+    Legacy,
+}
+
+impl ValidationScheme {
+    /// Whether `name` may name a label.
+    #[must_use]
+    pub fn is_label_name(self, name: &str) -> bool {
+        match self {
+            Self::Utf8 => is_utf8_label_name(name),
+            Self::Legacy => is_legacy_label_name(name),
+        }
+    }
+
+    /// Whether `name` may name a metric.
+    #[must_use]
+    pub fn is_metric_name(self, name: &str) -> bool {
+        match self {
+            Self::Utf8 => !name.is_empty(),
+            Self::Legacy => is_legacy_metric_name(name),
+        }
     }
 }
 

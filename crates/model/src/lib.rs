@@ -15,13 +15,14 @@ pub mod regex;
 pub mod relabel;
 mod sample;
 pub mod storage;
+mod unicode;
 pub mod wire;
 
 pub use exemplar::Exemplar;
 pub use histogram::{CounterResetHint, FloatHistogram, Histogram, HistogramLayout, Span};
 pub use labels::{
-    Labels, LabelsBuilder, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name,
-    is_utf8_label_name,
+    Labels, LabelsBuilder, METRIC_NAME, ValidationScheme, is_legacy_label_name,
+    is_legacy_metric_name, is_utf8_label_name,
 };
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use metadata::{Metadata, MetricType};

@@ -37,12 +37,27 @@ impl MatchOp {
 }
 
 /// Why a matcher could not be made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MatcherError {
     /// The regular expression does not compile.
-    #[error(transparent)]
-    Regex(#[from] RegexError),
+    Regex(RegexError),
+}
+
+impl fmt::Display for MatcherError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Regex(e) => e.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for MatcherError {}
+
+impl From<RegexError> for MatcherError {
+    fn from(e: RegexError) -> Self {
+        Self::Regex(e)
+    }
 }
 
 /// A condition on one label. A label that a series does not have counts as the empty string.

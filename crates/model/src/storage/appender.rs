@@ -1,6 +1,6 @@
 //! The writing traits.
 
-use std::error::Error;
+use std::{error::Error, fmt};
 
 use crate::{Exemplar, Labels, Metadata, Timestamp, Value};
 
@@ -73,51 +73,68 @@ pub struct CommitStats {
 }
 
 /// Why a sample or a transaction was refused. The texts are Prometheus'.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum AppendError {
     /// Older than the series' newest sample.
-    #[error("out of order sample")]
     OutOfOrder,
     /// Too old for the head, or too far in the future.
-    #[error("out of bounds")]
     OutOfBounds,
     /// Older than the out-of-order window.
-    #[error("too old sample")]
     TooOld,
     /// The series has another value for this time.
-    #[error("duplicate sample for timestamp")]
     DuplicateTimestamp,
     /// The reference is not (or no longer) known; append with labels.
-    #[error("unknown series reference")]
     UnknownSeries,
     /// Empty, without a name, with duplicates or with bad UTF-8; the text says which.
-    #[error("invalid labels: {0}")]
     InvalidLabels(String),
     /// A native histogram whose parts contradict each other.
-    #[error("invalid histogram: {0}")]
     InvalidHistogram(String),
     /// An exemplar older than the series' newest.
-    #[error("out of order exemplar")]
     OutOfOrderExemplar,
     /// A limit; the text names it and what to change.
-    #[error("{0}")]
     Limit(String),
     /// The disk is full; appending goes on by itself once there is space.
-    #[error("no space left on the storage's disk: {0}")]
     OutOfSpace(String),
     /// The storage is closed or not ready.
-    #[error("storage is not ready: {0}")]
     NotReady(String),
     /// Anything else.
-    #[error("{context}")]
     Other {
         /// What was being done, and where.
         context: String,
         /// Why it failed.
-        #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfOrder => f.write_str("out of order sample"),
+            Self::OutOfBounds => f.write_str("out of bounds"),
+            Self::TooOld => f.write_str("too old sample"),
+            Self::DuplicateTimestamp => f.write_str("duplicate sample for timestamp"),
+            Self::UnknownSeries => f.write_str("unknown series reference"),
+            Self::InvalidLabels(why) => write!(f, "invalid labels: {why}"),
+            Self::InvalidHistogram(why) => write!(f, "invalid histogram: {why}"),
+            Self::OutOfOrderExemplar => f.write_str("out of order exemplar"),
+            Self::Limit(text) => f.write_str(text),
+            Self::OutOfSpace(what) => {
+                write!(f, "no space left on the storage's disk: {what}")
+            }
+            Self::NotReady(why) => write!(f, "storage is not ready: {why}"),
+            Self::Other { context, .. } => f.write_str(context),
+        }
+    }
+}
+
+impl Error for AppendError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Other { source, .. } => Some(&**source),
+            _ => None,
+        }
+    }
 }
 
 impl AppendError {

@@ -82,13 +82,7 @@ impl QueryContext {
     /// With a clock and a budget, without a deadline.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, budget: Budget) -> Self {
-        Self {
-            cancel: CancelToken::new(),
-            deadline: None,
-            clock,
-            budget,
-            stats: Arc::default(),
-        }
+        Self { cancel: CancelToken::new(), deadline: None, clock, budget, stats: Arc::default() }
     }
 
     /// Sets the deadline `timeout` from now.

@@ -1,30 +1,25 @@
 //! What can go wrong while reading.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 use crate::budget::BudgetError;
 
 /// A failed read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum StorageError {
     /// The query was cancelled.
-    #[error("the query was canceled")]
     Canceled,
     /// The query's deadline has passed.
-    #[error("the query timed out")]
     TimedOut {
         /// How long it was allowed to take.
         limit: Duration,
     },
     /// A memory limit was reached.
-    #[error(transparent)]
-    Budget(#[from] BudgetError),
+    Budget(BudgetError),
     /// Another limit was reached; the text names it.
-    #[error("{0}")]
     Limit(String),
     /// Stored data is damaged.
-    #[error("{place}: {what}")]
     Corrupt {
         /// The file and the offset in it.
         place: String,
@@ -32,22 +27,51 @@ pub enum StorageError {
         what: String,
     },
     /// The storage is not open (yet or any more).
-    #[error("storage is not ready: {0}")]
     NotReady(String),
     /// Anything else: a disk, a remote.
-    #[error("{context}")]
     Other {
         /// What was being done, and where.
         context: String,
         /// Why it failed.
-        #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Canceled => f.write_str("the query was canceled"),
+            Self::TimedOut { .. } => f.write_str("the query timed out"),
+            Self::Budget(e) => e.fmt(f),
+            Self::Limit(text) => f.write_str(text),
+            Self::Corrupt { place, what } => write!(f, "{place}: {what}"),
+            Self::NotReady(why) => write!(f, "storage is not ready: {why}"),
+            Self::Other { context, .. } => f.write_str(context),
+        }
+    }
+}
+
+impl Error for StorageError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Other { source, .. } => Some(&**source),
+            _ => None,
+        }
+    }
+}
+
+impl From<BudgetError> for StorageError {
+    fn from(e: BudgetError) -> Self {
+        Self::Budget(e)
+    }
+}
+
 impl StorageError {
     /// Wraps any error with what was being done.
-    pub fn other(context: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn other(
+        context: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
         Self::Other { context: context.into(), source: source.into() }
     }
 }

@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     AppendError, AppendOptions, Appendable, Appender, BatchValues, CommitStats, HistogramBatch,
-    Interner, LabelDictionary, LabelHints, LabelResult, Queryable, Querier, QueryContext,
-    QueryStats, SampleBatch, SampleReader, SelectHints, Selection, SeriesKey, SeriesRef, SeriesSet,
+    Interner, LabelDictionary, LabelHints, LabelResult, Querier, QueryContext, QueryStats,
+    Queryable, SampleBatch, SampleReader, SelectHints, Selection, SeriesKey, SeriesRef, SeriesSet,
     StorageError,
 };
 use crate::{FloatHistogram, Labels, Matcher, Timestamp, Value};
@@ -111,8 +111,8 @@ impl Appender for MemoryAppender<'_> {
             }
         };
         let newest = self.pending.iter().rev().find(|(l, _)| *l == labels).map(|(_, s)| s.t);
-        let newest = newest
-            .or_else(|| inner.series.get(&labels).and_then(|s| s.last()).map(|s| s.t));
+        let newest =
+            newest.or_else(|| inner.series.get(&labels).and_then(|s| s.last()).map(|s| s.t));
         if newest.is_some_and(|newest| t <= newest) {
             return Err(AppendError::OutOfOrder);
         }

@@ -5,8 +5,9 @@ use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{
-    BatchValues, HistogramBatch, Interner, LabelHints, LabelResult, Queryable, Querier, QueryContext, SampleBatch,
-    SampleReader, SelectHints, Selection, SeriesSet, StorageError, SymbolMap,
+    BatchValues, HistogramBatch, Interner, LabelHints, LabelResult, Querier, QueryContext,
+    Queryable, SampleBatch, SampleReader, SelectHints, Selection, SeriesSet, StorageError,
+    SymbolMap,
 };
 use crate::{Matcher, Timestamp};
 
@@ -359,8 +360,7 @@ fn same_kind(a: &BatchValues, b: &BatchValues) -> bool {
     match (a, b) {
         (BatchValues::Floats(_), BatchValues::Floats(_)) => true,
         (BatchValues::Histograms(a), BatchValues::Histograms(b)) => {
-            a.integer == b.integer
-                && (Arc::ptr_eq(&a.layout, &b.layout) || a.layout == b.layout)
+            a.integer == b.integer && (Arc::ptr_eq(&a.layout, &b.layout) || a.layout == b.layout)
         }
         _ => false,
     }

@@ -28,10 +28,14 @@ pub mod memory;
 pub mod merge;
 mod select;
 
-pub use appender::{AppendError, AppendOptions, Appendable, Appender, CommitStats, SeriesKey, SeriesRef};
+pub use appender::{
+    AppendError, AppendOptions, Appendable, Appender, CommitStats, SeriesKey, SeriesRef,
+};
 pub use batch::{BatchValues, HistogramBatch, SampleBatch};
 pub use context::{CancelToken, QueryContext, QueryStats};
 pub use error::StorageError;
 pub use hints::{LabelHints, SampleNeed, SelectHints, Shard};
 pub use interner::{GlobalLabels, Interner, SymbolMap};
-pub use select::{LabelDictionary, LabelResult, Queryable, Querier, SampleReader, Selection, SeriesSet};
+pub use select::{
+    LabelDictionary, LabelResult, Querier, Queryable, SampleReader, Selection, SeriesSet,
+};
