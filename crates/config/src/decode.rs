@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use firesteel_model::{duration, float::go_quote, regex::Regex};
+use firesteel_model::{duration, float::go_quote};
 
 use crate::{
     Place, Secret, Url,
@@ -63,6 +63,10 @@ fn field_value(node: &Node, kind: Kind, diagnostics: &mut Diagnostics) -> Option
 fn value(node: &Node, kind: Kind, diagnostics: &mut Diagnostics) -> Option<Value> {
     match kind {
         Kind::Section(schema) => section(node, schema, diagnostics).map(Value::Section),
+        Kind::Sections(schema) => {
+            list(node, Kind::Section(schema), diagnostics).map(Value::List)
+        }
+        Kind::SectionMap(schema) => map(node, Kind::Section(schema), diagnostics).map(Value::Map),
         Kind::List(inner) => list(node, *inner, diagnostics).map(Value::List),
         Kind::Map(inner) => map(node, *inner, diagnostics).map(Value::Map),
         Kind::Labels => labels(node, diagnostics).map(Value::Map),
@@ -91,8 +95,8 @@ fn list(node: &Node, kind: Kind, diagnostics: &mut Diagnostics) -> Option<Vec<It
 fn null(kind: Kind, place: Place) -> Value {
     match kind {
         Kind::Section(schema) => Value::Section(Section::zero(schema, place)),
-        Kind::List(_) => Value::List(Vec::new()),
-        Kind::Map(_) | Kind::Labels => Value::Map(BTreeMap::new()),
+        Kind::List(_) | Kind::Sections(_) => Value::List(Vec::new()),
+        Kind::Map(_) | Kind::SectionMap(_) | Kind::Labels => Value::Map(BTreeMap::new()),
         Kind::Secret => Value::Secret(Secret::default()),
         _ => Value::Text(String::new()),
     }
@@ -228,10 +232,6 @@ fn string(text: String, kind: Kind) -> Result<Value, String> {
             format!("{e} (expected a number with a unit, such as 10MB or 1GB)")
         })?),
         Kind::Url => Value::Url(Url::parse(&text).map_err(|e| e.to_string())?),
-        Kind::Regex => {
-            Regex::anchored(&text).map_err(|e| e.to_string())?;
-            Value::Text(text)
-        }
         Kind::Checked(check) => Value::Text(check(&text)?),
         _ => Value::Text(text),
     })

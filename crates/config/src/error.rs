@@ -31,7 +31,7 @@ impl ConfigError {
 }
 
 /// A place in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Dediagnostic, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Place {
     /// Line, from 1; 0 where no text stands behind a value.
     pub line: u32,

@@ -15,7 +15,7 @@ pub(crate) static ALERTING: Schema = Schema::new(
     "config.plain",
     &[&[
         key("alert_relabel_configs", RULES),
-        key("alertmanagers", Kind::List(&Kind::Section(&ALERTMANAGER))),
+        key("alertmanagers", Kind::Sections(&ALERTMANAGER)),
     ]],
     check_alerting,
 );

@@ -21,7 +21,7 @@ pub(crate) const HTTP: &[Field] = &[
     PROXY[1],
     PROXY[2],
     PROXY[3],
-    key("http_headers", Kind::Map(&Kind::Section(&HEADER))),
+    key("http_headers", Kind::SectionMap(&HEADER)),
 ];
 
 /// The same for remote write, which does not offer HTTP/2 unless told.

@@ -53,13 +53,15 @@ pub(crate) enum Kind {
     Url,
     /// A path, relative to the configuration file.
     Path,
-    /// A Go regular expression.
-    Regex,
     /// A string that must pass a test; the test may rewrite it.
     Checked(fn(&str) -> Result<String, String>),
     /// A label set.
     Labels,
     Section(&'static Schema),
+    /// A list of sections.
+    Sections(&'static Schema),
+    /// Sections under free keys.
+    SectionMap(&'static Schema),
     List(&'static Self),
     /// Free keys.
     Map(&'static Self),

@@ -7,7 +7,7 @@ pub(crate) static RELABEL: Schema = Schema::new(
     &[&[
         key("source_labels", TEXTS).flow(),
         key("separator", Kind::Text).always().or(Preset::Text(";")),
-        key("regex", Kind::Regex).when_set().or(Preset::Text("(.*)")),
+        key("regex", Kind::Text).when_set().or(Preset::Text("(.*)")),
         key("modulus", Kind::Uint),
         key("target_label", Kind::Text),
         key("replacement", Kind::Text).always().or(Preset::Text("$1")),
@@ -17,7 +17,7 @@ pub(crate) static RELABEL: Schema = Schema::new(
 );
 
 /// A list of rules.
-pub(crate) const RULES: Kind = Kind::List(&Kind::Section(&RELABEL));
+pub(crate) const RULES: Kind = Kind::Sections(&RELABEL);
 
 const ACTIONS: [&str; 11] = [
     "replace", "keep", "drop", "keepequal", "dropequal", "hashmod", "labelmap", "labeldrop",

@@ -18,11 +18,11 @@ pub(crate) static CONFIG: Schema = Schema::new(
         key("alerting", Kind::Section(&alerting::ALERTING)),
         key("rule_files", Kind::List(&Kind::Path)),
         key("scrape_config_files", Kind::List(&Kind::Path)),
-        key("scrape_configs", Kind::List(&Kind::Section(&SCRAPE))),
+        key("scrape_configs", Kind::Sections(&SCRAPE)),
         key("storage", Kind::Section(&STORAGE)),
         key("tracing", Kind::Section(&TRACING)),
-        key("remote_write", Kind::List(&Kind::Section(&REMOTE_WRITE))),
-        key("remote_read", Kind::List(&Kind::Section(&REMOTE_READ))),
+        key("remote_write", Kind::Sections(&REMOTE_WRITE)),
+        key("remote_read", Kind::Sections(&REMOTE_READ)),
         key("otlp", Kind::Section(&OTLP)).or(Preset::Defaults),
     ]],
     check_config,
@@ -31,7 +31,7 @@ pub(crate) static CONFIG: Schema = Schema::new(
 /// A file named by `scrape_config_files`.
 pub(crate) static SCRAPE_FILE: Schema = Schema::new(
     "config.ScrapeConfigs",
-    &[&[key("scrape_configs", Kind::List(&Kind::Section(&SCRAPE)))]],
+    &[&[key("scrape_configs", Kind::Sections(&SCRAPE))]],
     anything_goes,
 );
 

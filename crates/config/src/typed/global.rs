@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use firesteel_model::Labels;
+use firesteel_model::{Labels, ValidationScheme};
 
 /// Formats of metrics that a scrape may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,16 +79,6 @@ impl ScrapeProtocol {
     }
 }
 
-/// Which names of metrics and labels are valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum NameValidation {
-    /// Any UTF-8.
-    #[default]
-    Utf8,
-    /// `[a-zA-Z_:][a-zA-Z0-9_:]*`.
-    Legacy,
-}
-
 /// How servers are asked to write names that the old formats cannot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum NameEscaping {
@@ -155,7 +145,7 @@ pub struct GlobalConfig {
     /// Where queries are logged.
     pub query_log_file: Option<PathBuf>,
     /// Which names are valid.
-    pub name_validation: NameValidation,
+    pub name_validation: ValidationScheme,
 }
 
 impl Default for GlobalConfig {
@@ -167,7 +157,7 @@ impl Default for GlobalConfig {
             rule_query_offset: Duration::ZERO,
             external_labels: Labels::empty(),
             query_log_file: None,
-            name_validation: NameValidation::Utf8,
+            name_validation: ValidationScheme::Utf8,
         }
     }
 }

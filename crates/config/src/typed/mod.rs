@@ -1,5 +1,6 @@
 //! The typed views: what the other crates work with.
 
+pub(crate) mod convert;
 pub(crate) mod discovery;
 pub(crate) mod global;
 pub(crate) mod http;

@@ -2,9 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use firesteel_model::{ValidationScheme, relabel::RelabelConfig};
+
 use super::{
     discovery::DiscoveryConfig,
-    global::{NameEscaping, NameValidation, ScrapeLimits, ScrapeProtocol},
+    global::{NameEscaping, ScrapeLimits, ScrapeProtocol},
     http::HttpClientConfig,
 };
 
@@ -49,7 +51,7 @@ pub struct ScrapeConfig {
     /// The least growth factor from one native bucket to the next; 0 for none.
     pub native_histogram_min_bucket_factor: f64,
     /// Which names are valid.
-    pub name_validation: NameValidation,
+    pub name_validation: ValidationScheme,
     /// How names are asked for.
     pub name_escaping: NameEscaping,
     /// Where failed scrapes are logged.
@@ -58,6 +60,10 @@ pub struct ScrapeConfig {
     pub http: HttpClientConfig,
     /// Where targets come from.
     pub discovery: Vec<DiscoveryConfig>,
+    /// Rules that targets pass before they are scraped.
+    pub relabel_configs: Vec<RelabelConfig>,
+    /// Rules that samples pass before they are stored.
+    pub metric_relabel_configs: Vec<RelabelConfig>,
 }
 
 impl ScrapeConfig {
@@ -82,11 +88,13 @@ impl ScrapeConfig {
             enable_compression: true,
             limits: ScrapeLimits::default(),
             native_histogram_min_bucket_factor: 0.0,
-            name_validation: NameValidation::Utf8,
+            name_validation: ValidationScheme::Utf8,
             name_escaping: NameEscaping::AllowUtf8,
             scrape_failure_log_file: None,
             http: HttpClientConfig::default(),
             discovery: Vec::new(),
+            relabel_configs: Vec::new(),
+            metric_relabel_configs: Vec::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ pub(crate) mod write;
 
 use crate::Place;
 
-pub(crate) use load::{YamlError, load};
+pub(crate) use load::load;
 
 /// A node of a document.
 #[derive(Debug, Clone)]
