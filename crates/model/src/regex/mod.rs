@@ -1,27 +1,43 @@
 //! Go's regular expressions, the one place that compiles them.
+//!
+//! Go's syntax is read by a parser of our own (`parse`) into regex-syntax's tree, from which
+//! regex-automata builds automata. Expressions that have to match a whole text, as matchers and
+//! relabelling rules do, mostly need none: they are literals (`a|b`), or literals with gaps
+//! (`a.*`, `.*b.*`), and are matched as such.
+//!
+//! Source of the behaviour: Go's `regexp`, and `model/labels/regexp.go` for what is worth a
+//! shortcut.
 
+mod analyze;
+mod captures;
+mod class;
+mod error;
+mod escape;
 mod expand;
+mod flags;
+mod literals;
+mod parse;
+mod program;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod tree;
 
 use std::{fmt, sync::Arc};
 
-use regex_automata::{Input, meta, util::primitives::NonMaxUsize};
+use regex_automata::{Input, meta};
+use regex_syntax::hir::Hir;
 
+pub use captures::Captures;
+pub use error::RegexError;
+
+use analyze::Sequence;
 use expand::{Piece, Pieces};
+use literals::LiteralSet;
+use shape::{OneGap, Shape};
 
-/// Why a regular expression was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegexError {
-    /// Go's text: what is wrong, and the part of the expression.
-    pub message: String,
-}
-
-impl fmt::Display for RegexError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error parsing regexp: {}", self.message)
-    }
-}
-
-impl std::error::Error for RegexError {}
+/// How many shapes are tried before an automaton is faster.
+const MAX_SHAPES: usize = 32;
 
 /// A compiled Go regular expression. Linear time, bounded memory. Clones share the program.
 #[derive(Clone)]
@@ -30,71 +46,113 @@ pub struct Regex(Arc<Inner>);
 struct Inner {
     pattern: String,
     anchored: bool,
-    program: meta::Regex,
     /// Names of the groups, by index; group 0 has none.
     names: Vec<Option<String>>,
+    fast: Option<Fast>,
+    /// How groups are found without the program.
+    one_gap: Option<OneGap>,
+    /// What every match of an anchored expression begins and ends with.
+    prefix: String,
+    suffix: String,
+    /// `None` where the shortcuts answer everything.
+    program: Option<meta::Regex>,
 }
 
-/// What the groups of an expression matched. Up to seven groups it is made without an allocation.
-#[derive(Clone, Debug)]
-pub struct Captures(Slots);
-
-type Slot = Option<NonMaxUsize>;
-const INLINE: usize = 16;
-
-#[derive(Clone, Debug)]
-enum Slots {
-    Inline([Slot; INLINE]),
-    Heap(Vec<Slot>),
+/// A way to tell exactly whether a text matches.
+#[derive(Debug)]
+enum Fast {
+    Literals(LiteralSet),
+    /// One of these.
+    Shapes(Vec<Shape>),
 }
 
-impl Captures {
-    fn new(groups: usize) -> Self {
-        let slots = groups * 2;
-        Self(if slots <= INLINE {
-            Slots::Inline([None; INLINE])
-        } else {
-            Slots::Heap(vec![None; slots])
-        })
+impl Fast {
+    fn new(sequences: Vec<Sequence>) -> Option<Self> {
+        let mut texts = Vec::with_capacity(sequences.len());
+        let mut shapes = Vec::new();
+        for sequence in sequences {
+            match sequence.into_text() {
+                Ok(text) => texts.push(text),
+                Err(sequence) => shapes.push(sequence),
+            }
+            if !shapes.is_empty() && shapes.len() + texts.len() > MAX_SHAPES {
+                return None;
+            }
+        }
+        if shapes.is_empty() {
+            return LiteralSet::new(texts).map(Self::Literals);
+        }
+        let texts = texts.into_iter().map(Sequence::text);
+        shapes.into_iter().chain(texts).map(Shape::new).collect::<Option<_>>().map(Self::Shapes)
     }
 
-    fn slots(&self) -> &[Slot] {
-        match &self.0 {
-            Slots::Inline(slots) => slots,
-            Slots::Heap(slots) => slots,
+    fn is_match(&self, text: &str) -> bool {
+        match self {
+            Self::Literals(set) => set.contains(text),
+            Self::Shapes(shapes) => shapes.iter().any(|shape| shape.is_match(text)),
         }
     }
 
-    fn slots_mut(&mut self) -> &mut [Slot] {
-        match &mut self.0 {
-            Slots::Inline(slots) => slots,
-            Slots::Heap(slots) => slots,
+    fn prefix(&self) -> String {
+        let (first, others): (&str, Vec<&str>) = match self {
+            Self::Literals(set) => match set.texts() {
+                [first, others @ ..] => (first, others.iter().map(String::as_str).collect()),
+                [] => return String::new(),
+            },
+            Self::Shapes(shapes) => match shapes.as_slice() {
+                [first, others @ ..] => {
+                    (&first.prefix, others.iter().map(|s| s.prefix.as_str()).collect())
+                }
+                [] => return String::new(),
+            },
+        };
+        let mut prefix = first.to_owned();
+        for other in others {
+            prefix.truncate(analyze::common_prefix(&prefix, other));
         }
+        prefix
     }
+}
 
-    /// Start and end of a group.
-    fn span(&self, index: usize) -> Option<(usize, usize)> {
-        let at = index.checked_mul(2)?;
-        let &[start, end] = self.slots().get(at..at.checked_add(2)?)? else { return None };
-        Some((start?.get(), end?.get()))
-    }
-
-    /// The text of group `index`, where group 0 is the whole match; `None` if it did not take part.
-    #[must_use]
-    pub fn group<'t>(&self, text: &'t str, index: usize) -> Option<&'t str> {
-        let (start, end) = self.span(index)?;
-        text.get(start..end)
+impl Inner {
+    /// Whether an anchored expression could match, from what it begins and ends with.
+    fn has_edges(&self, text: &str) -> bool {
+        text.starts_with(self.prefix.as_str()) && text.ends_with(self.suffix.as_str())
     }
 }
 
 impl Regex {
     /// Compiles an expression that must match the whole text, dot matching newlines too:
-    /// `^(?s:pattern)$`.
+    /// `^(?s:pattern)$`. For matchers; errors quote the pattern alone.
     ///
     /// # Errors
-    /// Not a Go regular expression, or too large.
+    /// Not a Go regular expression, or too large; the text is Go's.
     pub fn anchored(pattern: &str) -> Result<Self, RegexError> {
-        Self::compile(pattern, &format!("^(?s:{pattern})$"), true)
+        if let Some(texts) = plain_alternatives(pattern) {
+            let fast = LiteralSet::new(texts.map(str::to_owned)).map(Fast::Literals);
+            let prefix = fast.as_ref().map(Fast::prefix).unwrap_or_default();
+            return Ok(Self(Arc::new(Inner {
+                pattern: pattern.to_owned(),
+                anchored: true,
+                names: vec![None],
+                fast,
+                one_gap: None,
+                prefix,
+                suffix: String::new(),
+                program: None,
+            })));
+        }
+        Self::from_tree(pattern, parse::parse(pattern, true)?, true)
+    }
+
+    /// Compiles an expression as relabelling rules do: [`Regex::anchored`], but put into
+    /// `^(?s:` and `)$` as text, which errors then quote, and which lets `a)|(?:b` pass.
+    ///
+    /// # Errors
+    /// As [`Regex::anchored`].
+    pub fn for_relabeling(pattern: &str) -> Result<Self, RegexError> {
+        let whole = parse::parse(&format!("^(?s:{pattern})$"), false)?;
+        Self::anchored(pattern).or_else(|_| Self::from_tree(pattern, whole, false))
     }
 
     /// Compiles an expression that may match anywhere.
@@ -102,14 +160,31 @@ impl Regex {
     /// # Errors
     /// As [`Regex::anchored`].
     pub fn unanchored(pattern: &str) -> Result<Self, RegexError> {
-        Self::compile(pattern, pattern, false)
+        Self::from_tree(pattern, parse::parse(pattern, false)?, false)
     }
 
-    fn compile(pattern: &str, full: &str, anchored: bool) -> Result<Self, RegexError> {
-        let program = meta::Regex::new(full).map_err(|e| RegexError { message: e.to_string() })?;
-        let names =
-            program.group_info().all_names().map(|(_, _, name)| name.map(str::to_owned)).collect();
-        Ok(Self(Arc::new(Inner { pattern: pattern.to_owned(), anchored, program, names })))
+    fn from_tree(
+        pattern: &str,
+        (hir, names): (Hir, Vec<Option<String>>),
+        anchored: bool,
+    ) -> Result<Self, RegexError> {
+        let groups = names.len() > 1;
+        let (mut fast, mut one_gap) = (None, None);
+        let (mut prefix, mut suffix) = (String::new(), String::new());
+        if anchored {
+            fast = analyze::sequences(&hir).and_then(Fast::new);
+            one_gap = OneGap::new(&hir);
+            prefix = fast.as_ref().map_or_else(|| analyze::prefix(&hir), Fast::prefix);
+            suffix = analyze::suffix(&hir);
+        }
+        let answered = one_gap.is_some() || (fast.is_some() && !groups);
+        let program = match answered {
+            true => None,
+            false => Some(program::compile(hir, anchored, pattern)?),
+        };
+        let pattern = pattern.to_owned();
+        let inner = Inner { pattern, anchored, names, fast, one_gap, prefix, suffix, program };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// The source, as it was given.
@@ -127,7 +202,12 @@ impl Regex {
     /// Whether `text` matches.
     #[must_use]
     pub fn is_match(&self, text: &str) -> bool {
-        self.0.program.is_match(text)
+        let inner = &*self.0;
+        match (&inner.fast, &inner.program) {
+            (Some(fast), _) => fast.is_match(text),
+            (None, Some(program)) => inner.has_edges(text) && program.is_match(text),
+            (None, None) => inner.one_gap.as_ref().is_some_and(|gap| gap.find(text).is_some()),
+        }
     }
 
     /// The groups of the first match.
@@ -138,9 +218,28 @@ impl Regex {
 
     /// The groups of the first match at or after byte `start`.
     fn captures_at(&self, text: &str, start: usize) -> Option<Captures> {
-        let mut captures = Captures::new(self.0.names.len());
+        let inner = &*self.0;
+        if inner.anchored && start > 0 {
+            return None;
+        }
+        let mut captures = Captures::new(inner.names.len());
+        if let Some(gap) = &inner.one_gap {
+            let (from, to) = gap.find(text)?;
+            captures.set(0, 0, text.len());
+            if gap.group {
+                captures.set(1, from, to);
+            }
+            return Some(captures);
+        }
+        if inner.fast.as_ref().is_some_and(|fast| !fast.is_match(text)) || !inner.has_edges(text) {
+            return None;
+        }
+        let Some(program) = &inner.program else {
+            captures.set(0, 0, text.len());
+            return Some(captures);
+        };
         let input = Input::new(text).range(start..);
-        self.0.program.search_slots(&input, captures.slots_mut()).map(|_| captures)
+        program.search_slots(&input, captures.slots_mut()).map(|_| captures)
     }
 
     /// Appends `template` with `$1`, `${1}`, `$name` and `${name}` replaced by what the groups
@@ -186,17 +285,28 @@ impl Regex {
         out
     }
 
-    /// All the texts that an anchored expression matches, where these are few: `a|b|c[de]`.
+    /// All the texts that an anchored expression matches, where it has the form of a list:
+    /// `a|b|c[de]`. At most 256, or as many as the alternatives that were written down. The empty
+    /// text can be among them. Without duplicates, in no order to rely on.
     #[must_use]
     pub fn literals(&self) -> Option<&[String]> {
-        None
+        match &self.0.fast {
+            Some(Fast::Literals(set)) => Some(set.texts()),
+            _ => None,
+        }
     }
 
     /// A literal that every match of an anchored expression begins with; empty where unknown.
     #[must_use]
     pub fn prefix(&self) -> &str {
-        ""
+        &self.0.prefix
     }
+}
+
+/// The alternatives of a pattern that has nothing but literals and bars.
+fn plain_alternatives(pattern: &str) -> Option<impl Iterator<Item = &str>> {
+    let special = |b: u8| b"\\.+*?()[]{}^$".contains(&b);
+    (!pattern.bytes().any(special)).then(|| pattern.split('|'))
 }
 
 /// Equal sources, compiled the same way.
@@ -212,50 +322,5 @@ impl Eq for Regex {}
 impl fmt::Debug for Regex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Regex({:?})", self.pattern())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expands_as_go_does() {
-        let regex = Regex::unanchored(r"(?P<key>\w+):\s*(?P<value>\w+)(x)?").unwrap();
-        let text = "  name: Ann!";
-        let captures = regex.captures(text).unwrap();
-        for (template, expected) in [
-            ("$key=$value", "name=Ann"),
-            ("${key}s $1s ${1}s", "names  names"),
-            ("$0|$2|$3|$4|$nope", "name: Ann|Ann|||"),
-            ("$$1 $ ${ ${key", "$1 $ ${ ${key"),
-        ] {
-            let mut out = String::new();
-            regex.expand(template, text, &captures, &mut out);
-            assert_eq!(out, expected, "{template}");
-        }
-    }
-
-    #[test]
-    fn replaces_as_go_does() {
-        // Rows: expression, template, text, result; from what Go's documentation promises.
-        for (pattern, template, text, expected) in [
-            ("a*", "x", "", "x"),
-            ("a*", "x", "abcd", "xbxcxdx"),
-            ("a*", "x", "baaau", "xbxux"),
-            ("[a-c]*", "x", "def", "xdxexfx"),
-            ("b|^", "x", "abb", "xaxx"),
-            ("^", "x", "ab", "xab"),
-            ("$", "x", "ab", "abx"),
-            ("", "-", "\u{65e5}\u{672c}", "-\u{65e5}-\u{672c}-"),
-            ("(.)(.)", "$2$1", "abcde", "badce"),
-            ("x", "y", "abc", "abc"),
-        ] {
-            let regex = Regex::unanchored(pattern).unwrap();
-            assert_eq!(regex.replace_all(text, template), expected, "{pattern} on {text}");
-        }
-        let regex = Regex::anchored("__meta_(.*)").unwrap();
-        assert_eq!(regex.replace_all("__meta_a", "l_$1"), "l_a");
-        assert_eq!(regex.replace_all("meta_a", "l_$1"), "meta_a");
     }
 }
