@@ -86,7 +86,7 @@ impl ValueWriter {
         out.extend_from_slice(b",\"sum\":");
         self.float(out, h.sum);
         let mut any = false;
-        for bucket in h.buckets().filter(|b| b.count != 0.0) {
+        for bucket in h.bucket_iter() {
             out.extend_from_slice(if any { b",[" } else { b",\"buckets\":[[" });
             any = true;
             let boundaries = match (bucket.lower_inclusive, bucket.upper_inclusive) {

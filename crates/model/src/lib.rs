@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-mod buckets;
 pub mod budget;
 pub mod clock;
 pub mod duration;
@@ -19,7 +18,6 @@ pub mod storage;
 mod unicode;
 pub mod wire;
 
-pub use buckets::{Bucket, exponential_bound};
 pub use exemplar::Exemplar;
 pub use histogram::{CounterResetHint, FloatHistogram, Histogram, HistogramLayout, Span};
 pub use labels::{

@@ -4,8 +4,27 @@
 //! a schema, a zero threshold and spans; exponential schemas -4 to 8 have bucket boundaries
 //! `2^(i * 2^-schema)`, schema [`CUSTOM_BUCKETS_SCHEMA`] has its upper bounds in `custom_values`.
 
+mod bounds;
+mod buckets;
+mod display;
+mod error;
+mod reduce;
+mod validate;
+
+pub use bounds::bucket_bound;
+pub use buckets::{Bucket, bucket_indexes, span_buckets};
+pub use error::{HistogramError, HistogramProblem, HistogramSide};
+
 /// Schema of histograms with custom bucket bounds.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
+
+/// The coarsest exponential schema.
+pub const MIN_SCHEMA: i32 = -4;
+/// The finest exponential schema.
+pub const MAX_SCHEMA: i32 = 8;
+/// The finest exponential schema that may be received; [`Histogram::reduce_resolution`] makes it
+/// one that can be stored.
+pub const MAX_RESERVED_SCHEMA: i32 = 52;
 
 /// A run of consecutive buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +101,14 @@ pub struct FloatHistogram {
     pub positive_buckets: Vec<f64>,
     /// Counts of the negative buckets.
     pub negative_buckets: Vec<f64>,
+}
+
+impl HistogramLayout {
+    /// Whether the buckets have bounds of their own.
+    #[must_use]
+    pub const fn is_custom(&self) -> bool {
+        self.schema == CUSTOM_BUCKETS_SCHEMA
+    }
 }
 
 impl Histogram {
