@@ -3,6 +3,7 @@
 
 mod error;
 pub mod fs;
+mod head;
 pub mod wal;
 
 pub use error::TsdbError;
