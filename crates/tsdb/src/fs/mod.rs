@@ -3,17 +3,21 @@
 //! All of the storage goes through [`Fs`]. [`OsFs`] is the real one; [`SimFs`] lives in memory,
 //! loses what was not synced, tears sectors and fails on demand.
 
+mod append;
 mod os;
 mod sim;
 mod slice;
+mod source;
 #[cfg(test)]
 mod tests;
 
 use std::{fmt, io, ops::Range, path::Path, sync::Arc};
 
+pub(crate) use append::{AppendWriter, replace_file};
 pub use os::OsFs;
 pub use sim::{Crash, Fault, OpKind, SimFs};
 pub use slice::Slice;
+pub(crate) use source::{Source, Window};
 
 /// How [`Fs::open`] opens a file. Every file can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +166,11 @@ pub trait Fs: Send + Sync + fmt::Debug {
     /// # Errors
     /// The system's, or [`io::ErrorKind::UnexpectedEof`].
     fn read(&self, path: &Path, range: Range<u64>) -> io::Result<Slice>;
+
+    /// Whether [`Fs::read`] maps large files, so that it is cheap to ask for all of one.
+    fn maps(&self) -> bool {
+        false
+    }
 
     /// Reads a whole file.
     ///

@@ -151,6 +151,10 @@ impl Fs for OsFs {
         Ok(bytes.into())
     }
 
+    fn maps(&self) -> bool {
+        self.map
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         StdFile::open(dir)?.sync_all()
     }
