@@ -514,9 +514,11 @@ eval_ordered instant at 0 m
 eval range from 1m to 2m step 30s m + 1
   expect info regex: a.*b
   {} 1 2 _
+
 eval instant at 1m m[1m]
   expect range vector from 10s to 1m step 10s
   m 1 2
+
 eval instant at 0 (\"a\")
   expect string \"a\\n\"
 ";
