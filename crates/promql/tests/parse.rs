@@ -171,7 +171,7 @@ proptest! {
         let options = ParserOptions::default();
         let expr = parse(&text, &options).map_err(|e| TestCaseError::fail(format!("{text}: {e}")))?;
         let flat = expr.to_string();
-        prop_assert_eq!(parse(&flat, &options).unwrap().to_string(), flat.clone());
+        prop_assert_eq!(&parse(&flat, &options).unwrap().to_string(), &flat);
         let pretty = expr.pretty();
         prop_assert_eq!(parse(&pretty, &options).unwrap().to_string(), flat);
     }
