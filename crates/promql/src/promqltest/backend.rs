@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use firesteel_model::{Labels, Timestamp};
+use firesteel_model::{
+    Labels, Timestamp, Value,
+    storage::{AppendOptions, Appendable, SeriesKey},
+};
 
 use crate::value::{QueryValue, SampleValue};
 
@@ -68,4 +71,26 @@ pub struct LoadedSample {
     pub start: Option<Timestamp>,
     /// The value.
     pub value: SampleValue,
+}
+
+/// Appends samples to a storage, in one transaction.
+///
+/// # Errors
+/// The storage's text, and the series.
+pub fn append(series: &[Loaded], storage: &dyn Appendable) -> Result<(), String> {
+    let mut appender = storage.appender();
+    for one in series {
+        for sample in &one.samples {
+            let value = match &sample.value {
+                SampleValue::Float(v) => Value::Float(*v),
+                SampleValue::Histogram(h) => Value::FloatHistogram(h),
+            };
+            let options =
+                AppendOptions { start_timestamp: sample.start, ..AppendOptions::default() };
+            appender
+                .append(SeriesKey::Labels(&one.labels), sample.t, value, &options)
+                .map_err(|e| format!("{} at {}: {e}", one.labels, sample.t))?;
+        }
+    }
+    appender.commit().map(drop).map_err(|e| e.to_string())
 }

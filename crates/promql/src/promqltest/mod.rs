@@ -21,7 +21,7 @@ mod run;
 mod script;
 mod series;
 
-pub use backend::{Backend, Loaded, LoadedSample, Outcome};
+pub use backend::{Backend, Loaded, LoadedSample, Outcome, append};
 pub use run::{CaseReport, Category, Report, run};
 pub use script::{Case, Command, Expect, Expected, Kind, Load, Script, ScriptError, Text, Times};
 pub use series::{Point, Series, parse_series};
