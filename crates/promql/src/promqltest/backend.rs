@@ -1,0 +1,71 @@
+//! What a script runs on.
+
+use std::time::Duration;
+
+use firesteel_model::{Labels, Timestamp};
+
+use crate::value::{QueryValue, SampleValue};
+
+/// An engine over a storage.
+pub trait Backend {
+    /// Removes all samples.
+    ///
+    /// # Errors
+    /// The storage's text.
+    fn clear(&mut self) -> Result<(), String>;
+
+    /// Adds samples, all at once.
+    ///
+    /// # Errors
+    /// The storage's text.
+    fn load(&mut self, series: &[Loaded]) -> Result<(), String>;
+
+    /// Evaluates an instant query.
+    ///
+    /// # Errors
+    /// The query's error, as Prometheus prints it.
+    fn instant(&mut self, query: &str, t: Timestamp) -> Result<Outcome, String>;
+
+    /// Evaluates a range query.
+    ///
+    /// # Errors
+    /// The query's error, as Prometheus prints it.
+    fn range(
+        &mut self,
+        query: &str,
+        start: Timestamp,
+        end: Timestamp,
+        step: Duration,
+    ) -> Result<Outcome, String>;
+}
+
+/// What a query returned.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The result.
+    pub value: QueryValue,
+    /// Texts of the warnings, with positions.
+    pub warnings: Vec<String>,
+    /// Texts of the remarks, with positions.
+    pub infos: Vec<String>,
+}
+
+/// A series to be loaded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The series.
+    pub labels: Labels,
+    /// Its samples, by time.
+    pub samples: Vec<LoadedSample>,
+}
+
+/// A sample to be loaded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadedSample {
+    /// When, in milliseconds.
+    pub t: Timestamp,
+    /// When the counter began to count, where the script says so.
+    pub start: Option<Timestamp>,
+    /// The value.
+    pub value: SampleValue,
+}
