@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::ast::Span;
+use crate::{ast::Span, go};
 
 /// How serious an annotation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,7 +89,7 @@ impl Annotations {
             .to_owned();
         if !metric.is_empty() {
             text.push_str(" for metric name ");
-            text.push_str(&firesteel_model::float::go_quote(metric));
+            text.push_str(&go::quote(metric));
         }
         let entry = Entry { span: Some(span), monotonicity: Some(what) };
         self.insert((Severity::Info, text), entry);
@@ -160,7 +160,12 @@ impl Entry {
         if let Some(m) = &self.monotonicity {
             out.push_str(&format!(
                 ", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
-                m.min_bucket, m.max_bucket, m.max_diff, m.samples, m.min_t, m.max_t,
+                go::format_g(m.min_bucket),
+                go::format_g(m.max_bucket),
+                go::format_2g(m.max_diff),
+                m.samples,
+                go::rfc3339(m.min_t.div_euclid(1000)),
+                go::rfc3339(m.max_t.div_euclid(1000)),
             ));
         }
         if let Some(span) = self.span {
@@ -168,5 +173,48 @@ impl Entry {
             out.push_str(&format!(" ({line}:{column})"));
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_texts_are_one_and_the_order_of_merging_does_not_matter() {
+        let query = "a\n+ bb";
+        let of = |start: u32, t: i64| {
+            let mut a = Annotations::new();
+            a.warn(Span::new(start, start + 1), "something");
+            a.info(Span::new(0, 1), format_args!("of {t}"));
+            a.storage_warning("disk");
+            let what = ForcedMonotonicity {
+                min_t: t,
+                max_t: t,
+                min_bucket: 0.5,
+                max_bucket: 2.0,
+                max_diff: 0.25,
+                samples: 1,
+            };
+            a.forced_monotonicity(Span::new(0, 1), "m", what);
+            a
+        };
+        let (mut a, mut b) = (of(4, 1000), of(0, 5000));
+        a.merge(of(0, 5000));
+        b.merge(of(4, 1000));
+        assert_eq!(a, b);
+        assert_eq!(a.warnings(query, 0), ["PromQL warning: something (2:3)", "disk"]);
+        let infos = a.infos(query, 0);
+        assert_eq!(infos.len(), 3);
+        assert!(
+            infos[0].ends_with(
+                "#histogram_quantile) for metric name \"m\", from buckets 0.5 to 2, with a max \
+                 diff of 0.25, over 2 samples from 1970-01-01T00:00:01Z to \
+                 1970-01-01T00:00:05Z (1:1)"
+            ),
+            "{infos:?}"
+        );
+        let cut = a.infos(query, 1);
+        assert_eq!(cut[1], "2 more info annotations omitted");
     }
 }

@@ -33,6 +33,38 @@ pub(crate) fn format_g(v: f64) -> String {
     format!("{mantissa}e{sign}{:02}", exponent.abs())
 }
 
+/// A float as `%.2g` prints it: two digits, with an exponent below 1e-4 and from 1e2 on.
+pub(crate) fn format_2g(v: f64) -> String {
+    if v == 0.0 || !v.is_finite() {
+        return format_f(v);
+    }
+    let text = format!("{v:.1e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let mantissa = mantissa.strip_suffix(".0").unwrap_or(mantissa);
+    if (-4..2).contains(&exponent) {
+        return format_f(format!("{mantissa}e{exponent}").parse().unwrap_or(v));
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
+/// Seconds since the Unix epoch as RFC 3339, in UTC.
+pub(crate) fn rfc3339(seconds: i64) -> String {
+    let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Days are counted from 1 March of year 0, so that leap days end a cycle of 400 years.
+    let day = day + 719_468;
+    let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (year, month) =
+        if month < 10 { (era * 400 + year, month + 3) } else { (era * 400 + year + 1, month - 9) };
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Reads a quoted string: Go's syntax, and single quotes like double ones. Bytes that are no UTF-8
 /// (`\xff`) become U+FFFD, since our strings are text.
 pub(crate) fn unquote(text: &str) -> Option<String> {
@@ -94,6 +126,28 @@ mod tests {
         assert_eq!(unquote(r#""\xc3\xa9""#).as_deref(), Some("\u{e9}"));
         for bad in ["", "\"", "\"a", r#""\q""#, r#""\x4""#, r#""\""#, r#""\UFFFFFFFF""#] {
             assert_eq!(unquote(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn floats_as_percent_2g() {
+        let texts = [0.0, 5.0, 0.5, 12.0, 12.34, 99.6, 100.0, 1234.0, 0.000_012, 0.001_26];
+        let texts: Vec<_> = texts.into_iter().map(format_2g).collect();
+        let expected =
+            ["0", "5", "0.5", "12", "12", "1e+02", "1e+02", "1.2e+03", "1.2e-05", "0.0013"];
+        assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn times_as_rfc3339() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_827_696, "2000-02-29T12:34:56Z"),
+            (1_700_000_000, "2023-11-14T22:13:20Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(rfc3339(seconds), text);
         }
     }
 

@@ -8,6 +8,8 @@ pub mod functions;
 mod go;
 mod options;
 mod print;
+#[cfg(feature = "promqltest")]
+pub mod promqltest;
 mod syntax;
 pub mod value;
 

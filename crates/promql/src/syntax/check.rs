@@ -1,6 +1,8 @@
 //! Checks types and what else the grammar cannot say. Source: `checkAST` in Prometheus'
 //! `promql/parser/parse.go`; errors come in its order.
 
+use std::fmt;
+
 use firesteel_model::METRIC_NAME;
 
 use crate::{
@@ -64,17 +66,17 @@ impl Checker<'_> {
     }
 
     fn aggregate(&mut self, aggregate: &mut Aggregate) {
-        self.typed(&mut aggregate.expr, ValueType::Vector, "aggregation expression");
+        self.typed(&mut aggregate.expr, ValueType::Vector, format_args!("aggregation expression"));
         let want = match aggregate.op {
             AggregateOp::CountValues => ValueType::String,
             _ => ValueType::Scalar,
         };
         if let Some(param) = &mut aggregate.param {
-            self.typed(param, want, "aggregation parameter");
+            self.typed(param, want, format_args!("aggregation parameter"));
         }
     }
 
-    fn typed(&mut self, expr: &mut Expr, want: ValueType, context: &str) {
+    fn typed(&mut self, expr: &mut Expr, want: ValueType, context: fmt::Arguments<'_>) {
         self.expr(expr);
         let got = expr.value_type();
         if got != want {
@@ -85,9 +87,8 @@ impl Checker<'_> {
 
     fn call(&mut self, call: &mut Call) {
         let (func, got) = (call.func, call.args.len());
-        let name = go::quote(func.name);
         let wrong = |bound: &str, n| {
-            format!("expected {bound}{n} argument(s) in call to {name}, got {got}")
+            format!("expected {bound}{n} argument(s) in call to \"{func}\", got {got}")
         };
         if Some(func.min_args) == func.max_args {
             if got != func.min_args {
@@ -106,7 +107,7 @@ impl Checker<'_> {
                 break;
             }
             if let Some(want) = func.arg_type(i) {
-                self.typed(arg, want, &format!("call to function {name}"));
+                self.typed(arg, want, format_args!("call to function \"{func}\""));
             }
         }
     }

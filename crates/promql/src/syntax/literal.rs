@@ -6,7 +6,7 @@ use crate::go;
 
 /// Reads a number: as Go's `ParseInt(text, 0, 64)`, where `0x1f` is hexadecimal and `017` octal,
 /// else as `ParseFloat`. The error is Go's text.
-pub(super) fn number(text: &str) -> Result<f64, String> {
+pub(crate) fn number(text: &str) -> Result<f64, String> {
     if let Some(n) = integer(text) {
         return Ok(n as f64);
     }

@@ -11,3 +11,6 @@ mod selector;
 mod token;
 
 pub use parser::{parse, parse_metric, parse_metric_selector};
+
+#[cfg(feature = "promqltest")]
+pub(crate) use literal::number;
