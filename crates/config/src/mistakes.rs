@@ -78,7 +78,8 @@ fn dotted_retention(
     );
     diagnostics.below(&format!("retention.{leaf}"), |d| d.warn(key_node.place, message));
     match section.get_mut("retention") {
-        Some(Item { value: Value::Section(old), .. }) => {
+        Some(Item { value: Value::Section(old), place }) => {
+            *place = key_node.place;
             for (old, new) in old.slots_mut().iter_mut().zip(new.slots()) {
                 if new.is_some() {
                     old.clone_from(new);
