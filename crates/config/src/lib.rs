@@ -1,0 +1,40 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod config;
+mod decode;
+mod diagnose;
+mod emit;
+mod error;
+mod files;
+mod inherit;
+mod load;
+mod mistakes;
+mod paths;
+mod schema;
+mod secret;
+mod served;
+pub mod size;
+mod typed;
+mod url;
+mod value;
+mod yaml;
+
+pub use config::Config;
+pub use error::{ConfigError, Diagnostic, Place};
+pub use files::{NoFiles, OsFiles, ReadFiles, matches as file_name_matches};
+pub use load::{LoadOptions, embedded_default, load, load_str};
+pub use secret::{MASK, Secret};
+pub use served::NotServed;
+pub use typed::{
+    discovery::{DiscoveryConfig, FileSdConfig, HttpSdConfig, StaticGroup},
+    global::{GlobalConfig, NameEscaping, ScrapeLimits, ScrapeProtocol},
+    http::{
+        Auth, Authorization, BasicAuth, Credential, HttpClientConfig, HttpHeader, OAuth2,
+        ProxyConfig, TlsConfig, TlsVersion,
+    },
+    scrape::ScrapeConfig,
+    storage::{FloatEncoding, Retention, StorageConfig},
+};
+pub use url::{Url, UrlError};
+pub use value::{Item, Section, Value};

@@ -1,0 +1,8 @@
+//! The typed views: what the other crates work with.
+
+pub(crate) mod convert;
+pub(crate) mod discovery;
+pub(crate) mod global;
+pub(crate) mod http;
+pub(crate) mod scrape;
+pub(crate) mod storage;

@@ -1,0 +1,96 @@
+//! The trait that mechanisms implement, in this crate and outside of it.
+
+use std::{fmt, future::Future, pin::Pin};
+
+use firesteel_config::StaticGroup;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{TargetGroup, group::static_groups};
+
+/// The sending end of a discoverer: bounded, so a discoverer waits while nobody takes its groups.
+#[derive(Debug, Clone)]
+pub struct Updates(mpsc::Sender<Vec<TargetGroup>>);
+
+/// How many lists of groups may wait.
+const WAITING: usize = 8;
+
+/// A channel for a discoverer's groups.
+#[must_use]
+pub fn updates() -> (Updates, mpsc::Receiver<Vec<TargetGroup>>) {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    (Updates(sender), receiver)
+}
+
+impl Updates {
+    /// Hands over groups: each replaces what its source found earlier. False when nobody listens any
+    /// more and the discoverer may end.
+    pub async fn send(&self, groups: Vec<TargetGroup>) -> bool {
+        self.0.send(groups).await.is_ok()
+    }
+}
+
+/// Finds targets.
+///
+/// A mechanism sends all its groups once as soon as it knows them, an empty list if there are none,
+/// and later those that change. When a refresh fails it sends nothing: the last targets stay. It
+/// ends when `shutdown` is cancelled or [`Updates::send`] returns false; when it ends earlier, what
+/// it found stays.
+///
+/// ```
+/// use firesteel_discovery::{Discoverer, TargetGroup, Updates};
+/// use firesteel_model::Labels;
+/// use std::{future::Future, pin::Pin};
+/// use tokio_util::sync::CancellationToken;
+///
+/// #[derive(Debug)]
+/// struct Inventory;
+///
+/// impl Discoverer for Inventory {
+///     fn run(
+///         self: Box<Self>,
+///         updates: Updates,
+///         shutdown: CancellationToken,
+///     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+///         Box::pin(async move {
+///             updates.send(vec![TargetGroup::new("all", ["pi:9100"], Labels::empty())]).await;
+///             shutdown.cancelled().await;
+///         })
+///     }
+/// }
+/// ```
+pub trait Discoverer: Send + fmt::Debug {
+    /// Runs until it is told to stop.
+    fn run(
+        self: Box<Self>,
+        updates: Updates,
+        shutdown: CancellationToken,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// The mechanism behind `static_configs`: sends its groups once.
+#[derive(Debug, Clone)]
+pub struct StaticDiscoverer(Vec<TargetGroup>);
+
+impl StaticDiscoverer {
+    /// From a job's `static_configs`.
+    #[must_use]
+    pub fn new(groups: &[StaticGroup]) -> Self {
+        Self(static_groups(groups))
+    }
+}
+
+impl Discoverer for StaticDiscoverer {
+    fn run(
+        self: Box<Self>,
+        updates: Updates,
+        shutdown: CancellationToken,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            tokio::select! {
+                _ = updates.send(self.0) => {}
+                () = shutdown.cancelled() => {}
+            }
+        })
+    }
+}
