@@ -174,10 +174,10 @@ impl<'a> Parser<'a> {
         self.page.get(self.start..self.at).unwrap_or_default()
     }
 
-    /// The first byte of the next entry; lets a caller choose what to try first.
+    /// The type that the last `# TYPE` line gave.
     #[must_use]
-    pub fn peek(&self) -> Option<u8> {
-        if self.finished { None } else { self.page.get(self.at).copied() }
+    pub const fn kind(&self) -> MetricType {
+        self.kind
     }
 
     /// The part of the page from `a` to `b` as text, if it is valid UTF-8.
