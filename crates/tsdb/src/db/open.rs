@@ -24,7 +24,8 @@ use crate::{
         read::read_segment,
         repair::{Repair, repair},
         segments::{
-            checkpoint_path, list_checkpoints, list_segments, remove_leftovers, segment_path,
+            checkpoint_path, list_checkpoints, list_segments, make_dir, remove_leftovers,
+            segment_path,
         },
         writer::{SegmentInfo, Writer},
     },
@@ -46,7 +47,7 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
     let mut head_files = Vec::new();
     if let Some(dir) = &options.dir {
         let fs = &*options.fs;
-        fs.create_dir_all(dir).map_err(TsdbError::io("make", dir))?;
+        make_dir(fs, dir)?;
         if options.lock {
             let path = dir.join(LOCK_FILE);
             lock = Some(fs.lock(&path).map_err(|e| match e.kind() {

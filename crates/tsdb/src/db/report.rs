@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-pub use crate::head::ReplayStats;
+use crate::head::ReplayStats;
 
 /// What was found, read, left out and put right when a database was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

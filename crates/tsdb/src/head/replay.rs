@@ -318,7 +318,7 @@ impl Replay<'_> {
             let (series, reference) = (index.labels(id), index.reference(id));
             let exemplar =
                 firesteel_model::Exemplar { labels: e.labels, value: e.v, timestamp: Some(e.t) };
-            let stored = Stored { id, reference, series, t: e.t, exemplar };
+            let stored = Stored { reference, series, t: e.t, exemplar };
             self.head.exemplars.lock().add(stored);
             self.stats.exemplars += 1;
         }

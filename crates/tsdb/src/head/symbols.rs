@@ -115,6 +115,7 @@ impl Symbols {
     }
 
     /// Number of strings.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }

@@ -10,7 +10,7 @@ use std::{
 use super::{
     page::{self, Encoded, PAGE, frame, framed_len},
     record::batch,
-    segments::segment_path,
+    segments::{make_dir, segment_path},
 };
 use crate::{
     TsdbError,
@@ -286,7 +286,7 @@ impl Writer {
 
     fn create(&mut self) -> Result<Current, TsdbError> {
         let index = self.next_index;
-        self.fs.create_dir_all(&self.dir).map_err(TsdbError::io("make", &self.dir))?;
+        make_dir(&*self.fs, &self.dir)?;
         let path = segment_path(&self.dir, index);
         let file = self.fs.open(&path, Open::CreateNew).map_err(TsdbError::io("create", &path))?;
         let mut marker = Vec::new();
