@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod block;
+mod db;
 mod decode;
 mod error;
 pub mod fs;
@@ -11,4 +12,9 @@ mod index;
 mod testing;
 pub mod wal;
 
+pub use db::{
+    DamageReport, Db, DbBuilder, HeadStats, MaintenanceThread, OpenReport, ReplayStats,
+    SeriesExemplars, TickStats,
+};
 pub use error::TsdbError;
+pub use wal::writer::Durability;

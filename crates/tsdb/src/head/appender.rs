@@ -99,9 +99,18 @@ impl HeadAppender<'_> {
         match (t == self.head.newest(id)).then(|| same(&stripe)).flatten() {
             Some(true) if t >= self.min_valid => Ok(()),
             Some(false) if t >= self.min_valid => Err(AppendError::DuplicateTimestamp),
-            _ if t < self.min_valid => Err(AppendError::OutOfBounds),
-            _ => Err(AppendError::OutOfOrder),
+            _ if t < self.min_valid => Err(self.out_of_bounds()),
+            _ => {
+                self.head.counts.out_of_order.inc();
+                Err(AppendError::OutOfOrder)
+            }
         }
+    }
+
+    #[cold]
+    fn out_of_bounds(&self) -> AppendError {
+        self.head.counts.out_of_bounds.inc();
+        AppendError::OutOfBounds
     }
 
     fn float(&mut self, id: u32, reference: u64, t: Timestamp, v: f64) -> Result<(), AppendError> {
@@ -113,7 +122,7 @@ impl HeadAppender<'_> {
             });
         }
         if t < self.min_valid {
-            return Err(AppendError::OutOfBounds);
+            return Err(self.out_of_bounds());
         }
         let float = Float { reference, t, v, before: NEVER, id, valid: true };
         self.pending().floats.push(float);
@@ -136,7 +145,7 @@ impl HeadAppender<'_> {
             });
         }
         if t < self.min_valid {
-            return Err(AppendError::OutOfBounds);
+            return Err(self.out_of_bounds());
         }
         let value = Arc::new(value);
         let before = NEVER;

@@ -229,7 +229,7 @@ impl Head {
                     timestamp: Some(e.t),
                 };
                 let series = index.labels(id);
-                exemplars.add(Stored { id, reference: e.series, series, t: e.t, exemplar });
+                exemplars.add(Stored { reference: e.series, series, t: e.t, exemplar });
             }
         }
         if !pending.metadata.is_empty() {

@@ -8,7 +8,6 @@ use hashbrown::HashMap;
 /// An exemplar and its series.
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
-    pub(super) id: u32,
     pub(super) reference: u64,
     pub(super) series: Labels,
     pub(super) t: Timestamp,

@@ -272,9 +272,8 @@ impl Index {
                 }
             }
         }
-        let wanted = |&(&value, _): &(&u32, &List)| {
-            matcher.matches(self.symbols.text(value)) == accepted
-        };
+        let wanted =
+            |&(&value, _): &(&u32, &List)| matcher.matches(self.symbols.text(value)) == accepted;
         name.values.iter().filter(wanted).map(|(_, list)| list.clone()).collect()
     }
 
@@ -369,9 +368,10 @@ impl Index {
 
     /// Bytes held, about.
     pub(super) fn bytes(&self) -> usize {
-        let schemas = self.schemas.iter().map(|s| {
-            s.names.len() * 8 + s.values.capacity() * 4 + s.free.capacity() * 4 + 80
-        });
+        let schemas = self
+            .schemas
+            .iter()
+            .map(|s| s.names.len() * 8 + s.values.capacity() * 4 + s.free.capacity() * 4 + 80);
         let lists = self.names.values().map(|n| {
             n.values.capacity() * 22 + n.values.values().map(List::bytes).sum::<usize>() + 64
         });

@@ -10,6 +10,7 @@
 mod appender;
 mod commit;
 mod exemplars;
+mod export;
 mod gc;
 mod index;
 mod paged;
@@ -38,10 +39,12 @@ use firesteel_model::{
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
+pub use export::HeadStats;
 pub use query::SeriesExemplars;
+pub(crate) use query::hide;
 pub use replay::ReplayStats;
 pub(crate) use replay::{Replay, group_chunks};
-pub(crate) use query::HeadQuerier;
+pub(crate) use stripe::{Copied, Sealed, decode_chunk};
 
 use self::{
     commit::{Committer, Waiting},
@@ -365,6 +368,24 @@ impl Head {
     /// Number of series.
     pub(crate) fn num_series(&self) -> usize {
         self.index.read().len()
+    }
+
+    /// Metadata by metric name, each distinct one once, sorted by name.
+    pub(crate) fn metadata_by_name(&self) -> Vec<(String, Metadata)> {
+        let index = self.index.read();
+        let mut all = std::collections::BTreeMap::<String, Vec<Arc<Metadata>>>::new();
+        for (&id, metadata) in &self.metadata.read().by_series {
+            let name = index.text_pairs(id).find(|(n, _)| *n == firesteel_model::METRIC_NAME);
+            let Some((_, name)) = name else { continue };
+            let known = all.entry(name.to_owned()).or_default();
+            if !known.iter().any(|m| Arc::ptr_eq(m, metadata)) {
+                known.push(Arc::clone(metadata));
+            }
+        }
+        let flat = |(name, list): (String, Vec<Arc<Metadata>>)| {
+            list.into_iter().map(move |m| (name.clone(), (*m).clone()))
+        };
+        all.into_iter().flat_map(flat).collect()
     }
 
     /// Oldest and newest sample; `None` where there is none.

@@ -31,13 +31,21 @@ struct View {
     guard: Guard,
     mint: Timestamp,
     maxt: Timestamp,
+    /// Floats before this are in blocks.
+    floats_from: Timestamp,
 }
 
 impl Head {
-    /// Opens a view of the samples between two times, both inclusive.
-    pub(crate) fn querier(self: &Arc<Self>, mint: Timestamp, maxt: Timestamp) -> HeadQuerier {
-        let guard = self.readers.read();
-        HeadQuerier { view: Arc::new(View { head: Arc::clone(self), guard, mint, maxt }) }
+    /// Opens a view of the samples between two times, both inclusive. Floats before `floats_from`
+    /// are not in it.
+    pub(crate) fn querier(
+        self: &Arc<Self>,
+        mint: Timestamp,
+        maxt: Timestamp,
+        floats_from: Timestamp,
+    ) -> HeadQuerier {
+        let (head, guard) = (Arc::clone(self), self.readers.read());
+        HeadQuerier { view: Arc::new(View { head, guard, mint, maxt, floats_from }) }
     }
 }
 
@@ -64,7 +72,8 @@ impl View {
             let stripe = self.head.stripes[stripe].lock();
             let undo = (now.len() > 4 && stripe.has_undo()).then(|| stripe.undo_for(epoch));
             for &id in now {
-                if self.head.newest(id) < mint {
+                let newest = self.head.newest(id);
+                if newest < mint || newest < self.floats_from && !stripe.has_histograms(id) {
                     continue;
                 }
                 let last = match &undo {
@@ -285,7 +294,7 @@ impl HeadReader<'_> {
         times: &mut Vec<i64>,
         values: &mut Vec<f64>,
     ) -> Result<bool, StorageError> {
-        let mint = self.set.mint;
+        let mint = self.set.mint.max(self.set.view.floats_from);
         loop {
             self.ctx.check()?;
             let closed = self.copied.sealed.len();
@@ -299,9 +308,13 @@ impl HeadReader<'_> {
                 None => return Ok(false),
             };
             self.chunk += 1;
-            let decoded = stripe::decode(data, mint, self.until, times, values).map_err(|e| {
-                StorageError::Corrupt { place: "chunk of the head".to_owned(), what: e.to_string() }
-            })?;
+            let decoded =
+                stripe::decode_chunk(data, mint, self.until, times, values).map_err(|e| {
+                    StorageError::Corrupt {
+                        place: "chunk of the head".to_owned(),
+                        what: e.to_string(),
+                    }
+                })?;
             let n = hide(&self.hidden, times, values, decoded);
             QueryStats::add(&self.ctx.stats.chunks, 1);
             QueryStats::add(&self.ctx.stats.chunk_bytes, data.len() as u64);
@@ -353,7 +366,7 @@ impl HeadReader<'_> {
 }
 
 /// Removes the hidden ones of the `n` last samples. Returns how many are left of them.
-pub(super) fn hide(
+pub(crate) fn hide(
     hidden: &[(Timestamp, Timestamp)],
     times: &mut Vec<i64>,
     values: &mut Vec<f64>,
@@ -473,19 +486,17 @@ impl Head {
         matchers: &[Vec<Matcher>],
     ) -> Vec<SeriesExemplars> {
         let wanted = |labels: &Labels| {
-            matchers.iter().any(|set| {
-                set.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or_default()))
-            })
+            matchers
+                .iter()
+                .any(|set| set.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or_default())))
         };
-        let mut found: std::collections::BTreeMap<Labels, Vec<_>> = std::collections::BTreeMap::new();
+        let mut found: std::collections::BTreeMap<Labels, Vec<_>> =
+            std::collections::BTreeMap::new();
         for e in self.exemplars.lock().iter() {
             if (mint..=maxt).contains(&e.t) && wanted(&e.series) {
                 found.entry(e.series.clone()).or_default().push(e.exemplar.clone());
             }
         }
-        found
-            .into_iter()
-            .map(|(series, exemplars)| SeriesExemplars { series, exemplars })
-            .collect()
+        found.into_iter().map(|(series, exemplars)| SeriesExemplars { series, exemplars }).collect()
     }
 }

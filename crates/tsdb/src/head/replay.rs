@@ -316,12 +316,9 @@ impl Replay<'_> {
             };
             let index = self.head.index.read();
             let (series, reference) = (index.labels(id), index.reference(id));
-            let exemplar = firesteel_model::Exemplar {
-                labels: e.labels,
-                value: e.v,
-                timestamp: Some(e.t),
-            };
-            let stored = Stored { id, reference, series, t: e.t, exemplar };
+            let exemplar =
+                firesteel_model::Exemplar { labels: e.labels, value: e.v, timestamp: Some(e.t) };
+            let stored = Stored { reference, series, t: e.t, exemplar };
             self.head.exemplars.lock().add(stored);
             self.stats.exemplars += 1;
         }
@@ -398,7 +395,7 @@ impl Head {
     }
 
     /// The hidden intervals of a series.
-    pub(super) fn tombstones_of(&self, id: u32) -> Vec<(Timestamp, Timestamp)> {
+    pub(crate) fn tombstones_of(&self, id: u32) -> Vec<(Timestamp, Timestamp)> {
         if !self.has_tombstones.load(Ordering::Acquire) {
             return Vec::new();
         }

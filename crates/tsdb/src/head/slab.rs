@@ -72,7 +72,10 @@ impl Slab {
         let (class, slot) = (handle.class(), handle.slot());
         let Some(c) = self.classes.get(class) else { return &[] };
         let at = slot % per_page(class) * SIZES[class];
-        c.pages.get(slot / per_page(class)).and_then(|p| p.get(at..at + SIZES[class])).unwrap_or(&[])
+        c.pages
+            .get(slot / per_page(class))
+            .and_then(|p| p.get(at..at + SIZES[class]))
+            .unwrap_or(&[])
     }
 
     #[inline]

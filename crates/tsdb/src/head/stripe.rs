@@ -83,19 +83,19 @@ impl Hot {
 
 /// A closed chunk.
 #[derive(Clone, Debug)]
-pub(super) struct Sealed {
-    pub(super) mint: Timestamp,
-    pub(super) maxt: Timestamp,
-    pub(super) encoding: Encoding,
-    pub(super) data: Arc<[u8]>,
+pub(crate) struct Sealed {
+    pub(crate) mint: Timestamp,
+    pub(crate) maxt: Timestamp,
+    pub(crate) encoding: Encoding,
+    pub(crate) data: Arc<[u8]>,
 }
 
 /// A histogram of a series.
 #[derive(Clone, Debug)]
-pub(super) struct HistogramSample {
-    pub(super) t: Timestamp,
-    pub(super) start: Timestamp,
-    pub(super) value: Arc<AnyHistogram>,
+pub(crate) struct HistogramSample {
+    pub(crate) t: Timestamp,
+    pub(crate) start: Timestamp,
+    pub(crate) value: Arc<AnyHistogram>,
 }
 
 /// What appends rarely touch.
@@ -129,11 +129,13 @@ pub(super) struct Stripe {
 
 /// A copy of a series' samples, for reading without the lock.
 #[derive(Default)]
-pub(super) struct Copied {
-    pub(super) sealed: Vec<Sealed>,
+pub(crate) struct Copied {
+    pub(crate) sealed: Vec<Sealed>,
     /// The open chunk; empty where there is none.
-    pub(super) open: Vec<u8>,
-    pub(super) histograms: Vec<HistogramSample>,
+    pub(crate) open: Vec<u8>,
+    /// Its first and last sample.
+    pub(crate) open_range: (Timestamp, Timestamp),
+    pub(crate) histograms: Vec<HistogramSample>,
 }
 
 /// The commits that readers may still have to do without.
@@ -392,8 +394,10 @@ impl Stripe {
         out.sealed.extend(cold.sealed.iter().filter(|c| c.mint <= maxt && c.maxt >= mint).cloned());
         if hot.state.num_samples() > 0 && hot.state.last_time() >= mint {
             let chunk = self.slab.get(hot.buffer).get(..hot.state.len()).unwrap_or_default();
-            if first_time(chunk) <= maxt {
+            let first = first_time(chunk);
+            if first <= maxt {
                 out.open.extend_from_slice(chunk);
+                out.open_range = (first, hot.state.last_time());
             }
         }
         if let Some(histograms) = &cold.histograms {
@@ -405,12 +409,7 @@ impl Stripe {
 
     /// Gives up a series' samples before `mint`, by whole chunks; histograms before
     /// `histogram_mint`. Returns whether it has anything left.
-    pub(super) fn truncate(
-        &mut self,
-        id: u32,
-        mint: Timestamp,
-        histogram_mint: Timestamp,
-    ) -> bool {
+    pub(super) fn truncate(&mut self, id: u32, mint: Timestamp, histogram_mint: Timestamp) -> bool {
         let (page, slot) = place(id);
         let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) else { return false };
         let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) else {
@@ -459,6 +458,15 @@ impl Stripe {
             *cold = Cold::default();
         }
         self.undo.retain(|u| u.id != id);
+    }
+
+    /// Whether a chunk of a series may have samples between two times, both inclusive.
+    pub(super) fn has_floats(&self, id: u32, mint: Timestamp, maxt: Timestamp) -> bool {
+        let (Some(hot), Some(cold)) = (self.hot(id), self.cold(id)) else { return false };
+        let open = hot.state.num_samples() > 0
+            && hot.state.last_time() >= mint
+            && first_time(self.slab.get(hot.buffer)) <= maxt;
+        open || cold.sealed.iter().any(|c| c.mint <= maxt && c.maxt >= mint)
     }
 
     /// Whether a series has histograms.
@@ -522,7 +530,7 @@ fn histogram_len(sample: &HistogramSample) -> usize {
 }
 
 /// Decodes what of an XOR chunk lies between two times, both inclusive.
-pub(super) fn decode(
+pub(crate) fn decode_chunk(
     chunk: &[u8],
     mint: Timestamp,
     maxt: Timestamp,

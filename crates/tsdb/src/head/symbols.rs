@@ -67,9 +67,8 @@ impl Symbols {
             id
         };
         let (pages, spans, hasher) = (&self.pages, &self.spans, &self.hasher);
-        self.table.insert_unique(hash, id, |&id| {
-            hasher.hash_one(Self::slice(pages, spans[id as usize]))
-        });
+        self.table
+            .insert_unique(hash, id, |&id| hasher.hash_one(Self::slice(pages, spans[id as usize])));
         Some(id)
     }
 
@@ -116,6 +115,7 @@ impl Symbols {
     }
 
     /// Number of strings.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }

@@ -15,10 +15,10 @@ fn bad(text: impl Into<String>) -> AppendError {
 
 /// Checks an exemplar's length.
 pub(super) fn exemplar(e: &Exemplar) -> Result<(), AppendError> {
-    let chars: usize =
-        e.labels.iter().map(|(n, v)| n.chars().count() + v.chars().count()).sum();
+    let chars: usize = e.labels.iter().map(|(n, v)| n.chars().count() + v.chars().count()).sum();
     if chars > EXEMPLAR_MAX {
-        let text = format!("label length for exemplar exceeds maximum of {EXEMPLAR_MAX} UTF-8 characters");
+        let text =
+            format!("label length for exemplar exceeds maximum of {EXEMPLAR_MAX} UTF-8 characters");
         return Err(AppendError::InvalidLabels(text));
     }
     Ok(())
@@ -100,11 +100,10 @@ fn layout(
 ) -> Result<(), AppendError> {
     match layout.schema {
         CUSTOM_BUCKETS_SCHEMA => {
-            bounds(layout, positive)
-                .map_err(|e| match e {
-                    AppendError::InvalidHistogram(text) => bad(format!("custom buckets: {text}")),
-                    other => other,
-                })?;
+            bounds(layout, positive).map_err(|e| match e {
+                AppendError::InvalidHistogram(text) => bad(format!("custom buckets: {text}")),
+                other => other,
+            })?;
             if !no_zeros {
                 return Err(bad("custom buckets: must have zero count of 0"));
             }
@@ -182,11 +181,8 @@ fn bounds(layout: &HistogramLayout, buckets: usize) -> Result<(), AppendError> {
         }
     }
     needs(&layout.positive_spans, buckets)?;
-    let total: i64 = layout
-        .positive_spans
-        .iter()
-        .map(|s| i64::from(s.length) + i64::from(s.offset))
-        .sum();
+    let total: i64 =
+        layout.positive_spans.iter().map(|s| i64::from(s.length) + i64::from(s.offset)).sum();
     if (bounds.len() as i64 + 1) < total {
         return Err(bad(format!(
             "only {} custom bounds defined which is insufficient to cover total span length of {total}: histogram custom bounds are too few",

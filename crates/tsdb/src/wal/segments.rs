@@ -58,6 +58,24 @@ fn list(
     Ok(found)
 }
 
+/// Makes a directory, if it is missing, so that a power cut does not take it away.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn make_dir(fs: &dyn Fs, dir: &Path) -> Result<(), TsdbError> {
+    if fs.exists(dir).map_err(TsdbError::io("look for", dir))? {
+        return Ok(());
+    }
+    fs.create_dir_all(dir).map_err(TsdbError::io("make", dir))?;
+    if let Some(parent) = dir.parent() {
+        // Of a relative path with one part, the parent is the empty path.
+        let here = parent.as_os_str().is_empty();
+        let parent = if here { Path::new(".") } else { parent };
+        fs.sync_dir(parent).map_err(TsdbError::io("sync", parent))?;
+    }
+    Ok(())
+}
+
 /// Removes what unfinished checkpoints and repairs have left.
 ///
 /// # Errors

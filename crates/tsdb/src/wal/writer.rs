@@ -10,7 +10,7 @@ use std::{
 use super::{
     page::{self, Encoded, PAGE, frame, framed_len},
     record::batch,
-    segments::segment_path,
+    segments::{make_dir, segment_path},
 };
 use crate::{
     TsdbError,
@@ -286,7 +286,7 @@ impl Writer {
 
     fn create(&mut self) -> Result<Current, TsdbError> {
         let index = self.next_index;
-        self.fs.create_dir_all(&self.dir).map_err(TsdbError::io("make", &self.dir))?;
+        make_dir(&*self.fs, &self.dir)?;
         let path = segment_path(&self.dir, index);
         let file = self.fs.open(&path, Open::CreateNew).map_err(TsdbError::io("create", &path))?;
         let mut marker = Vec::new();
@@ -332,31 +332,50 @@ impl Writer {
     /// Brings everything written to disk.
     ///
     /// # Errors
-    /// The system's. Nothing is known then about what reached the disk; the current segment is
-    /// given up, and the next write begins a new one.
+    /// The system's. Nothing is known then about what reached the disk.
     pub fn sync(&mut self) -> Result<(), TsdbError> {
         let mut result = Ok(());
-        for (path, file) in std::mem::take(&mut self.unsynced) {
+        for (path, file) in self.take_unsynced() {
             if let Err(error) = file.sync() {
-                if self.current.as_ref().is_some_and(|c| c.path == path) {
-                    self.give_up();
-                }
+                self.sync_failed(&path);
                 result = Err(TsdbError::io("sync", &path)(error));
             }
         }
         result
     }
 
-    /// Whether something written may not be on disk.
+    /// Hands out the files with bytes that may not be on disk, so that the caller can sync them
+    /// without holding up the writer.
+    pub fn take_unsynced(&mut self) -> Vec<(PathBuf, Arc<dyn File>)> {
+        std::mem::take(&mut self.unsynced)
+    }
+
+    /// Takes note that a file could not be synced: the next write begins a new segment, as nothing
+    /// is known any more about this one's state on disk.
+    pub fn sync_failed(&mut self, path: &Path) {
+        self.counts.failed += 1;
+        if self.current.as_ref().is_some_and(|c| c.path == path) {
+            self.give_up();
+        }
+    }
+
+    /// Whether a closed segment may not be on disk.
     #[must_use]
-    pub fn is_dirty(&self) -> bool {
-        !self.unsynced.is_empty()
+    pub fn has_closed_unsynced(&self) -> bool {
+        let current = self.current.as_ref().map(|c| &c.path);
+        self.unsynced.iter().any(|(path, _)| Some(path) != current)
     }
 
     /// The durability level.
     #[must_use]
     pub const fn durability(&self) -> Durability {
         self.durability
+    }
+
+    /// Number of the newest segment; of the one to come where there is none.
+    #[must_use]
+    pub fn last_index(&self) -> u64 {
+        self.current.as_ref().map_or(self.next_index, |c| c.info.index)
     }
 
     /// The current segment, if there is one.
