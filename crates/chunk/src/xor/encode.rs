@@ -75,9 +75,38 @@ impl XorState {
         }
         let num = self.num.checked_add(1).ok_or(ChunkError::TooManySamples)?;
         let bits = v.to_bits();
-        let (mut leading, mut trailing, used) = unpack(self.packed);
-        let mut out = BitWriter::resume(buffer, len, used);
         let delta = (t as u64).wrapping_sub(self.t as u64);
+        if self.num > 1 && delta == self.delta && bits == self.v {
+            self.repeat(buffer);
+        } else {
+            self.append_other(buffer, delta, t, bits);
+        }
+        if let Some(header) = buffer.first_chunk_mut::<HEADER_LEN>() {
+            *header = num.to_be_bytes();
+        }
+        self.t = t;
+        self.num = num;
+        Ok(())
+    }
+
+    /// Appends the two zeros of a sample at the same pace with the same value. What is left of the
+    /// last byte is zero already.
+    #[inline(always)]
+    fn repeat(&mut self, buffer: &mut [u8]) {
+        let used = (self.packed >> USED_SHIFT) + 2;
+        if used > 7
+            && let Some(byte) = buffer.get_mut(self.len as usize)
+        {
+            *byte = 0;
+            self.len += 1;
+        }
+        self.packed = self.packed & WINDOW_MASK | (used & 7) << USED_SHIFT;
+    }
+
+    #[inline(never)]
+    fn append_other(&mut self, buffer: &mut [u8], delta: u64, t: i64, bits: u64) {
+        let (mut leading, mut trailing, used) = unpack(self.packed);
+        let mut out = BitWriter::resume(buffer, self.len as usize, used);
         if self.num > 1 {
             put_dod(&mut out, delta.wrapping_sub(self.delta) as i64);
             (leading, trailing) = put_value(&mut out, bits ^ self.v, leading, trailing);
@@ -91,26 +120,24 @@ impl XorState {
             out.put(bits, 64);
         }
         let (len, used) = out.finish();
-        if let Some(header) = buffer.first_chunk_mut::<HEADER_LEN>() {
-            *header = num.to_be_bytes();
-        }
-        self.t = t;
         self.v = bits;
         self.len = len as u32;
-        self.num = num;
         self.packed = pack(leading, trailing, used);
-        Ok(())
     }
 }
 
+/// Where the bits taken of the last byte, less one, are in the packed state.
+const USED_SHIFT: u32 = 12;
+const WINDOW_MASK: u16 = (1 << USED_SHIFT) - 1;
+
 const fn pack(leading: u32, trailing: u32, used: u32) -> u16 {
-    (leading | trailing << 6 | (used - 1) << 12) as u16
+    (leading | trailing << 6 | (used - 1) << USED_SHIFT) as u16
 }
 
 #[inline(always)]
 const fn unpack(packed: u16) -> (u32, u32, u32) {
     let p = packed as u32;
-    (p & 63, p >> 6 & 63, (p >> 12) + 1)
+    (p & 63, p >> 6 & 63, (p >> USED_SHIFT) + 1)
 }
 
 impl XorState {
@@ -197,7 +224,13 @@ impl XorEncoder {
     /// # Errors
     /// It is damaged.
     pub fn resume(chunk: &[u8]) -> Result<Self, ChunkError> {
-        Ok(Self { state: super::resume(chunk)?, buffer: chunk.to_vec() })
+        let state = super::resume(chunk)?;
+        let mut buffer = chunk.to_vec();
+        if let Some(last) = buffer.last_mut() {
+            // What is left of it must be zero, see `repeat`.
+            *last &= !(0x7f >> (state.packed >> USED_SHIFT));
+        }
+        Ok(Self { state, buffer })
     }
 
     /// Appends a sample.

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use firesteel_chunk::{Encoding, xor};
 use firesteel_model::{
     Matcher,
     budget::Reservation,
@@ -12,7 +11,9 @@ use firesteel_model::{
     },
 };
 
-use super::{Interval, Tombstones, chunks::ChunkWindow, reader::Files};
+use super::{
+    ChunkDecoder, Interval, Tombstones, chunks::ChunkWindow, decode::retain, reader::Files,
+};
 use crate::{
     fs::Window,
     index::{ChunkMeta, select_postings},
@@ -280,6 +281,7 @@ impl SeriesSet for BlockSeries {
             chunks: Vec::new(),
             next: 0,
             deleted: &[],
+            decoder: ChunkDecoder::default(),
         })
     }
 }
@@ -304,6 +306,7 @@ struct BlockReader<'a> {
     chunks: Vec<ChunkMeta>,
     next: usize,
     deleted: &'a [Interval],
+    decoder: ChunkDecoder,
 }
 
 impl BlockReader<'_> {
@@ -312,33 +315,15 @@ impl BlockReader<'_> {
         let (encoding, data) = files.chunks.read(&mut self.window, chunk.reference)?;
         QueryStats::add(&self.ctx.stats.chunks, 1);
         QueryStats::add(&self.ctx.stats.chunk_bytes, data.len() as u64);
-        let (times, values) = batch.clear_floats();
         let Interval { mint, maxt } = self.set.range;
-        let decoded = match encoding {
-            Encoding::Xor if chunk.mint >= mint && chunk.maxt <= maxt => {
-                xor::decode(data, times, values)
-            }
-            Encoding::Xor => xor::decode_range(data, mint, maxt, times, values),
-            other => {
-                let what = format!("chunks of encoding {other} cannot be read yet");
-                return Err(files.chunks.corrupt(chunk.reference, what).into());
-            }
-        };
+        let whole = chunk.mint >= mint && chunk.maxt <= maxt;
+        let range = (!whole).then_some(self.set.range);
+        let decoded = self.decoder.decode(encoding, data, range, batch);
         decoded.map_err(|e| files.chunks.corrupt(chunk.reference, e.to_string()))?;
-        let overlaps = |i: &&Interval| i.mint <= chunk.maxt && chunk.mint <= i.maxt;
-        if self.deleted.iter().any(|i| overlaps(&i)) {
-            let mut kept = 0;
-            for i in 0..times.len() {
-                if !self.deleted.iter().any(|d| d.contains(times[i])) {
-                    times[kept] = times[i];
-                    values[kept] = values[i];
-                    kept += 1;
-                }
-            }
-            times.truncate(kept);
-            values.truncate(kept);
+        if self.deleted.iter().any(|i| i.mint <= chunk.maxt && chunk.mint <= i.maxt) {
+            retain(batch, |t| !self.deleted.iter().any(|d| d.contains(t)));
         }
-        QueryStats::add(&self.ctx.stats.samples, times.len() as u64);
+        QueryStats::add(&self.ctx.stats.samples, batch.len() as u64);
         Ok(())
     }
 }
