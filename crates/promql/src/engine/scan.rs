@@ -285,6 +285,11 @@ impl Shared<'_> {
             let mut passing = 0;
             if let Some(runner) = &mut instant {
                 runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
+                if runner.has_histograms {
+                    return Err(super::error::execution(
+                        "this should be an info metric, with float samples",
+                    ));
+                }
             } else if let Some(runner) = &mut range {
                 runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
                 passing = runner.peak_window;
