@@ -104,11 +104,6 @@ fn make_monotonic(buckets: &mut [Bucket]) -> Option<Forced> {
     forced
 }
 
-/// Sorts buckets by bound.
-pub(crate) fn sort_buckets(buckets: &mut [Bucket]) {
-    buckets.sort_by(|a, b| a.upper.partial_cmp(&b.upper).unwrap_or(Ordering::Equal));
-}
-
 /// Quantile `q` of a classic histogram whose buckets are sorted; they may be changed. Linear
 /// within a bucket; the lowest bucket starts at 0 if its bound is positive.
 pub(crate) fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Forced>) {

@@ -189,9 +189,9 @@ impl Folds {
                 }
             }
             Op::Avg => {
+                let before = seen.to_vec();
                 for i in bits::ones(present) {
-                    let first = !bits::get(seen, i);
-                    self.add_to_mean(from + i, values[i], first);
+                    self.add_to_mean(from + i, values[i], !bits::get(&before, i));
                 }
                 let seen = &mut self.seen[group * self.words..][..self.words];
                 bits::or(seen, present);

@@ -387,7 +387,6 @@ impl Evaluator<'_> {
             evaluator: self,
             binary,
             matching,
-            span,
             swapped,
             many,
             one,
@@ -449,7 +448,6 @@ struct Join<'j, 'e> {
     evaluator: &'j mut Evaluator<'e>,
     binary: &'j Binary,
     matching: &'j VectorMatching,
-    span: Span,
     /// Whether `many` is the right operand.
     swapped: bool,
     many: &'j Block,

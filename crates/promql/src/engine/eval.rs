@@ -34,6 +34,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) sources: Vec<Source>,
     pub(crate) annotations: Annotations,
     pub(crate) samples: Samples,
+    /// Accounts for the labels' memory.
+    pub(crate) label_memory: firesteel_model::budget::Reservation,
 }
 
 impl Evaluator<'_> {
@@ -92,6 +94,10 @@ impl Evaluator<'_> {
         self.samples.add(returned, gathered as u64)?;
         self.samples.settle(before, returned);
         limits::account(&self.ctx.budget, &mut block)?;
+        let labels = self.store.bytes() as u64;
+        if labels > self.label_memory.bytes() {
+            self.label_memory.grow(labels - self.label_memory.bytes())?;
+        }
         Ok(block)
     }
 
@@ -204,14 +210,6 @@ impl Evaluator<'_> {
     /// The value type of a node.
     pub(crate) fn value_type(&self, id: NodeId) -> ValueType {
         self.plan.node(id).value_type
-    }
-
-    /// The node itself, not the mark of being step-invariant around it.
-    pub(crate) fn unmarked(&self, id: NodeId) -> NodeId {
-        match self.plan.node(id).kind {
-            Kind::StepInvariant(inner) => inner,
-            _ => id,
-        }
     }
 
     /// The metric name of a set, as annotations give it.

@@ -67,11 +67,6 @@ impl LabelStore {
         Ok(store)
     }
 
-    /// Number of sets.
-    pub(crate) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
         self.interner.bytes() + self.pairs.len() * 8 + self.ends.len() * 4 + self.table.capacity() * 5
@@ -273,11 +268,6 @@ impl Numbering {
             *number = self.sets.len() as u32;
         }
         *number as usize - 1
-    }
-
-    /// The number of `set` if it has one.
-    pub(crate) fn get(&self, set: SetId) -> Option<usize> {
-        self.numbers.get(set.index()).and_then(|n| (*n as usize).checked_sub(1))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -212,13 +212,20 @@ impl Lowering {
         };
         if let Some(known) = sources.iter().position(same) {
             let shared = &mut sources[known].hints;
-            if *shared != hints {
-                // What only some of its users said holds no longer.
+            // What only some of its users say does not hold.
+            let said = |h: &SelectHints| {
+                (h.function.clone(), h.grouping.clone(), h.by, h.step, h.range)
+            };
+            if said(shared) != said(&hints) {
                 *shared = SelectHints {
                     step: if shared.step == hints.step { shared.step } else { 0 },
                     range: if shared.range == hints.range { shared.range } else { 0 },
+                    need: shared.need,
                     ..SelectHints::range(hints.start, hints.end)
                 };
+            }
+            if shared.need != hints.need {
+                shared.need = SampleNeed::Values;
             }
             return known;
         }
@@ -433,10 +440,7 @@ impl Lowering {
                 let (a, b) = pair(operands)?;
                 crate::functions::math::go_max(a, b)
             }
-            DurationExpr::Sign { negative, operand, .. } => {
-                let v = self.seconds(operand)?;
-                if *negative { -v } else { v }
-            }
+            DurationExpr::Neg(operand, _) => -self.seconds(operand)?,
             DurationExpr::Paren(inner, _) => self.seconds(inner)?,
             DurationExpr::Binary { op, operands } => {
                 let (a, b) = pair(operands)?;

@@ -21,7 +21,7 @@ use super::{
     error::EvalError,
     eval::Evaluator,
     executor,
-    labels::{LabelStore, Pair, SetId},
+    labels::SetId,
     limits::{self, Samples},
 };
 use crate::{
@@ -60,13 +60,6 @@ impl Input<'_> {
         match self {
             Self::Series(series) => series.len(),
             Self::Rows(block, _) => block.len(),
-        }
-    }
-
-    pub(crate) fn pairs<'b>(&'b self, store: &'b LabelStore, index: usize) -> &'b [Pair] {
-        match self {
-            Self::Series(series) => series.pairs(index),
-            Self::Rows(block, _) => store.pairs(block.sets[index]),
         }
     }
 }
@@ -292,6 +285,11 @@ impl Shared<'_> {
             let mut passing = 0;
             if let Some(runner) = &mut instant {
                 runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
+                if runner.has_histograms {
+                    return Err(super::error::execution(
+                        "this should be an info metric, with float samples",
+                    ));
+                }
             } else if let Some(runner) = &mut range {
                 runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
                 passing = runner.peak_window;

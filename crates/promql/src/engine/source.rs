@@ -39,7 +39,7 @@ impl Source {
         for warning in selection.warnings.drain(..) {
             annotations.storage_warning(warning);
         }
-        let series = MergedSeries::new(selection, ctx, interner)?;
+        let series = MergedSeries::new(ctx, selection, interner)?;
         Ok(Self { series, sets: Vec::new(), one_name: has_one_name(matchers) })
     }
 
@@ -61,7 +61,7 @@ impl Source {
             for warning in selection.warnings.drain(..) {
                 annotations.storage_warning(warning);
             }
-            let series = MergedSeries::new(selection, ctx, interner)?;
+            let series = MergedSeries::new(ctx, selection, interner)?;
             let one_name = has_one_name(&spec.matchers);
             sources.push(Self { series, sets: Vec::new(), one_name });
         }

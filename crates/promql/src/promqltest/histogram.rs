@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use firesteel_model::{CounterResetHint, FloatHistogram, HistogramLayout, Span};
+use firesteel_model::{CounterResetHint, FloatHistogram, Span};
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -14,6 +14,7 @@ use nom::{
 };
 
 use super::series::signed;
+use crate::histogram;
 
 /// A native histogram of a script.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,33 +114,15 @@ fn build(fields: Vec<Field>) -> HistogramPoint {
 }
 
 impl HistogramPoint {
-    /// The histogram plus or minus `delta`, which must have the same bucket boundaries.
+    /// The histogram plus or minus `delta`.
     pub(super) fn combined(&self, delta: &Self, subtract: bool) -> Result<Self, String> {
-        let (a, b) = (&self.histogram, &delta.histogram);
-        let same = |f: fn(&HistogramLayout) -> (i32, u64, Vec<f64>)| f(&a.layout) == f(&b.layout);
-        if !same(|l| (l.schema, l.zero_threshold.to_bits(), l.custom_values.clone())) {
-            return Err("error combining histograms: their bucket boundaries differ".to_owned());
-        }
-        let factor = if subtract { -1.0 } else { 1.0 };
-        let mut h = a.clone();
-        h.count += factor * b.count;
-        h.sum += factor * b.sum;
-        h.zero_count += factor * b.zero_count;
-        let merged = |x: BTreeMap<i32, f64>, y: BTreeMap<i32, f64>| {
-            let mut all = x;
-            for (index, count) in y {
-                *all.entry(index).or_default() += factor * count;
-            }
-            from_buckets(&all)
-        };
-        (h.layout.positive_spans, h.positive_buckets) = merged(
-            to_buckets(&a.layout.positive_spans, &a.positive_buckets),
-            to_buckets(&b.layout.positive_spans, &b.positive_buckets),
-        );
-        (h.layout.negative_spans, h.negative_buckets) = merged(
-            to_buckets(&a.layout.negative_spans, &a.negative_buckets),
-            to_buckets(&b.layout.negative_spans, &b.negative_buckets),
-        );
+        let combine = if subtract { histogram::subtracted } else { histogram::added };
+        let (mut h, _) = combine(&self.histogram, &delta.histogram).map_err(|_| {
+            "error combining histograms: cannot apply this operation on histograms with a mix of \
+             exponential and custom bucket schemas"
+                .to_owned()
+        })?;
+        h.counter_reset_hint = self.histogram.counter_reset_hint;
         Ok(Self { histogram: h, states_hint: delta.states_hint })
     }
 }
@@ -157,19 +140,6 @@ pub(super) fn to_buckets(spans: &[Span], counts: &[f64]) -> BTreeMap<i32, f64> {
         }
     }
     buckets
-}
-
-fn from_buckets(buckets: &BTreeMap<i32, f64>) -> (Vec<Span>, Vec<f64>) {
-    let mut spans: Vec<Span> = Vec::new();
-    let mut next = 0_i32;
-    for index in buckets.keys() {
-        match spans.last_mut() {
-            Some(span) if next == *index => span.length += 1,
-            _ => spans.push(Span { offset: index.wrapping_sub(next), length: 1 }),
-        }
-        next = index.wrapping_add(1);
-    }
-    (spans, buckets.values().copied().collect())
 }
 
 #[cfg(test)]
