@@ -7,7 +7,7 @@ use firesteel_model::{duration, float::go_quote};
 use crate::{
     Place, Secret, Url,
     diagnose::{Diagnostics, nearest},
-    schema::{Kind, Schema},
+    schema::{Field, Kind, Print, Schema},
     size,
     value::{Item, Section, Value},
     yaml::{
@@ -41,7 +41,7 @@ pub(crate) fn section(
             diagnostics.below(&key, |d| d.error(key_node.place, message));
             continue;
         }
-        let decoded = diagnostics.below(&key, |d| field_value(value_node, field.kind, d));
+        let decoded = diagnostics.below(&key, |d| field_value(value_node, field, d));
         section.slots_mut()[index] =
             decoded.map(|value| Item { value, place: value_node.place });
     }
@@ -53,11 +53,13 @@ pub(crate) fn section(
 }
 
 /// A key's value; `None` for nothing at all, which go-yaml reads as the zero value.
-fn field_value(node: &Node, kind: Kind, diagnostics: &mut Diagnostics) -> Option<Value> {
+fn field_value(node: &Node, field: &Field, diagnostics: &mut Diagnostics) -> Option<Value> {
     if node.is_null() {
-        return None;
+        // The one text whose absence means something else than its being empty.
+        let regex = matches!((field.kind, field.print), (Kind::Text, Print::WhenSet));
+        return regex.then(|| Value::Text(String::new()));
     }
-    value(node, kind, diagnostics)
+    value(node, field.kind, diagnostics)
 }
 
 fn value(node: &Node, kind: Kind, diagnostics: &mut Diagnostics) -> Option<Value> {

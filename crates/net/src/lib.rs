@@ -1,2 +1,16 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod auth;
+mod body;
+mod client;
+mod connect;
+mod error;
+mod proxy;
+mod redirect;
+#[cfg(feature = "tls")]
+mod tls;
+
+pub use body::{Body, Limits};
+pub use client::{HttpClient, Request, Response};
+pub use error::{NetError, NetErrorKind};

@@ -7,7 +7,9 @@ pub(crate) static RELABEL: Schema = Schema::new(
     &[&[
         key("source_labels", TEXTS).flow(),
         key("separator", Kind::Text).always().or(Preset::Text(";")),
-        key("regex", Kind::Text).when_set().or(Preset::Text("(.*)")),
+        // Without a preset: Prometheus does not print the default, and tells it from the same text in
+        // the file.
+        key("regex", Kind::Text).when_set(),
         key("modulus", Kind::Uint),
         key("target_label", Kind::Text),
         key("replacement", Kind::Text).always().or(Preset::Text("$1")),

@@ -203,8 +203,8 @@ fn relabel_config(
             diagnostics.below("source_labels", |d| d.at_index(i, |d| d.error_in(rule, message)));
         }
     }
-    // A default is the shared one, by which the model tells it from the same text in a file.
-    if rule.get("regex").is_none_or(|item| item.place.line > 0) {
+    // The default is the shared one, by which the model tells it from the same text in a file.
+    if rule.get("regex").is_some() {
         match Regex::anchored(rule.text("regex")) {
             Ok(regex) => config.regex = regex,
             Err(error) => {

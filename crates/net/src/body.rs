@@ -1,0 +1,193 @@
+//! Bodies: read piece by piece, decompressed, under limits.
+
+use std::{io::Write, time::Duration};
+
+use bytes::Bytes;
+use flate2::write::MultiGzDecoder;
+use http::{HeaderMap, header::CONTENT_ENCODING};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{NetErrorKind, error::innermost};
+
+/// How much of a body is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// A body of so many bytes, once decompressed, is refused; as with Prometheus the limit itself
+    /// is too many.
+    pub body_bytes: u64,
+    /// How many times larger than its compressed form a body may be. The first mebibyte is free.
+    pub ratio: u32,
+}
+
+impl Default for Limits {
+    /// 512 MiB and 500 times.
+    fn default() -> Self {
+        Self { body_bytes: 512 << 20, ratio: 500 }
+    }
+}
+
+impl Limits {
+    /// A limit on the body in place of the default; 0 keeps the default.
+    #[must_use]
+    pub fn body(bytes: u64) -> Self {
+        let default = Self::default();
+        Self { body_bytes: if bytes == 0 { default.body_bytes } else { bytes }, ..default }
+    }
+}
+
+/// Decompressed bytes that no ratio is asked of.
+const RATIO_FREE: u64 = 1 << 20;
+
+/// The body of a response.
+#[derive(Debug)]
+pub struct Body {
+    incoming: Incoming,
+    decoder: Option<MultiGzDecoder<Sink>>,
+    limits: Limits,
+    deadline: Instant,
+    /// Bytes read from the connection.
+    read: u64,
+    /// Bytes handed out.
+    written: u64,
+    done: bool,
+}
+
+/// Where the decoder writes: it counts, and fails beyond the limits.
+#[derive(Debug)]
+struct Sink {
+    out: Vec<u8>,
+    /// How much more may be written before `out` is taken.
+    room: u64,
+}
+
+impl Write for Sink {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        let len = data.len() as u64;
+        if len >= self.room {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        self.room -= len;
+        self.out.extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Body {
+    pub(crate) fn new(
+        incoming: Incoming,
+        headers: &HeaderMap,
+        limits: Limits,
+        deadline: Instant,
+    ) -> Result<Self, NetErrorKind> {
+        let decoder = match headers.get(CONTENT_ENCODING).map(|v| v.as_bytes()) {
+            None | Some(b"" | b"identity") => None,
+            Some(encoding) if encoding.eq_ignore_ascii_case(b"gzip") => {
+                Some(MultiGzDecoder::new(Sink { out: Vec::new(), room: 0 }))
+            }
+            Some(other) => {
+                return Err(NetErrorKind::Decompress {
+                    encoding: String::from_utf8_lossy(other).into_owned(),
+                    reason: "this encoding was not asked for".to_owned(),
+                });
+            }
+        };
+        Ok(Self { incoming, decoder, limits, deadline, read: 0, written: 0, done: false })
+    }
+
+    /// Bytes that came over the connection so far, compressed where the body is.
+    #[must_use]
+    pub const fn bytes_read(&self) -> u64 {
+        self.read
+    }
+
+    /// The next piece, decompressed; `None` at the end. Cancel-safe.
+    ///
+    /// # Errors
+    /// The limits are broken, the time is over, the connection is, or the compression is not valid.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, NetErrorKind> {
+        while !self.done {
+            let frame = timeout_at(self.deadline, self.incoming.frame())
+                .await
+                .map_err(|_| NetErrorKind::Timeout)?;
+            let piece = match frame {
+                None => self.finish()?,
+                Some(frame) => {
+                    let frame = frame.map_err(|e| NetErrorKind::Http(innermost(&e)))?;
+                    let Ok(data) = frame.into_data() else { continue };
+                    self.read += data.len() as u64;
+                    self.decode(data)?
+                }
+            };
+            if !piece.is_empty() {
+                self.written += piece.len() as u64;
+                return Ok(Some(piece));
+            }
+        }
+        Ok(None)
+    }
+
+    fn decode(&mut self, data: Bytes) -> Result<Bytes, NetErrorKind> {
+        let limits = self.limits;
+        let room = limits.body_bytes.saturating_sub(self.written);
+        let Some(decoder) = &mut self.decoder else {
+            if data.len() as u64 >= room {
+                return Err(NetErrorKind::BodyTooLarge { limit: limits.body_bytes });
+            }
+            return Ok(data);
+        };
+        let by_ratio = self
+            .read
+            .saturating_mul(u64::from(limits.ratio))
+            .saturating_add(RATIO_FREE)
+            .saturating_sub(self.written);
+        decoder.get_mut().room = room.min(by_ratio);
+        decoder.write_all(&data).map_err(|e| match e.kind() {
+            std::io::ErrorKind::StorageFull if room <= by_ratio => {
+                NetErrorKind::BodyTooLarge { limit: limits.body_bytes }
+            }
+            std::io::ErrorKind::StorageFull => {
+                NetErrorKind::RatioTooHigh { read: self.read, limit: limits.ratio }
+            }
+            _ => bad_gzip(&e),
+        })?;
+        Ok(Bytes::from(std::mem::take(&mut decoder.get_mut().out)))
+    }
+
+    fn finish(&mut self) -> Result<Bytes, NetErrorKind> {
+        self.done = true;
+        let Some(decoder) = &mut self.decoder else { return Ok(Bytes::new()) };
+        if self.read > 0 {
+            decoder.try_finish().map_err(|e| bad_gzip(&e))?;
+        }
+        Ok(Bytes::from(std::mem::take(&mut decoder.get_mut().out)))
+    }
+
+    /// Appends the whole rest to `out`; returns how many bytes that were.
+    ///
+    /// # Errors
+    /// As [`Body::chunk`]; `out` then holds what came before.
+    pub async fn read_to_end(&mut self, out: &mut Vec<u8>) -> Result<usize, NetErrorKind> {
+        let before = out.len();
+        while let Some(piece) = self.chunk().await? {
+            out.extend_from_slice(&piece);
+        }
+        Ok(out.len() - before)
+    }
+
+    /// How much time is left.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+fn bad_gzip(error: &std::io::Error) -> NetErrorKind {
+    NetErrorKind::Decompress { encoding: "gzip".to_owned(), reason: error.to_string() }
+}
