@@ -87,7 +87,6 @@ pub(crate) struct Cache {
 /// What a lookup says about a series.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
-    pub(crate) id: EntryId,
     pub(crate) kind: Kind,
     pub(crate) series: SeriesRef,
     /// This page has had it before.
@@ -161,12 +160,12 @@ impl Cache {
         self.link(*cursor, id);
         *cursor = Cursor(id);
         let Some(entry) = self.entries.get_mut(id as usize) else {
-            return Known { id, kind: Kind::Free, series: SeriesRef(0), repeated: false };
+            return Known { kind: Kind::Free, series: SeriesRef(0), repeated: false };
         };
         let repeated = entry.seen == self.generation;
         entry.seen = self.generation;
         self.seen += usize::from(!repeated);
-        Known { id, kind: entry.kind, series: SeriesRef(entry.series), repeated }
+        Known { kind: entry.kind, series: SeriesRef(entry.series), repeated }
     }
 
     #[inline]
@@ -244,19 +243,20 @@ impl Cache {
         self.renewed += usize::from(entry.was_owed);
     }
 
-    /// Ends a good page: the series that it did not have go to `stale`, the lines leave the cache;
-    /// texts of metadata lines that are gone go to `lost`.
+    /// Ends a good page: the series that it did not have join `stale`, of which those that it had
+    /// are taken out; the lines that it did not have leave the cache, texts of metadata lines go to
+    /// `lost`.
     pub(crate) fn finish(&mut self, stale: &mut Vec<SeriesRef>, lost: &mut Vec<Vec<u8>>) {
         if self.seen != self.live || self.renewed != self.owed_count {
             self.sweep(stale, lost);
         }
+        self.keep_alive(stale);
         (self.owed, self.owed_count) = (Some(self.generation), self.tracked);
         self.good = self.live;
         self.shrink();
     }
 
     fn sweep(&mut self, stale: &mut Vec<SeriesRef>, lost: &mut Vec<Vec<u8>>) {
-        let from = stale.len();
         for index in 0..self.entries.len() {
             let Some(&entry) = self.entries.get(index) else { break };
             if entry.kind == Kind::Free {
@@ -272,29 +272,27 @@ impl Cache {
                 self.remove(index as EntryId);
             }
         }
-        self.keep_shared(stale, from);
     }
 
-    /// Several lines may be one series after relabelling; it is stale only when all are gone.
-    fn keep_shared(&self, stale: &mut Vec<SeriesRef>, from: usize) {
-        let mut gone = stale.split_off(from);
-        if gone.is_empty() {
+    /// Takes out of `stale` what this page has: several lines may be one series after relabelling.
+    fn keep_alive(&self, stale: &mut Vec<SeriesRef>) {
+        if stale.is_empty() {
             return;
         }
-        gone.sort_unstable();
-        gone.dedup();
-        let mut alive = vec![false; gone.len()];
+        stale.sort_unstable();
+        stale.dedup();
+        let mut alive = vec![false; stale.len()];
         for entry in self.entries.iter().filter(|e| e.tracked == self.generation) {
-            if let Ok(at) = gone.binary_search(&SeriesRef(entry.series)) {
+            if let Ok(at) = stale.binary_search(&SeriesRef(entry.series)) {
                 alive[at] = true;
             }
         }
-        stale.extend(gone.into_iter().zip(alive).filter(|(_, alive)| !alive).map(|(s, _)| s));
+        let mut alive = alive.into_iter();
+        stale.retain(|_| !alive.next().unwrap_or(false));
     }
 
-    /// Ends a page that failed or was empty: all series go to `stale`, the lines stay.
+    /// Ends a page that failed or was empty: all series join `stale`, the lines stay.
     pub(crate) fn fail(&mut self, stale: &mut Vec<SeriesRef>) {
-        let from = stale.len();
         for entry in &self.entries {
             let renewed = entry.tracked == self.generation && entry.was_owed;
             if renewed || Some(entry.tracked) == self.owed {
@@ -302,10 +300,8 @@ impl Cache {
             }
         }
         (self.owed, self.owed_count) = (None, 0);
-        let mut series = stale.split_off(from);
-        series.sort_unstable();
-        series.dedup();
-        stale.extend(series);
+        stale.sort_unstable();
+        stale.dedup();
         // A target with ever new series on pages that fail must not fill the memory.
         if self.live > self.good * 2 + 1000 {
             self.sweep(&mut Vec::new(), &mut Vec::new());
@@ -474,7 +470,10 @@ mod tests {
             let mut cursor = cache.begin();
             for line in lines {
                 let id = match cache.find(line) {
-                    Some(id) => cache.see(&mut cursor, id).id,
+                    Some(id) => {
+                        cache.see(&mut cursor, id);
+                        id
+                    }
                     None => cache.insert(&mut cursor, line, Kind::Series, SeriesRef(7)).unwrap(),
                 };
                 cache.track(id);

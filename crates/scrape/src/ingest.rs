@@ -79,6 +79,8 @@ pub struct Ingester {
     target: Labels,
     settings: Arc<IngestSettings>,
     cache: Cache,
+    /// Series under earlier settings that are owed a staleness marker.
+    orphans: Vec<SeriesRef>,
     /// The format of the last page; texts of another are not predicted.
     format: Option<Format>,
     report: Report,
@@ -96,6 +98,7 @@ impl Ingester {
             target,
             settings,
             cache: Cache::default(),
+            orphans: Vec::new(),
             format: None,
             metadata: Arc::default(),
             scratch: LabelsBuilder::new(),
@@ -105,7 +108,9 @@ impl Ingester {
     /// Changes the settings. What is known about the target's series is kept where it stays true.
     pub fn set_settings(&mut self, settings: Arc<IngestSettings>) {
         if !self.settings.same_series(&settings) {
-            // Prometheus loses staleness here, too: the old series simply end.
+            // The next page tells which of the series go on.
+            self.cache.begin();
+            self.cache.fail(&mut self.orphans);
             self.cache = Cache::default();
         }
         self.settings = settings;
@@ -143,7 +148,7 @@ impl Ingester {
             Err(ScrapeError::BodySize) => -1.0,
             Err(_) => 0.0,
         };
-        let mut stale = Vec::new();
+        let mut stale = std::mem::take(&mut self.orphans);
         match scrape.page {
             Ok(page) if page.body.is_empty() => {
                 self.cache.begin();
@@ -202,7 +207,7 @@ impl Ingester {
     /// The storage refuses; nothing is stored then.
     pub fn end(&mut self, appendable: &dyn Appendable, time: Timestamp) -> Result<(), AppendError> {
         let mut app = appendable.appender();
-        let mut stale = Vec::new();
+        let mut stale = std::mem::take(&mut self.orphans);
         self.cache.begin();
         self.cache.fail(&mut stale);
         append_markers(&mut *app, &stale, time)?;

@@ -3,17 +3,27 @@
 
 mod cache;
 mod error;
+mod fetch;
 mod ingest;
+mod job;
+mod manager;
 mod metadata;
+mod metrics;
+mod pool;
 mod report;
+mod scrape_loop;
 mod series;
 mod settings;
+mod snapshot;
 mod target;
 mod url;
 
 pub use error::ScrapeError;
+pub use fetch::{BoxFuture, Fetch, FetchRequest, Fetched, MakeFetch};
 pub use ingest::{Ingested, Ingester, Page, Scrape};
+pub use manager::{MakeDiscoverer, ScrapeManager, ScrapeOptions};
 pub use metadata::FamilyMetadata;
 pub use settings::IngestSettings;
+pub use snapshot::{DroppedTarget, PoolSnapshot, TargetSnapshot};
 pub use target::{Discovered, Health, LastScrape, Target, offset_seed};
 pub use url::ExternalAddress;

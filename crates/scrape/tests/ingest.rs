@@ -373,4 +373,17 @@ fn changed_settings_keep_what_stays_true() {
     f.ingester.set_settings(Arc::new(other));
     assert_eq!(f.page(3000, "a 3\n").series_added, 1);
     assert_eq!(without_report(&f.storage), ["a 1000=1 2000=2 3000=3"]);
+    // A series that new rules drop is ended.
+    let drop_a = RelabelConfig {
+        source_labels: vec!["__name__".into()],
+        regex: Regex::anchored("a").unwrap(),
+        ..RelabelConfig::new(Action::Drop)
+    };
+    f.page(4000, "a 4\nb 4\n");
+    f.ingester.set_settings(Arc::new(with(|s| s.metric_relabel = vec![drop_a])));
+    f.page(5000, "a 5\nb 5\n");
+    assert_eq!(
+        without_report(&f.storage),
+        ["a 1000=1 2000=2 3000=3 4000=4 5000=stale", "b 4000=4 5000=5"]
+    );
 }

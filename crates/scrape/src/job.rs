@@ -1,0 +1,76 @@
+//! What a job's configuration means for its loops.
+
+use firesteel_config::{DiscoveryConfig, ScrapeConfig, ScrapeProtocol};
+use firesteel_exposition::{Protocol, accept_header};
+
+use crate::IngestSettings;
+
+const fn protocol(protocol: ScrapeProtocol) -> Protocol {
+    match protocol {
+        ScrapeProtocol::PrometheusProto => Protocol::PrometheusProto,
+        ScrapeProtocol::OpenMetricsText0_0_1 => Protocol::OpenMetricsText0_0_1,
+        ScrapeProtocol::OpenMetricsText1_0_0 => Protocol::OpenMetricsText1_0_0,
+        ScrapeProtocol::PrometheusText0_0_4 => Protocol::PrometheusText0_0_4,
+        ScrapeProtocol::PrometheusText1_0_0 => Protocol::PrometheusText1_0_0,
+    }
+}
+
+/// The `Accept` header: what is configured and can be read.
+pub(crate) fn accept_of(config: &ScrapeConfig) -> String {
+    let protocols = config.scrape_protocols.iter().map(|p| protocol(*p));
+    let mut readable: Vec<Protocol> = protocols.filter(|p| p.format().is_some()).collect();
+    if readable.is_empty() {
+        readable = Protocol::DEFAULT.to_vec();
+    }
+    accept_header(&readable, config.name_escaping.name())
+}
+
+pub(crate) fn ingest_settings(config: &ScrapeConfig) -> IngestSettings {
+    IngestSettings {
+        honor_labels: config.honor_labels,
+        honor_timestamps: config.honor_timestamps,
+        track_timestamps_staleness: config.track_timestamps_staleness,
+        sample_limit: config.limits.samples,
+        label_limit: config.limits.labels,
+        label_name_length_limit: config.limits.label_name_length,
+        label_value_length_limit: config.limits.label_value_length,
+        metric_relabel: config.metric_relabel_configs.clone(),
+        scheme: config.name_validation,
+        fallback: config.fallback_scrape_protocol.and_then(|p| protocol(p).format()),
+        extra_metrics: config.extra_scrape_metrics,
+        timeout: config.scrape_timeout,
+        append_metadata: false,
+    }
+}
+
+/// Whether nothing that concerns scraping differs. Where targets come from is another matter:
+/// [`same_discovery`].
+pub(crate) fn same_job(a: &ScrapeConfig, b: &ScrapeConfig) -> bool {
+    a.job_name == b.job_name
+        && a.scrape_interval == b.scrape_interval
+        && a.scrape_timeout == b.scrape_timeout
+        && a.scrape_native_histograms == b.scrape_native_histograms
+        && a.always_scrape_classic_histograms == b.always_scrape_classic_histograms
+        && a.convert_classic_histograms_to_nhcb == b.convert_classic_histograms_to_nhcb
+        && a.metrics_path == b.metrics_path
+        && a.scheme == b.scheme
+        && a.params == b.params
+        && a.enable_compression == b.enable_compression
+        && a.limits == b.limits
+        && a.http == b.http
+        && a.relabel_configs == b.relabel_configs
+        && accept_of(a) == accept_of(b)
+        && ingest_settings(a) == ingest_settings(b)
+}
+
+/// Whether targets come from the same places.
+pub(crate) fn same_discovery(a: &ScrapeConfig, b: &ScrapeConfig) -> bool {
+    a.discovery.len() == b.discovery.len()
+        && a.discovery.iter().zip(&b.discovery).all(|pair| match pair {
+            (DiscoveryConfig::Static(a), DiscoveryConfig::Static(b)) => a == b,
+            (DiscoveryConfig::File(a), DiscoveryConfig::File(b)) => a == b,
+            (DiscoveryConfig::Http(a), DiscoveryConfig::Http(b)) => a == b,
+            // Whether sections of other mechanisms are the same cannot be told.
+            _ => false,
+        })
+}
