@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use firesteel_api::{DroppedTarget, FamilyMetadata, TargetSource, TargetView};
 use firesteel_model::duration;
-use firesteel_scrape::ScrapeManager;
+use firesteel_scrape::{ScrapeManager, Target};
 
 /// The scraper's targets.
 pub(crate) struct Targets(pub(crate) Arc<ScrapeManager>);
@@ -33,9 +33,9 @@ impl TargetSource for Targets {
     fn dropped(&self) -> Vec<DroppedTarget> {
         let mut all = Vec::new();
         for pool in self.0.targets() {
-            all.extend(pool.dropped.into_iter().map(|discovered_labels| DroppedTarget {
-                discovered_labels,
-                scrape_pool: pool.name.clone(),
+            all.extend(pool.dropped.into_iter().map(|target| DroppedTarget {
+                discovered_labels: target.discovered_labels,
+                scrape_pool: target.scrape_pool,
             }));
         }
         all
@@ -46,7 +46,16 @@ impl TargetSource for Targets {
     }
 
     fn metadata(&self) -> Vec<FamilyMetadata> {
-        let all = self.0.metadata().into_iter();
-        all.map(|m| FamilyMetadata { family: m.family, metadata: m.metadata, target: m.target }).collect()
+        let targets = self.0.metadata().into_iter().flat_map(|(_, targets)| targets);
+        let of_target = |target: Arc<Target>| {
+            let labels = target.public_labels().clone();
+            let families = target.metadata().into_iter();
+            families.map(move |m| FamilyMetadata {
+                family: m.family,
+                metadata: m.metadata,
+                target: labels.clone(),
+            })
+        };
+        targets.flat_map(of_target).collect()
     }
 }

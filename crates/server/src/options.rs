@@ -62,7 +62,7 @@ pub struct Options {
     /// Queries at a time.
     pub query_concurrency: usize,
     /// Samples that a query may hold.
-    pub query_max_samples: usize,
+    pub query_max_samples: u64,
     /// Features that are on.
     pub features: Vec<String>,
     /// Whether scrapes' timestamps are aligned.
@@ -103,7 +103,7 @@ impl Options {
             lookback: seconds("query.lookback-delta")?,
             query_timeout: seconds("query.timeout")?,
             query_concurrency: flags.number("query.max-concurrency")?,
-            query_max_samples: flags.number("query.max-samples")?,
+            query_max_samples: flags.number("query.max-samples")? as u64,
             features: features(flags),
             align_timestamps: flags.bool("scrape.adjust-timestamps"),
             log_level: log_level(flags)?,
@@ -175,8 +175,8 @@ fn bytes(flags: &Flags, name: &str) -> Result<Option<u64>, FlagError> {
         "" | "0" => Ok(None),
         text => match size::parse(text) {
             Ok(0) => Ok(None),
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(_) => Err(flags.wrong(name, "a size with a unit such as 512MB")),
+            Ok(bytes) if bytes > 0 => Ok(Some(bytes.unsigned_abs())),
+            _ => Err(flags.wrong(name, "a size with a unit such as 512MB")),
         },
     }
 }

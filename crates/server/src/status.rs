@@ -64,7 +64,7 @@ impl StatusSource for ServerStatus {
             server_time: rfc3339(self.clock.now()),
             reload_config_success: in_force.last_succeeded,
             last_config_time: rfc3339(in_force.since),
-            corruption_count: self.db.db().map_or(0, |db| db.corruptions() as i64),
+            corruption_count: self.db.db().map_or(0, |db| db.open_report().damage.len() as i64),
             goroutine_count: process::threads(),
             gomaxprocs: cores as i64,
             gomemlimit: self.memory_limit.map_or(i64::MAX, |b| i64::try_from(b).unwrap_or(i64::MAX)),
@@ -91,13 +91,13 @@ impl StatusSource for ServerStatus {
         Some(TsdbStatus {
             num_series: stats.num_series,
             num_label_pairs: stats.num_label_pairs,
-            chunk_count: stats.num_chunks,
+            chunk_count: stats.chunk_count,
             min_time: stats.min_time,
             max_time: stats.max_time,
-            series_count_by_metric_name: rows(stats.series_by_metric_name),
-            label_value_count_by_label_name: rows(stats.values_by_label_name),
-            memory_in_bytes_by_label_name: rows(stats.bytes_by_label_name),
-            series_count_by_label_value_pair: rows(stats.series_by_label_pair),
+            series_count_by_metric_name: rows(stats.series_count_by_metric_name),
+            label_value_count_by_label_name: rows(stats.label_value_count_by_label_name),
+            memory_in_bytes_by_label_name: rows(stats.memory_in_bytes_by_label_name),
+            series_count_by_label_value_pair: rows(stats.series_count_by_label_value_pair),
         })
     }
 }

@@ -1,5 +1,7 @@
 //! `/format_query`.
 
+use firesteel_promql::parse;
+
 use crate::{
     envelope::{ApiError, Reply},
     params::Params,
@@ -7,9 +9,7 @@ use crate::{
 };
 
 pub(crate) fn format_query(inner: &Inner, params: &Params) -> Result<Reply, ApiError> {
-    let expr = inner
-        .engine
-        .parse(params.first("query"))
+    let expr = parse(params.first("query"), &inner.engine.options().parser)
         .map_err(|e| ApiError::parameter("query", e))?;
     Reply::json(&expr.pretty())
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     envelope::{ApiError, ErrorKind, Reply, TRUNCATED},
     json::write_query_value,
-    params::Params,
+    params::{Params, SignedDuration},
     service::Inner,
 };
 
@@ -16,11 +16,11 @@ use crate::{
 const MAX_STEPS: i64 = 11_000;
 
 fn options(params: &Params) -> Result<QueryOptions, ApiError> {
-    let mut options = QueryOptions::default();
-    options.cancel = params.cancel.clone();
-    options.timeout = params.duration("timeout")?.map(|d| d.clamp());
-    options.lookback_delta = params.duration("lookback_delta")?.map(|d| d.clamp());
-    Ok(options)
+    Ok(QueryOptions {
+        cancel: params.cancel.clone(),
+        timeout: params.duration("timeout")?.map(SignedDuration::clamp),
+        lookback_delta: params.duration("lookback_delta")?.map(SignedDuration::clamp),
+    })
 }
 
 pub(crate) fn instant(inner: &Inner, params: &Params) -> Result<Reply, ApiError> {
@@ -66,8 +66,8 @@ pub(crate) fn range(inner: &Inner, params: &Params) -> Result<Reply, ApiError> {
 fn query_error(error: QueryError) -> ApiError {
     let kind = match &error {
         QueryError::Parse(e) => return ApiError::parameter("query", e),
-        QueryError::Canceled { .. } => ErrorKind::Canceled,
-        QueryError::TimedOut { .. } => ErrorKind::Timeout,
+        QueryError::Canceled(_) => ErrorKind::Canceled,
+        QueryError::TimedOut(_) => ErrorKind::Timeout,
         QueryError::Storage(_) => ErrorKind::Internal,
         _ => ErrorKind::Execution,
     };
@@ -119,12 +119,12 @@ fn stats_json(result: &QueryResult) -> serde_json::Value {
     let stats = &result.stats;
     json!({
         "timings": {
-            "evalTotalTime": stats.total.as_secs_f64(),
-            "resultSortTime": 0.0,
-            "queryPreparationTime": stats.prepare.as_secs_f64(),
-            "innerEvalTime": stats.eval.as_secs_f64(),
+            "evalTotalTime": stats.total_time.as_secs_f64(),
+            "resultSortTime": stats.result_time.as_secs_f64(),
+            "queryPreparationTime": stats.preparation_time.as_secs_f64(),
+            "innerEvalTime": stats.evaluation_time.as_secs_f64(),
             "execQueueTime": 0.0,
-            "execTotalTime": stats.total.as_secs_f64(),
+            "execTotalTime": stats.total_time.as_secs_f64(),
         },
         "samples": {
             "totalQueryableSamples": stats.total_samples,

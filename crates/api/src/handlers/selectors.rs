@@ -38,7 +38,9 @@ pub(crate) fn open(
     let start = params.time_or("start", MIN_TIME)?;
     let end = params.time_or("end", MAX_TIME)?;
     let querier = inner.queryable.querier(start, end).map_err(storage_error)?;
-    let mut ctx = inner.engine.context();
+    let options = inner.engine.options();
+    let budget = options.budget.child("metadata query", options.query_bytes);
+    let mut ctx = QueryContext::new(Arc::clone(&options.clock), budget).with_timeout(options.timeout);
     ctx.cancel = params.cancel.clone();
     Ok((querier, ctx, (start, end)))
 }

@@ -6,6 +6,7 @@ use axum::{
     extract::{Request, State},
     response::IntoResponse,
 };
+use firesteel_remote::{WriteLimits, WriteMessage, write as write_request};
 use http::{HeaderMap, StatusCode, header};
 
 use crate::service::{Inner, Response, read_write_body, respond_error, unavailable};
@@ -30,16 +31,29 @@ pub(crate) async fn write(State(inner): State<Arc<Inner>>, request: Request) -> 
         Err(error) => return respond_error(&error),
     };
     // Decoding and appending is work for a processor, not for the network's threads.
-    let done = tokio::task::spawn_blocking(move || {
-        let Some(appendable) = &inner.write else { return (StatusCode::NOT_FOUND, String::new()) };
-        firesteel_remote::receive(&body, appendable.as_ref(), inner.clock.now())
-    });
-    match done.await {
-        Ok((status, text)) if text.is_empty() => status.into_response(),
-        Ok((status, text)) => (status, format!("{text}\n")).into_response(),
+    match tokio::task::spawn_blocking(move || receive(&inner, &body)).await {
+        Ok(response) => response,
         Err(error) => {
             tracing::error!(%error, "the remote write receiver failed; this is a bug");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+fn receive(inner: &Inner, body: &[u8]) -> Response {
+    let Some(storage) = &inner.write else { return StatusCode::NOT_FOUND.into_response() };
+    match write_request(body, storage.as_ref(), inner.clock.now(), &WriteLimits::default()) {
+        Ok(outcome) => {
+            if let Some(example) = &outcome.invalid_example {
+                let count = outcome.invalid_series;
+                tracing::warn!(count, example, "remote write: series with invalid labels left out");
+            }
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(error) => {
+            tracing::warn!("remote write: {error}");
+            let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+            (status, format!("{error}\n")).into_response()
         }
     }
 }
@@ -48,22 +62,16 @@ pub(crate) async fn write(State(inner): State<Arc<Inner>>, request: Request) -> 
 fn check_headers(headers: &HeaderMap) -> Result<(), String> {
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let content_type = text(header::CONTENT_TYPE);
-    let mut parts = content_type.split(';').map(str::trim);
-    let media = parts.next().unwrap_or_default();
-    if !matches!(media, "" | "application/x-protobuf") {
-        return Err(format!(
-            "expected application/x-protobuf as the first (media) part, got {content_type} content-type"
-        ));
-    }
-    for part in parts {
-        if let Some(("proto", message)) = part.split_once('=')
-            && message != "prometheus.WriteRequest"
-        {
+    match WriteMessage::from_content_type(content_type) {
+        Ok(WriteMessage::V1) => {}
+        Ok(other) => {
             return Err(format!(
-                "remote write message {message} is not accepted by this server, expected \
-                 prometheus.WriteRequest"
+                "{} is not accepted by this version yet, only {}",
+                other.as_str(),
+                WriteMessage::V1.as_str()
             ));
         }
+        Err(error) => return Err(error.to_string()),
     }
     match text(header::CONTENT_ENCODING) {
         "" | "snappy" => Ok(()),
