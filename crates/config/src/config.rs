@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     ConfigError, Diagnostic, GlobalConfig, NotServed, Place, ScrapeConfig, StorageConfig, emit,
-    schema::root,
-    value::Section,
+    schema::root, value::Section,
 };
 
 /// A loaded configuration: typed where this version serves it, and whole as a document.

@@ -1,6 +1,6 @@
 //! Nodes to values, by a schema. Everything that is wrong is reported; what is right is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use firesteel_model::{duration, float::go_quote};
 
@@ -33,7 +33,14 @@ pub(crate) fn section(
     for (key_node, value_node) in pairs {
         let Some(key) = text(key_node, diagnostics) else { continue };
         let Some((index, field)) = schema.field(&key) else {
-            crate::mistakes::unknown_key(schema, &key, key_node, value_node, &mut section, diagnostics);
+            crate::mistakes::unknown_key(
+                schema,
+                &key,
+                key_node,
+                value_node,
+                &mut section,
+                diagnostics,
+            );
             continue;
         };
         if std::mem::replace(&mut seen[index], true) {
@@ -42,8 +49,7 @@ pub(crate) fn section(
             continue;
         }
         let decoded = diagnostics.below(&key, |d| field_value(value_node, field, d));
-        section.slots_mut()[index] =
-            decoded.map(|value| Item { value, place: value_node.place });
+        section.slots_mut()[index] = decoded.map(|value| Item { value, place: value_node.place });
     }
     // A check would only repeat in other words what has been reported.
     if diagnostics.errors.len() == before {
@@ -65,9 +71,7 @@ fn field_value(node: &Node, field: &Field, diagnostics: &mut Diagnostics) -> Opt
 fn value(node: &Node, kind: Kind, diagnostics: &mut Diagnostics) -> Option<Value> {
     match kind {
         Kind::Section(schema) => section(node, schema, diagnostics).map(Value::Section),
-        Kind::Sections(schema) => {
-            list(node, Kind::Section(schema), diagnostics).map(Value::List)
-        }
+        Kind::Sections(schema) => list(node, Kind::Section(schema), diagnostics).map(Value::List),
         Kind::SectionMap(schema) => map(node, Kind::Section(schema), diagnostics).map(Value::Map),
         Kind::List(inner) => list(node, *inner, diagnostics).map(Value::List),
         Kind::Map(inner) => map(node, *inner, diagnostics).map(Value::Map),
@@ -104,11 +108,7 @@ fn null(kind: Kind, place: Place) -> Value {
     }
 }
 
-fn map(
-    node: &Node,
-    kind: Kind,
-    diagnostics: &mut Diagnostics,
-) -> Option<BTreeMap<String, Item>> {
+fn map(node: &Node, kind: Kind, diagnostics: &mut Diagnostics) -> Option<BTreeMap<String, Item>> {
     let NodeKind::Map(pairs) = &node.kind else {
         diagnostics.error(node.place, format!("expected a mapping, found {}", node.describe()));
         return None;
@@ -145,11 +145,18 @@ fn labels(node: &Node, diagnostics: &mut Diagnostics) -> Option<BTreeMap<String,
         let value = diagnostics.below(&name, |d| label_part(value_node, "value", d));
         if name.is_empty() {
             diagnostics.error(key_node.place, "\"\" is not a valid label name");
-        } else if map.contains_key(&name) {
-            let message = format!("key {} already set in map", go_quote(&name));
-            diagnostics.error(key_node.place, message);
-        } else if let Some(value) = value {
-            map.insert(name, Item { value: Value::Text(value), place: value_node.place });
+            continue;
+        }
+        match map.entry(name) {
+            Entry::Occupied(earlier) => {
+                let message = format!("key {} already set in map", go_quote(earlier.key()));
+                diagnostics.error(key_node.place, message);
+            }
+            Entry::Vacant(free) => {
+                if let Some(value) = value {
+                    free.insert(Item { value: Value::Text(value), place: value_node.place });
+                }
+            }
         }
     }
     Some(map)
@@ -217,9 +224,11 @@ fn scalar(node: &Node, kind: Kind, diagnostics: &mut Diagnostics) -> Option<Valu
         Kind::Float => typed(node, scalar::as_float)
             .map(Value::Float)
             .ok_or_else(|| expected("a number", node)),
-        kind => return text(node, diagnostics).and_then(|text| {
-            string(text, kind).map_err(|message| diagnostics.error(node.place, message)).ok()
-        }),
+        kind => {
+            return text(node, diagnostics).and_then(|text| {
+                string(text, kind).map_err(|message| diagnostics.error(node.place, message)).ok()
+            });
+        }
     };
     result.map_err(|message| diagnostics.error(node.place, message)).ok()
 }
@@ -230,9 +239,10 @@ fn string(text: String, kind: Kind) -> Result<Value, String> {
         Kind::Duration => Value::Duration(duration::parse(&text).map_err(|e| {
             format!("{e} (expected a number with a unit, such as 15s, 1m or 1h30m)")
         })?),
-        Kind::Size => Value::Size(size::parse(&text).map_err(|e| {
-            format!("{e} (expected a number with a unit, such as 10MB or 1GB)")
-        })?),
+        Kind::Size => Value::Size(
+            size::parse(&text)
+                .map_err(|e| format!("{e} (expected a number with a unit, such as 10MB or 1GB)"))?,
+        ),
         Kind::Url => Value::Url(Url::parse(&text).map_err(|e| e.to_string())?),
         Kind::Checked(check) => Value::Text(check(&text)?),
         _ => Value::Text(text),
@@ -248,9 +258,8 @@ fn typed<T>(node: &Node, read: impl Fn(&str) -> Option<T>) -> Option<T> {
 
 /// A whole number; go-yaml also takes floats, cut.
 fn int(text: &str) -> Option<i128> {
-    scalar::as_int(text).or_else(|| {
-        scalar::as_float(text).filter(|v| v.abs() < 9.2e18).map(|v| v.trunc() as i128)
-    })
+    scalar::as_int(text)
+        .or_else(|| scalar::as_float(text).filter(|v| v.abs() < 9.2e18).map(|v| v.trunc() as i128))
 }
 
 fn expected(what: &str, node: &Node) -> String {

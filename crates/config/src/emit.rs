@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use firesteel_model::duration;
 
 use crate::{
-    secret::MASK,
     schema::{Kind, Print},
+    secret::MASK,
     size,
     value::{Item, Section, Value},
     yaml::write::{self, Context},

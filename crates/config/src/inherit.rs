@@ -166,8 +166,7 @@ fn complete_names(job: &mut Section, global: &Section, diagnostics: &mut Diagnos
         name => return diagnostics.error_in(job, unknown_escaping("global", name)),
     };
     if !job.has("metric_name_escaping_scheme") {
-        let escaping =
-            if inherited { global_escaping } else { default_escaping(scheme(job)) };
+        let escaping = if inherited { global_escaping } else { default_escaping(scheme(job)) };
         job.fill("metric_name_escaping_scheme", Value::Text(escaping.to_owned()));
     }
     let escaping = job.text("metric_name_escaping_scheme");

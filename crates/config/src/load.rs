@@ -32,10 +32,13 @@ pub struct LoadOptions {
 ///
 /// # Errors
 /// A file cannot be read, or something is wrong in one: everything that was found.
-pub fn load(path: &Path, files: &dyn ReadFiles, options: &LoadOptions) -> Result<Config, ConfigError> {
-    let text = files
-        .read(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+pub fn load(
+    path: &Path,
+    files: &dyn ReadFiles,
+    options: &LoadOptions,
+) -> Result<Config, ConfigError> {
+    let text =
+        files.read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let dir = path.parent().unwrap_or(Path::new(""));
     load_text(&path.to_string_lossy(), &text, dir, files, options)
 }
@@ -104,21 +107,19 @@ fn load_text(
     config.global.external_labels = expanded;
     let mut errors = std::mem::take(&mut diagnostics.errors);
     config.warnings = std::mem::take(&mut diagnostics.warnings);
-    include(&mut config, name, files, &mut errors)?;
+    include(&mut config, files, &mut errors)?;
     if errors.is_empty() {
         Ok(config)
     } else {
-        errors.sort_by(|a, b| (a.file != name, &a.file, a.place).cmp(&(b.file != name, &b.file, b.place)));
+        errors.sort_by(|a, b| {
+            (a.file != name, &a.file, a.place).cmp(&(b.file != name, &b.file, b.place))
+        });
         Err(ConfigError::Invalid(errors))
     }
 }
 
 /// Reads a document by its schema; `None` if not even its outline was right.
-fn parse(
-    text: &str,
-    schema: &'static Schema,
-    diagnostics: &mut Diagnostics,
-) -> Option<Section> {
+fn parse(text: &str, schema: &'static Schema, diagnostics: &mut Diagnostics) -> Option<Section> {
     match yaml::load(text) {
         Err(error) => {
             diagnostics.error(error.place, error.message);
@@ -150,10 +151,12 @@ fn complete(document: &mut Section, options: &LoadOptions, diagnostics: &mut Dia
         if !document.has(key)
             && let Some((_, field)) = document.schema().field(key)
         {
-            document.set(key, crate::schema::Preset::Defaults.value(field.kind).map(|value| Item {
-                value,
-                place: Place::default(),
-            }));
+            document.set(
+                key,
+                crate::schema::Preset::Defaults
+                    .value(field.kind)
+                    .map(|value| Item { value, place: Place::default() }),
+            );
         }
     }
     complete_retention(document, options);
@@ -195,10 +198,7 @@ fn complete_retention(document: &mut Section, options: &LoadOptions) {
         return;
     };
     if storage.section("tsdb").is_none() {
-        storage.fill(
-            "tsdb",
-            Value::Section(Section::with_defaults(&root::TSDB, Place::default())),
-        );
+        storage.fill("tsdb", Value::Section(Section::with_defaults(&root::TSDB, Place::default())));
     }
     let Some(Item { value: Value::Section(tsdb), .. }) = storage.get_mut("tsdb") else { return };
     if tsdb.section("retention").is_none() {
@@ -330,7 +330,6 @@ fn jobs(document: &Section, diagnostics: &mut Diagnostics) -> Vec<ScrapeConfig> 
 /// Adds the jobs of `scrape_config_files`.
 fn include(
     config: &mut Config,
-    main: &str,
     files: &dyn ReadFiles,
     errors: &mut Vec<Diagnostic>,
 ) -> Result<(), ConfigError> {
@@ -340,13 +339,11 @@ fn include(
         .map(|job| (job.job_name.clone(), "main config file".to_owned()))
         .collect();
     let global = config.document.section("global").cloned();
-    let global =
-        global.unwrap_or_else(|| Section::with_defaults(&GLOBAL, Place::default()));
+    let global = global.unwrap_or_else(|| Section::with_defaults(&GLOBAL, Place::default()));
     for pattern in config.scrape_config_files.clone() {
-        let found = files.expand(&pattern).map_err(|source| ConfigError::Read {
-            path: pattern.clone(),
-            source,
-        })?;
+        let found = files
+            .expand(&pattern)
+            .map_err(|source| ConfigError::Read { path: pattern.clone(), source })?;
         for path in found {
             let text = files
                 .read(&path)
@@ -357,7 +354,6 @@ fn include(
             config.warnings.append(&mut diagnostics.warnings);
         }
     }
-    let _ = main;
     Ok(())
 }
 

@@ -43,10 +43,8 @@ pub(crate) fn unknown_key(
                 schema.go_type
             );
         } else if let Some((_, place)) = FLAGS.iter().find(|(name, _)| *name == key) {
-            message = format!(
-                "field {key} not found in type {} (its place is {place})",
-                schema.go_type
-            );
+            message =
+                format!("field {key} not found in type {} (its place is {place})", schema.go_type);
         }
     }
     diagnostics.below(key, |d| d.error(key_node.place, message));
@@ -86,9 +84,7 @@ fn dotted_retention(
                 }
             }
         }
-        _ => section.set(
-            "retention",
-            Some(Item { value: Value::Section(new), place: key_node.place }),
-        ),
+        _ => section
+            .set("retention", Some(Item { value: Value::Section(new), place: key_node.place })),
     }
 }

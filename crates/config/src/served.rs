@@ -58,13 +58,19 @@ pub(crate) fn not_served_jobs(file: &str, document: &Section) -> Vec<NotServed> 
     let mut found = Vec::new();
     for (i, job) in document.sections("scrape_configs").enumerate() {
         for field in MECHANISMS.iter().filter(|f| !SERVED_MECHANISMS.contains(&f.name)) {
-            if let Some(Item { place, .. }) = job.get(field.name).filter(|item| !item.value.is_zero())
+            if let Some(Item { place, .. }) =
+                job.get(field.name).filter(|item| !item.value.is_zero())
             {
                 let what = format!(
                     "targets of job {:?} are not discovered by this mechanism yet",
                     job.text("job_name")
                 );
-                found.push(entry(file, format!("scrape_configs[{i}].{}", field.name), *place, &what));
+                found.push(entry(
+                    file,
+                    format!("scrape_configs[{i}].{}", field.name),
+                    *place,
+                    &what,
+                ));
             }
         }
     }

@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn a_targets_labels_win() {
-        let mut group = TargetGroup::new("0", ["a:1"], Labels::from_pairs([("x", "1"), ("y", "1")]));
+        let mut group =
+            TargetGroup::new("0", ["a:1"], Labels::from_pairs([("x", "1"), ("y", "1")]));
         group.targets[0] = Labels::from_pairs([(ADDRESS, "a:1"), ("x", "2")]);
         let merged: Vec<_> = group.merged().collect();
         assert_eq!(merged[0].to_string(), r#"{__address__="a:1", x="2", y="1"}"#);

@@ -134,39 +134,46 @@ impl Body {
     }
 
     fn decode(&mut self, data: Bytes) -> Result<Bytes, NetErrorKind> {
-        let limits = self.limits;
-        let room = limits.body_bytes.saturating_sub(self.written);
-        let Some(decoder) = &mut self.decoder else {
-            if data.len() as u64 >= room {
-                return Err(NetErrorKind::BodyTooLarge { limit: limits.body_bytes });
-            }
-            return Ok(data);
-        };
-        let by_ratio = self
-            .read
-            .saturating_mul(u64::from(limits.ratio))
-            .saturating_add(RATIO_FREE)
-            .saturating_sub(self.written);
-        decoder.get_mut().room = room.min(by_ratio);
-        decoder.write_all(&data).map_err(|e| match e.kind() {
-            std::io::ErrorKind::StorageFull if room <= by_ratio => {
-                NetErrorKind::BodyTooLarge { limit: limits.body_bytes }
-            }
-            std::io::ErrorKind::StorageFull => {
-                NetErrorKind::RatioTooHigh { read: self.read, limit: limits.ratio }
-            }
-            _ => bad_gzip(&e),
-        })?;
-        Ok(Bytes::from(std::mem::take(&mut decoder.get_mut().out)))
+        if self.decoder.is_none() {
+            let limit = self.limits.body_bytes;
+            let fits = (data.len() as u64) < limit.saturating_sub(self.written);
+            return if fits { Ok(data) } else { Err(NetErrorKind::BodyTooLarge { limit }) };
+        }
+        self.with_decoder(|decoder| decoder.write_all(&data))
     }
 
     fn finish(&mut self) -> Result<Bytes, NetErrorKind> {
         self.done = true;
-        let Some(decoder) = &mut self.decoder else { return Ok(Bytes::new()) };
-        if self.read > 0 {
-            decoder.try_finish().map_err(|e| bad_gzip(&e))?;
+        // A body of no bytes at all is an empty one, whatever its headers say.
+        if self.read == 0 {
+            Ok(Bytes::new())
+        } else {
+            self.with_decoder(MultiGzDecoder::try_finish)
         }
-        Ok(Bytes::from(std::mem::take(&mut decoder.get_mut().out)))
+    }
+
+    /// Lets the decoder work within the limits; returns what came out of it.
+    fn with_decoder(
+        &mut self,
+        work: impl FnOnce(&mut MultiGzDecoder<Sink>) -> std::io::Result<()>,
+    ) -> Result<Bytes, NetErrorKind> {
+        let Limits { body_bytes: limit, ratio } = self.limits;
+        let (read, written) = (self.read, self.written);
+        let Some(decoder) = &mut self.decoder else { return Ok(Bytes::new()) };
+        let by_limit = limit.saturating_sub(written);
+        let by_ratio = read
+            .saturating_mul(u64::from(ratio))
+            .saturating_add(RATIO_FREE)
+            .saturating_sub(written);
+        decoder.get_mut().room = by_limit.min(by_ratio);
+        match work(decoder) {
+            Ok(()) => Ok(Bytes::from(std::mem::take(&mut decoder.get_mut().out))),
+            Err(e) if e.kind() != std::io::ErrorKind::StorageFull => {
+                Err(NetErrorKind::Decompress { encoding: "gzip".to_owned(), reason: e.to_string() })
+            }
+            Err(_) if by_limit <= by_ratio => Err(NetErrorKind::BodyTooLarge { limit }),
+            Err(_) => Err(NetErrorKind::RatioTooHigh { read, limit: ratio }),
+        }
     }
 
     /// Appends the whole rest to `out`; returns how many bytes that were.
@@ -186,8 +193,4 @@ impl Body {
     pub fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
-}
-
-fn bad_gzip(error: &std::io::Error) -> NetErrorKind {
-    NetErrorKind::Decompress { encoding: "gzip".to_owned(), reason: error.to_string() }
 }

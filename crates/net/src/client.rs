@@ -136,7 +136,8 @@ impl HttpClient {
         limits: Limits,
         timeout: Duration,
     ) -> Result<Response, NetError> {
-        let request = Request { headers: headers.clone(), limits, timeout, ..Request::get(uri.clone()) };
+        let request =
+            Request { headers: headers.clone(), limits, timeout, ..Request::get(uri.clone()) };
         self.send(request).await
     }
 
@@ -204,7 +205,8 @@ impl HttpClient {
             self.0.extra.apply(&mut headers).await?;
         }
         if let Some(path) = unix_socket {
-            if let Some(host) = target.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok())
+            if let Some(host) =
+                target.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok())
             {
                 headers.entry(HOST).or_insert(host);
             }

@@ -94,8 +94,7 @@ impl Connector {
 
     async fn tcp(&mut self, uri: Uri) -> Result<TcpStream, ConnectError> {
         let connected = self.http.call(uri).await;
-        let stream =
-            connected.map_err(|e| NetErrorKind::Connect(crate::error::innermost(&e)))?;
+        let stream = connected.map_err(|e| NetErrorKind::Connect(crate::error::innermost(&e)))?;
         Ok(stream.into_inner())
     }
 

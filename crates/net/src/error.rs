@@ -70,7 +70,9 @@ pub enum NetErrorKind {
         limit: u64,
     },
     /// The body is compressed more than is believed.
-    #[error("compression ratio limit exceeded ({read} bytes became more than {limit} times as many)")]
+    #[error(
+        "compression ratio limit exceeded ({read} bytes became more than {limit} times as many)"
+    )]
     RatioTooHigh {
         /// Compressed bytes read so far.
         read: u64,

@@ -32,9 +32,15 @@ pub(crate) struct Proxy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Exception {
     All,
-    Ip { ip: IpAddr, prefix: u8 },
+    Ip {
+        ip: IpAddr,
+        prefix: u8,
+    },
     /// A domain and what is below it, or only the latter.
-    Domain { suffix: String, itself: bool },
+    Domain {
+        suffix: String,
+        itself: bool,
+    },
     Port(Box<Self>, u16),
 }
 
@@ -219,7 +225,8 @@ mod tests {
         ] {
             assert!(direct(uri), "{uri}");
         }
-        for uri in ["http://inner/", "http://11.1.2.3/", "http://host:9091/", "http://xexample.org/"]
+        for uri in
+            ["http://inner/", "http://11.1.2.3/", "http://host:9091/", "http://xexample.org/"]
         {
             assert!(!direct(uri), "{uri}");
         }

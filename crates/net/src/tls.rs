@@ -14,10 +14,7 @@ use rustls::{
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     version::{TLS12, TLS13},
 };
-use rustls_pki_types::{
-    CertificateDer, PrivateKeyDer, ServerName, UnixTime,
-    pem::PemObject as _,
-};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{NetErrorKind, auth::read_text, connect::Transport};
@@ -122,11 +119,7 @@ impl Tls {
 
 fn text(what: &'static str, credential: &Credential) -> Result<Option<String>, NetErrorKind> {
     let read = |path: &Path| {
-        read_text(path).map_err(|source| NetErrorKind::File {
-            what,
-            path: path.to_owned(),
-            source,
-        })
+        read_text(path).map_err(|source| NetErrorKind::File { what, path: path.to_owned(), source })
     };
     match credential {
         Credential::None => Ok(None),
@@ -135,10 +128,7 @@ fn text(what: &'static str, credential: &Credential) -> Result<Option<String>, N
     }
 }
 
-fn certificates(
-    what: &str,
-    pem: &str,
-) -> Result<Vec<CertificateDer<'static>>, NetErrorKind> {
+fn certificates(what: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, NetErrorKind> {
     let fail = |reason: String| NetErrorKind::TlsConfig(format!("{what}: {reason}"));
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
@@ -150,9 +140,7 @@ fn roots(ca: Option<&str>) -> Result<RootCertStore, NetErrorKind> {
     let mut roots = RootCertStore::empty();
     if let Some(ca) = ca {
         for certificate in certificates("CA cert", ca)? {
-            roots
-                .add(certificate)
-                .map_err(|e| NetErrorKind::TlsConfig(format!("CA cert: {e}")))?;
+            roots.add(certificate).map_err(|e| NetErrorKind::TlsConfig(format!("CA cert: {e}")))?;
         }
     } else {
         // Single bad certificates of the system are no reason to refuse all.

@@ -13,10 +13,7 @@ use crate::{diagnose::Diagnostics, value::Section};
 
 pub(crate) static ALERTING: Schema = Schema::new(
     "config.plain",
-    &[&[
-        key("alert_relabel_configs", RULES),
-        key("alertmanagers", Kind::Sections(&ALERTMANAGER)),
-    ]],
+    &[&[key("alert_relabel_configs", RULES), key("alertmanagers", Kind::Sections(&ALERTMANAGER))]],
     check_alerting,
 );
 

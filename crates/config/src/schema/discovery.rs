@@ -58,60 +58,41 @@ pub(crate) const MECHANISMS: &[Field] = &[
 
 pub(crate) static STATIC: Schema = Schema::new(
     "targetgroup.Group",
-    &[
-        &[
-            key("targets", TEXTS).always(),
-            key("labels", Kind::Labels),
-        ],
-    ],
+    &[&[key("targets", TEXTS).always(), key("labels", Kind::Labels)]],
     anything_goes,
 );
 
 pub(crate) static FILTER: Schema = Schema::new(
     "Filter",
-    &[
-        &[
-            key("name", Kind::Text).always(),
-            key("values", TEXTS).always(),
-        ],
-    ],
+    &[&[key("name", Kind::Text).always(), key("values", TEXTS).always()]],
     anything_goes,
 );
 
 pub(crate) static KUBERNETES_NAMESPACES: Schema = Schema::new(
     "kubernetes.plain",
-    &[
-        &[
-            key("own_namespace", Kind::Bool).always(),
-            key("names", TEXTS).always(),
-        ],
-    ],
+    &[&[key("own_namespace", Kind::Bool).always(), key("names", TEXTS).always()]],
     anything_goes,
 );
 
 pub(crate) static KUBERNETES_SELECTOR: Schema = Schema::new(
     "kubernetes.SelectorConfig",
-    &[
-        &[
-            key("role", Kind::Checked(kubernetes_role)),
-            key("label", Kind::Text),
-            key("field", Kind::Text),
-        ],
-    ],
+    &[&[
+        key("role", Kind::Checked(kubernetes_role)),
+        key("label", Kind::Text),
+        key("field", Kind::Text),
+    ]],
     anything_goes,
 );
 
 pub(crate) static KUBERNETES_ATTACH: Schema = Schema::new(
     "kubernetes.AttachMetadataConfig",
-    &[
-        &[
-            key("node", Kind::Bool).always(),
-            key("namespace", Kind::Bool).always(),
-            key("deployment", Kind::Bool).always(),
-            key("job", Kind::Bool).always(),
-            key("cronjob", Kind::Bool).always(),
-        ],
-    ],
+    &[&[
+        key("node", Kind::Bool).always(),
+        key("namespace", Kind::Bool).always(),
+        key("deployment", Kind::Bool).always(),
+        key("job", Kind::Bool).always(),
+        key("cronjob", Kind::Bool).always(),
+    ]],
     anything_goes,
 );
 
@@ -131,10 +112,7 @@ pub(crate) static AWS: Schema = Schema::new(
             key("port", Kind::Int),
         ],
         HTTP_WITHOUT_DEFAULTS,
-        &[
-            key("filters", Kind::Sections(&FILTER)),
-            key("clusters", TEXTS),
-        ],
+        &[key("filters", Kind::Sections(&FILTER)), key("clusters", TEXTS)],
     ],
     check_client,
 );
@@ -324,14 +302,12 @@ pub(crate) static DIGITALOCEAN: Schema = Schema::new(
 
 pub(crate) static DNS: Schema = Schema::new(
     "dns.plain",
-    &[
-        &[
-            key("names", TEXTS).always(),
-            key("refresh_interval", Kind::Duration).or(Preset::Seconds(30)),
-            key("type", Kind::Text).always().or(Preset::Text("SRV")),
-            key("port", Kind::Int).always(),
-        ],
-    ],
+    &[&[
+        key("names", TEXTS).always(),
+        key("refresh_interval", Kind::Duration).or(Preset::Seconds(30)),
+        key("type", Kind::Text).always().or(Preset::Text("SRV")),
+        key("port", Kind::Int).always(),
+    ]],
     check_dns,
 );
 
@@ -369,40 +345,32 @@ pub(crate) static DOCKERSWARM: Schema = Schema::new(
 pub(crate) static EUREKA: Schema = Schema::new(
     "eureka.plain",
     &[
-        &[
-            key("server", Kind::Text),
-        ],
+        &[key("server", Kind::Text)],
         HTTP,
-        &[
-            key("refresh_interval", Kind::Duration).or(Preset::Seconds(30)),
-        ],
+        &[key("refresh_interval", Kind::Duration).or(Preset::Seconds(30))],
     ],
     check_eureka,
 );
 
 pub(crate) static FILE: Schema = Schema::new(
     "file.plain",
-    &[
-        &[
-            key("files", Kind::List(&Kind::Path)).always(),
-            key("refresh_interval", Kind::Duration).or(Preset::Seconds(300)),
-        ],
-    ],
+    &[&[
+        key("files", Kind::List(&Kind::Path)).always(),
+        key("refresh_interval", Kind::Duration).or(Preset::Seconds(300)),
+    ]],
     check_file,
 );
 
 pub(crate) static GCE: Schema = Schema::new(
     "gce.plain",
-    &[
-        &[
-            key("project", Kind::Text).always(),
-            key("zone", Kind::Text).always(),
-            key("filter", Kind::Text),
-            key("refresh_interval", Kind::Duration).or(Preset::Seconds(60)),
-            key("port", Kind::Int).always().or(Preset::Int(80)),
-            key("tag_separator", Kind::Text).or(Preset::Text(",")),
-        ],
-    ],
+    &[&[
+        key("project", Kind::Text).always(),
+        key("zone", Kind::Text).always(),
+        key("filter", Kind::Text),
+        key("refresh_interval", Kind::Duration).or(Preset::Seconds(60)),
+        key("port", Kind::Int).always().or(Preset::Int(80)),
+        key("tag_separator", Kind::Text).or(Preset::Text(",")),
+    ]],
     check_gce,
 );
 
@@ -435,9 +403,7 @@ pub(crate) static HTTP_SD: Schema = Schema::new(
 pub(crate) static IONOS: Schema = Schema::new(
     "ionos.plain",
     &[
-        &[
-            key("datacenter_id", Kind::Text).always(),
-        ],
+        &[key("datacenter_id", Kind::Text).always()],
         HTTP,
         &[
             key("refresh_interval", Kind::Duration).always().or(Preset::Seconds(60)),
@@ -509,22 +475,18 @@ pub(crate) static MARATHON: Schema = Schema::new(
 
 pub(crate) static NERVE: Schema = Schema::new(
     "zookeeper.plain",
-    &[
-        &[
-            key("servers", TEXTS).always(),
-            key("paths", TEXTS).always(),
-            key("timeout", Kind::Duration).or(Preset::Seconds(10)),
-        ],
-    ],
+    &[&[
+        key("servers", TEXTS).always(),
+        key("paths", TEXTS).always(),
+        key("timeout", Kind::Duration).or(Preset::Seconds(10)),
+    ]],
     check_nerve,
 );
 
 pub(crate) static NOMAD: Schema = Schema::new(
     "nomad.plain",
     &[
-        &[
-            key("allow_stale", Kind::Bool).always().or(Preset::Bool(true)),
-        ],
+        &[key("allow_stale", Kind::Bool).always().or(Preset::Bool(true))],
         HTTP,
         &[
             key("namespace", Kind::Text).always().or(Preset::Text("default")),
@@ -562,28 +524,26 @@ pub(crate) static OCI: Schema = Schema::new(
 
 pub(crate) static OPENSTACK: Schema = Schema::new(
     "openstack.plain",
-    &[
-        &[
-            key("identity_endpoint", Kind::Text).always(),
-            key("username", Kind::Text).always(),
-            key("userid", Kind::Text).always(),
-            key("password", Kind::Secret).always(),
-            key("project_name", Kind::Text).always(),
-            key("project_id", Kind::Text).always(),
-            key("domain_name", Kind::Text).always(),
-            key("domain_id", Kind::Text).always(),
-            key("application_credential_name", Kind::Text).always(),
-            key("application_credential_id", Kind::Text).always(),
-            key("application_credential_secret", Kind::Secret).always(),
-            key("role", Kind::Checked(openstack_role)).always(),
-            key("region", Kind::Text).always(),
-            key("refresh_interval", Kind::Duration).always().or(Preset::Seconds(60)),
-            key("port", Kind::Int).always().or(Preset::Int(80)),
-            key("all_tenants", Kind::Bool),
-            key("tls_config", Kind::Section(&http::TLS)),
-            key("availability", Kind::Text).or(Preset::Text("public")),
-        ],
-    ],
+    &[&[
+        key("identity_endpoint", Kind::Text).always(),
+        key("username", Kind::Text).always(),
+        key("userid", Kind::Text).always(),
+        key("password", Kind::Secret).always(),
+        key("project_name", Kind::Text).always(),
+        key("project_id", Kind::Text).always(),
+        key("domain_name", Kind::Text).always(),
+        key("domain_id", Kind::Text).always(),
+        key("application_credential_name", Kind::Text).always(),
+        key("application_credential_id", Kind::Text).always(),
+        key("application_credential_secret", Kind::Secret).always(),
+        key("role", Kind::Checked(openstack_role)).always(),
+        key("region", Kind::Text).always(),
+        key("refresh_interval", Kind::Duration).always().or(Preset::Seconds(60)),
+        key("port", Kind::Int).always().or(Preset::Int(80)),
+        key("all_tenants", Kind::Bool),
+        key("tls_config", Kind::Section(&http::TLS)),
+        key("availability", Kind::Text).or(Preset::Text("public")),
+    ]],
     check_openstack,
 );
 
@@ -606,16 +566,14 @@ pub(crate) static OUTSCALE: Schema = Schema::new(
 
 pub(crate) static OVHCLOUD: Schema = Schema::new(
     "ovhcloud.plain",
-    &[
-        &[
-            key("endpoint", Kind::Text).always().or(Preset::Text("ovh-eu")),
-            key("application_key", Kind::Text).always(),
-            key("application_secret", Kind::Secret).always(),
-            key("consumer_key", Kind::Secret).always(),
-            key("refresh_interval", Kind::Duration).always().or(Preset::Seconds(60)),
-            key("service", Kind::Text).always(),
-        ],
-    ],
+    &[&[
+        key("endpoint", Kind::Text).always().or(Preset::Text("ovh-eu")),
+        key("application_key", Kind::Text).always(),
+        key("application_secret", Kind::Secret).always(),
+        key("consumer_key", Kind::Secret).always(),
+        key("refresh_interval", Kind::Duration).always().or(Preset::Seconds(60)),
+        key("service", Kind::Text).always(),
+    ]],
     check_ovhcloud,
 );
 
@@ -659,13 +617,11 @@ pub(crate) static SCALEWAY: Schema = Schema::new(
 
 pub(crate) static SERVERSET: Schema = Schema::new(
     "zookeeper.plain",
-    &[
-        &[
-            key("servers", TEXTS).always(),
-            key("paths", TEXTS).always(),
-            key("timeout", Kind::Duration).or(Preset::Seconds(10)),
-        ],
-    ],
+    &[&[
+        key("servers", TEXTS).always(),
+        key("paths", TEXTS).always(),
+        key("timeout", Kind::Duration).or(Preset::Seconds(10)),
+    ]],
     check_serverset,
 );
 
@@ -691,19 +647,17 @@ pub(crate) static STACKIT: Schema = Schema::new(
 
 pub(crate) static TRITON: Schema = Schema::new(
     "triton.plain",
-    &[
-        &[
-            key("account", Kind::Text).always(),
-            key("role", Kind::Text).always().or(Preset::Text("container")),
-            key("dns_suffix", Kind::Text).always(),
-            key("endpoint", Kind::Text).always(),
-            key("groups", TEXTS),
-            key("port", Kind::Int).always().or(Preset::Int(9163)),
-            key("refresh_interval", Kind::Duration).or(Preset::Seconds(60)),
-            key("tls_config", Kind::Section(&http::TLS)),
-            key("version", Kind::Int).always().or(Preset::Int(1)),
-        ],
-    ],
+    &[&[
+        key("account", Kind::Text).always(),
+        key("role", Kind::Text).always().or(Preset::Text("container")),
+        key("dns_suffix", Kind::Text).always(),
+        key("endpoint", Kind::Text).always(),
+        key("groups", TEXTS),
+        key("port", Kind::Int).always().or(Preset::Int(9163)),
+        key("refresh_interval", Kind::Duration).or(Preset::Seconds(60)),
+        key("tls_config", Kind::Section(&http::TLS)),
+        key("version", Kind::Int).always().or(Preset::Int(1)),
+    ]],
     check_triton,
 );
 

@@ -386,7 +386,8 @@ pub(super) fn check_nomad(section: &mut Section, diagnostics: &mut Diagnostics) 
 
 pub(super) fn check_oci(section: &mut Section, diagnostics: &mut Diagnostics) {
     require(section, "region", "oci_sd: region is required", diagnostics);
-    let keys = ["tenancy", "user", "fingerprint", "key_file", "key_passphrase", "key_passphrase_file"];
+    let keys =
+        ["tenancy", "user", "fingerprint", "key_file", "key_passphrase", "key_passphrase_file"];
     match section.text("auth") {
         "api_key" => {
             for key in &keys[..4] {

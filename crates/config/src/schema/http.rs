@@ -297,7 +297,9 @@ fn check_auth(section: &mut Section, diagnostics: &mut Diagnostics) {
         fail("at most one of bearer_token & bearer_token_file must be configured");
     }
     if (basic || oauth2) && bearer > 0 {
-        fail("at most one of basic_auth, oauth2, bearer_token & bearer_token_file must be configured");
+        fail(
+            "at most one of basic_auth, oauth2, bearer_token & bearer_token_file must be configured",
+        );
     }
     if let Some(basic) = section.section("basic_auth") {
         for (keys, text) in [
@@ -323,8 +325,10 @@ fn check_auth(section: &mut Section, diagnostics: &mut Diagnostics) {
         section.get_mut("authorization")
     {
         if bearer > 0 {
-            diagnostics
-                .error(place, "authorization is not compatible with bearer_token & bearer_token_file");
+            diagnostics.error(
+                place,
+                "authorization is not compatible with bearer_token & bearer_token_file",
+            );
         }
         let keys = ["credentials", "credentials_file", "credentials_ref"];
         if count(authorization, &keys) > 1 {
@@ -354,7 +358,9 @@ fn check_auth(section: &mut Section, diagnostics: &mut Diagnostics) {
         let place = section.place();
         let mut authorization = Section::with_defaults(&AUTHORIZATION, place);
         authorization.fill("type", Value::Text("Bearer".to_owned()));
-        for (old, new) in [("bearer_token", "credentials"), ("bearer_token_file", "credentials_file")] {
+        for (old, new) in
+            [("bearer_token", "credentials"), ("bearer_token_file", "credentials_file")]
+        {
             if let Some(item) = section.take(old) {
                 authorization.set(new, Some(item));
             }

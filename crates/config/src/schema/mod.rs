@@ -15,7 +15,11 @@ pub(crate) mod scrape;
 
 use std::time::Duration;
 
-use crate::{Place, Secret, diagnose::Diagnostics, value::{Section, Value}};
+use crate::{
+    Place, Secret,
+    diagnose::Diagnostics,
+    value::{Section, Value},
+};
 
 /// The keys of one kind of section.
 #[derive(Debug)]

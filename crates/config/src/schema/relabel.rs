@@ -22,8 +22,17 @@ pub(crate) static RELABEL: Schema = Schema::new(
 pub(crate) const RULES: Kind = Kind::Sections(&RELABEL);
 
 const ACTIONS: [&str; 11] = [
-    "replace", "keep", "drop", "keepequal", "dropequal", "hashmod", "labelmap", "labeldrop",
-    "labelkeep", "lowercase", "uppercase",
+    "replace",
+    "keep",
+    "drop",
+    "keepequal",
+    "dropequal",
+    "hashmod",
+    "labelmap",
+    "labeldrop",
+    "labelkeep",
+    "lowercase",
+    "uppercase",
 ];
 
 fn action(text: &str) -> Result<String, String> {

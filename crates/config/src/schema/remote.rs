@@ -93,11 +93,8 @@ static AZURE_AD: Schema = Schema::new(
     check_azure,
 );
 
-static AZURE_MANAGED: Schema = Schema::new(
-    "azuread.ManagedIdentityConfig",
-    &[&[key("client_id", Kind::Text)]],
-    anything_goes,
-);
+static AZURE_MANAGED: Schema =
+    Schema::new("azuread.ManagedIdentityConfig", &[&[key("client_id", Kind::Text)]], anything_goes);
 
 static AZURE_WORKLOAD: Schema = Schema::new(
     "azuread.WorkloadIdentityConfig",

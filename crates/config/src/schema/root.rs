@@ -69,19 +69,12 @@ static CHUNK_ENCODING: Schema = Schema::new(
 
 pub(crate) static RETENTION: Schema = Schema::new(
     "config.plain",
-    &[&[
-        key("time", Kind::Duration),
-        key("size", Kind::Size),
-        key("percentage", Kind::Float),
-    ]],
+    &[&[key("time", Kind::Duration), key("size", Kind::Size), key("percentage", Kind::Float)]],
     check_retention,
 );
 
-static EXEMPLARS: Schema = Schema::new(
-    "config.ExemplarsConfig",
-    &[&[key("max_exemplars", Kind::Int)]],
-    anything_goes,
-);
+static EXEMPLARS: Schema =
+    Schema::new("config.ExemplarsConfig", &[&[key("max_exemplars", Kind::Int)]], anything_goes);
 
 static TRACING: Schema = Schema::new(
     "config.plain",
@@ -116,12 +109,7 @@ static OTLP: Schema = Schema::new(
 );
 
 /// The items of a list of sections must be there.
-pub(crate) fn no_null(
-    section: &Section,
-    key: &str,
-    message: &str,
-    diagnostics: &mut Diagnostics,
-) {
+pub(crate) fn no_null(section: &Section, key: &str, message: &str, diagnostics: &mut Diagnostics) {
     for (i, item) in section.list(key).iter().enumerate() {
         if item.value.as_section().is_some_and(Section::is_null) {
             diagnostics.below(key, |d| d.at_index(i, |d| d.error(item.place, message)));
@@ -265,12 +253,7 @@ fn check_otlp(otlp: &mut Section, diagnostics: &mut Diagnostics) {
 }
 
 /// Trims names of attributes; they must be there and differ.
-fn tidy_attributes(
-    otlp: &mut Section,
-    key: &str,
-    adjective: &str,
-    diagnostics: &mut Diagnostics,
-) {
+fn tidy_attributes(otlp: &mut Section, key: &str, adjective: &str, diagnostics: &mut Diagnostics) {
     let mut seen = std::collections::HashSet::new();
     let Some(crate::Item { value: crate::Value::List(items), .. }) = otlp.get_mut(key) else {
         return;

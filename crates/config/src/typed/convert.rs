@@ -308,12 +308,7 @@ pub(crate) fn scrape(job: &Section, diagnostics: &mut Diagnostics) -> ScrapeConf
         http: http_client(job),
         discovery: discovery(job),
         relabel_configs: relabel_configs(job, "relabel_configs", scheme, diagnostics),
-        metric_relabel_configs: relabel_configs(
-            job,
-            "metric_relabel_configs",
-            scheme,
-            diagnostics,
-        ),
+        metric_relabel_configs: relabel_configs(job, "metric_relabel_configs", scheme, diagnostics),
     }
 }
 

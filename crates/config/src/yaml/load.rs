@@ -84,7 +84,9 @@ impl Builder {
                 let node = Node { place: at, kind: NodeKind::Scalar(scalar) };
                 self.complete(node, anchor, 1)?;
             }
-            Event::SequenceStart(anchor, _) => self.start(NodeKind::List(Vec::new()), anchor, at)?,
+            Event::SequenceStart(anchor, _) => {
+                self.start(NodeKind::List(Vec::new()), anchor, at)?
+            }
             Event::MappingStart(anchor, _) => self.start(NodeKind::Map(Vec::new()), anchor, at)?,
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Alias(anchor) => self.alias(anchor, at)?,

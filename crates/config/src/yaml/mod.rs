@@ -48,9 +48,7 @@ impl Node {
     /// Whether the node is YAML's null: nothing, `~` or `null`.
     pub(crate) fn is_null(&self) -> bool {
         match &self.kind {
-            NodeKind::Scalar(s) => {
-                s.plain && s.tag == ScalarTag::None && scalar::is_null(&s.text)
-            }
+            NodeKind::Scalar(s) => s.plain && s.tag == ScalarTag::None && scalar::is_null(&s.text),
             _ => false,
         }
     }

@@ -99,9 +99,9 @@ fn is_timestamp(text: &str) -> bool {
     let (date, time) = text.split_at(date);
     let mut parts = date.split('-');
     let mut part = |most: usize| {
-        parts.next().is_some_and(|p| {
-            (1..=most).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit())
-        })
+        parts
+            .next()
+            .is_some_and(|p| (1..=most).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
     };
     let four = date.as_bytes().get(4) == Some(&b'-');
     if !(four && part(4) && part(2) && part(2) && parts.next().is_none()) {
