@@ -4,6 +4,7 @@
 mod cache;
 mod error;
 mod fetch;
+mod http;
 mod ingest;
 mod job;
 mod manager;
@@ -20,6 +21,7 @@ mod url;
 
 pub use error::ScrapeError;
 pub use fetch::{BoxFuture, Fetch, FetchRequest, Fetched, MakeFetch};
+pub use http::{HttpFetch, ScrapedSample, once};
 pub use ingest::{Ingested, Ingester, Page, Scrape};
 pub use manager::{MakeDiscoverer, ScrapeManager, ScrapeOptions};
 pub use metadata::FamilyMetadata;

@@ -1,7 +1,7 @@
 //! What the tests of loops and managers share: a clock on tokio's time, a fetcher that plays a
 //! script, and a readable dump of a storage.
 
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     collections::{HashMap, VecDeque},
