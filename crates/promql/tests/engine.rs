@@ -8,9 +8,7 @@ use std::{fs, time::Duration};
 
 use firesteel_model::{
     Timestamp, Value,
-    storage::{
-        AppendOptions, Appendable, SeriesKey, memory::MemoryStorage,
-    },
+    storage::{AppendOptions, Appendable, SeriesKey, memory::MemoryStorage},
 };
 use firesteel_promql::{
     Engine, EngineOptions, ParserOptions, QueryError, QueryOptions, QueryResult, SampleValue,
@@ -37,10 +35,7 @@ impl InMemory {
         Self { engine: Engine::new(options), storage: MemoryStorage::new() }
     }
 
-    fn outcome(
-        query: &str,
-        result: Result<QueryResult, QueryError>,
-    ) -> Result<Outcome, String> {
+    fn outcome(query: &str, result: Result<QueryResult, QueryError>) -> Result<Outcome, String> {
         let result = result.map_err(|e| e.to_string())?;
         Ok(Outcome {
             value: result.value,

@@ -46,17 +46,15 @@ const fn days_in_month(date: Date) -> i64 {
 const fn day_of_year(date: Date) -> i64 {
     let leap = if is_leap(date.year) && date.month > 2 { 1 } else { 0 };
     // Months before March are even, from March on 153 days are 5 months.
-    let before = if date.month > 2 { (153 * (date.month - 3) + 2) / 5 + 59 } else { 31 * (date.month - 1) };
+    let before =
+        if date.month > 2 { (153 * (date.month - 3) + 2) / 5 + 59 } else { 31 * (date.month - 1) };
     before + leap + date.day
 }
 
 /// Go's conversion of floats to 64-bit integers on amd64: what does not fit becomes the least.
 fn to_seconds(v: f64) -> i64 {
-    if v.is_nan() || v >= 9_223_372_036_854_775_808.0 || v < -9_223_372_036_854_775_808.0 {
-        i64::MIN
-    } else {
-        v as i64
-    }
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    if (-END..END).contains(&v) { v as i64 } else { i64::MIN }
 }
 
 fn date(v: f64) -> Date {

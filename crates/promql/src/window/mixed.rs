@@ -304,8 +304,7 @@ fn extrapolated(
 ) -> Option<FloatHistogram> {
     let (&first_t, &last_t) = (h.ts.first()?, h.ts.last()?);
     let mut result = if h.hs.len() > 1 { Some(increase(h, kind, notes)?) } else { None };
-    let start =
-        if kind.counter { rate::usable_start(h.st, first_t, w.range_start) } else { None };
+    let start = if kind.counter { rate::usable_start(h.st, first_t, w.range_start) } else { None };
     let sampled = Sampled {
         first_t,
         last_t,
@@ -369,9 +368,9 @@ fn increase(h: Histograms<'_>, kind: RateKind, notes: &mut Notes) -> Option<Floa
     }
     if kind.counter {
         let mut overlap = false;
-        for i in 1..hs.len() {
+        for (i, current) in hs.iter().enumerate().skip(1) {
             overlap |= starts && rate::starts_overlap(h.st[i - 1], h.ts[i - 1], h.st[i]);
-            if started(i) || histogram::detect_reset(&hs[i], prev) {
+            if started(i) || histogram::detect_reset(current, prev) {
                 match work.combine(prev, Mode::Add) {
                     Ok(outcome) => notes.reconciled_add |= outcome.reconciled,
                     Err(Incompatible) => {
@@ -380,7 +379,7 @@ fn increase(h: Histograms<'_>, kind: RateKind, notes: &mut Notes) -> Option<Floa
                     }
                 }
             }
-            prev = &hs[i];
+            prev = current;
         }
         if overlap {
             notes.start_overlaps = 1;
@@ -423,7 +422,7 @@ fn instant(w: &Window<'_>, h: Histograms<'_>, counter: bool, notes: &mut Notes) 
         (Either::Histogram(a), Either::Histogram(b)) => {
             let gauge = |h: &FloatHistogram| h.counter_reset_hint == CounterResetHint::Gauge;
             notes.not_counter |= counter && (gauge(a) || gauge(b));
-            notes.not_gauge |= !counter && !(gauge(a) && gauge(b));
+            notes.not_gauge |= !(counter || gauge(a) && gauge(b));
             let mut result = if counter && (started || histogram::detect_reset(b, a)) {
                 b.clone()
             } else {
@@ -529,7 +528,7 @@ fn extended(
     } else {
         (*h.hs[last]).clone()
     };
-    notes.not_gauge |= !kind.counter && !(gauge(&left) && gauge(&right));
+    notes.not_gauge |= !(kind.counter || gauge(&left) && gauge(&right));
     let mut result = subtract(&right, &left, notes)?;
     if kind.counter {
         let mut prev = &left;
