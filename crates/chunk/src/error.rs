@@ -53,6 +53,8 @@ pub enum ChunkError {
         /// The id.
         id: u8,
     },
+    /// A sample that is not stale cannot follow a stale one in a chunk of histograms; begin another.
+    AfterStale,
     /// The chunk holds as many samples as its header can count.
     TooManySamples,
     /// The buffer has too little room for another sample.
@@ -79,6 +81,7 @@ impl fmt::Display for ChunkError {
             Self::BadLayout { bit, what } => write!(f, "histogram layout at bit {bit}: {what}"),
             Self::UnknownEncoding { id } => write!(f, "unknown chunk encoding {id}"),
             Self::WrongEncoding { id } => write!(f, "chunk encoding {id} does not hold this kind"),
+            Self::AfterStale => f.write_str("no histogram can follow a stale one in its chunk"),
             Self::TooManySamples => f.write_str("chunk holds as many samples as it can count"),
             Self::NoRoom => f.write_str("chunk buffer has no room for another sample"),
         }

@@ -1,6 +1,11 @@
 //! Where the buckets of a chunk's histograms are.
 
-use crate::{ChunkError, reader::BitReader};
+use crate::{
+    ChunkError,
+    bits::BitWriter,
+    reader::BitReader,
+    writer::{put_varbit_int, put_varbit_uint},
+};
 
 /// Schema of histograms with custom bucket bounds.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
@@ -115,4 +120,56 @@ fn bounds(reader: &mut BitReader<'_>, bit: usize) -> Result<Vec<f64>, ChunkError
         });
     }
     Ok(bounds)
+}
+
+impl Layout {
+    /// The most bytes that [`Layout::put`] takes.
+    pub(super) fn max_len(&self) -> usize {
+        let spans = self.positive_spans.len() + self.negative_spans.len();
+        10 * (6 + 2 * spans + self.custom_values.len())
+    }
+
+    pub(super) fn put(&self, out: &mut BitWriter<'_>) {
+        put_zero_threshold(out, self.zero_threshold);
+        put_varbit_int(out, self.schema.into());
+        for spans in [&self.positive_spans, &self.negative_spans] {
+            put_varbit_uint(out, spans.len() as u64);
+            for span in spans {
+                put_varbit_uint(out, span.length.into());
+                put_varbit_int(out, span.offset.into());
+            }
+        }
+        if self.schema == CUSTOM_BUCKETS_SCHEMA {
+            put_varbit_uint(out, self.custom_values.len() as u64);
+            for &bound in &self.custom_values {
+                put_bound(out, bound);
+            }
+        }
+    }
+}
+
+fn put_zero_threshold(out: &mut BitWriter<'_>, threshold: f64) {
+    let bits = threshold.to_bits();
+    // A power of two has an empty fraction; 2^(e - 1023) is written as e - 779.
+    let power = (bits << 12 == 0).then_some(bits >> 52).and_then(|e| e.checked_sub(779));
+    match power {
+        _ if threshold == 0.0 => out.put(0, 8),
+        Some(n @ 1..=254) => out.put(n, 8),
+        _ => {
+            out.put(255, 8);
+            out.put(bits, 64);
+        }
+    }
+}
+
+fn put_bound(out: &mut BitWriter<'_>, bound: f64) {
+    let thousandths = (bound * 1000.0).round();
+    // The largest that takes four bytes; others take nine, as the bits do.
+    let short = (0.0..=33_554_430.0).contains(&(bound * 1000.0));
+    if short && thousandths / 1000.0 == bound {
+        put_varbit_uint(out, thousandths as u64 + 1);
+    } else {
+        out.put(0, 1);
+        out.put(bound.to_bits(), 64);
+    }
 }

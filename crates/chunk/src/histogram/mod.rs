@@ -5,11 +5,13 @@
 //! `docs/format/chunk.md` has a drawing.
 
 mod decode;
+mod encode;
 mod layout;
 #[cfg(test)]
 mod tests;
 
 pub use decode::decode;
+pub use encode::HistogramEncoder;
 pub use layout::{CUSTOM_BUCKETS_SCHEMA, Layout, Span};
 
 /// What a chunk says about its first sample.
@@ -33,6 +35,15 @@ impl CounterReset {
             1 => Self::NotReset,
             2 => Self::Reset,
             _ => Self::Gauge,
+        }
+    }
+
+    const fn bits(self) -> u8 {
+        match self {
+            Self::Unknown => 0,
+            Self::NotReset => 1,
+            Self::Reset => 2,
+            Self::Gauge => 3,
         }
     }
 }

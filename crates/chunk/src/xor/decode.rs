@@ -5,6 +5,7 @@ use crate::{
     bits::{peek, read, sign_extend_high},
     varint,
     window::Window,
+    writer::PutWindow,
 };
 
 use super::{HEADER_LEN, XorState};
@@ -70,7 +71,8 @@ pub fn resume(chunk: &[u8]) -> Result<XorState, ChunkError> {
         return Err(ChunkError::Short { len: chunk.len(), samples: num });
     }
     let (leading, significant) = (c.window.leading, c.window.significant);
-    let window = c.window.explicit.then(|| (leading, 64 - leading - significant));
+    let window = PutWindow { leading, trailing: 64 - leading - significant };
+    let window = if c.window.explicit { window } else { PutWindow::NONE };
     Ok(XorState::at_end((c.t, c.v, c.delta), num as u16, c.pos, window))
 }
 

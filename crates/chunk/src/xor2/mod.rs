@@ -3,10 +3,12 @@
 //! (`tsdb/chunkenc/xor2.go`). `docs/format/chunk.md` has a drawing.
 
 mod decode;
+mod encode;
 #[cfg(test)]
 mod tests;
 
 pub use decode::decode;
+pub use encode::Xor2Encoder;
 
 /// Bytes before the bit stream: the number of samples and a byte about start timestamps.
 pub const HEADER_LEN: usize = 3;
