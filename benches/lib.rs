@@ -35,7 +35,9 @@ impl Pattern {
         match self {
             Self::Constant => (i % 1000) as f64,
             Self::SlowCounter => (n / 4) as f64,
-            Self::Counter => (0..n % 16).fold(n / 16 * 400, |sum, k| sum + mix(i as u64, n - k) % 50) as f64,
+            Self::Counter => {
+                (0..n % 16).fold(n / 16 * 400, |sum, k| sum + mix(i as u64, n - k) % 50) as f64
+            }
             Self::Gauge => (mix(i as u64, n) % 100_000) as f64 / 1000.0,
         }
     }
@@ -44,7 +46,8 @@ impl Pattern {
 /// A hash of two numbers (SplitMix64): noise that is the same every time.
 #[must_use]
 pub const fn mix(a: u64, b: u64) -> u64 {
-    let mut z = a.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(b).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mut z =
+        a.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(b).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
@@ -55,7 +58,11 @@ pub const fn mix(a: u64, b: u64) -> u64 {
 #[must_use]
 pub fn labels(i: usize) -> Vec<(&'static str, String)> {
     let family = i / 100;
-    let kind = if matches!(Pattern::of(family), Pattern::SlowCounter | Pattern::Counter) { "_total" } else { "" };
+    let kind = if matches!(Pattern::of(family), Pattern::SlowCounter | Pattern::Counter) {
+        "_total"
+    } else {
+        ""
+    };
     vec![
         ("__name__", format!("bench_family_{family:04}{kind}")),
         ("cluster", "eu-west-1".to_owned()),
@@ -77,7 +84,8 @@ pub fn page(series: usize, n: u64) -> String {
         if i % 100 == 0 {
             let name = &labels[0].1;
             let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
-            let _ = writeln!(out, "# HELP {name} A family of the comparison.\n# TYPE {name} {kind}");
+            let _ =
+                writeln!(out, "# HELP {name} A family of the comparison.\n# TYPE {name} {kind}");
         }
         out.push_str(&labels[0].1);
         for (k, (name, value)) in labels[1..].iter().enumerate() {

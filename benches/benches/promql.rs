@@ -20,7 +20,8 @@ fn fill(db: &Db, name: &str, series: usize, samples: usize, pattern: Pattern) {
     let labels: Vec<Labels> = (0..series)
         .map(|i| {
             let (pod, namespace) = (format!("pod-{i:05}"), format!("ns-{}", i % 20));
-            let pairs = [("__name__", name), ("pod", &pod), ("namespace", &namespace), ("job", "bench")];
+            let pairs =
+                [("__name__", name), ("pod", &pod), ("namespace", &namespace), ("job", "bench")];
             Labels::from_pairs(pairs)
         })
         .collect();
@@ -31,7 +32,8 @@ fn fill(db: &Db, name: &str, series: usize, samples: usize, pattern: Pattern) {
             let key = refs[i].map_or(SeriesKey::Labels(labels), SeriesKey::Ref);
             let value = Value::Float(pattern.value(i, n as u64));
             let t = START + n as i64 * STEP;
-            let series = appender.append(key, t, value, &AppendOptions::default()).expect("in order");
+            let series =
+                appender.append(key, t, value, &AppendOptions::default()).expect("in order");
             refs[i] = Some(series);
         }
         appender.commit().expect("memory");
@@ -63,7 +65,9 @@ fn benches(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 let options = QueryOptions::default();
-                engine.range(&db, query, end - seconds * 1000, end, step, &options).expect("a good query")
+                engine
+                    .range(&db, query, end - seconds * 1000, end, step, &options)
+                    .expect("a good query")
             });
         });
     }

@@ -33,7 +33,8 @@ fn scrape(db: &Db, sets: &[Labels], refs: &mut [Option<SeriesRef>], n: u64) {
             let key = refs[i].map_or(SeriesKey::Labels(labels), SeriesKey::Ref);
             let value = Value::Float(Pattern::of(i).value(i, n));
             let t = START + n as i64 * 15_000;
-            refs[i] = Some(appender.append(key, t, value, &AppendOptions::default()).expect("in order"));
+            refs[i] =
+                Some(appender.append(key, t, value, &AppendOptions::default()).expect("in order"));
         }
         appender.commit().expect("a writable disk");
     }

@@ -46,7 +46,8 @@ impl Arguments {
         let mut args = std::env::args().skip(1);
         while let Some(flag) = args.next() {
             let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
-            let number = || value.parse::<u64>().map_err(|_| format!("{flag} {value}: not a number"));
+            let number =
+                || value.parse::<u64>().map_err(|_| format!("{flag} {value}: not a number"));
             match flag.as_str() {
                 "--targets" => plan.targets = number()? as usize,
                 "--series" => plan.series = number()? as usize,
@@ -86,7 +87,10 @@ fn print_table(plan: &Plan, reports: &[Report]) {
         // How many times more the peers need than the first.
         let ours = reports[0].rows[row].1;
         for report in &reports[1..] {
-            print!("{:>8}", report.rows.get(row).map_or(String::new(), |r| format!("{:.1}x", r.1 / ours)));
+            print!(
+                "{:>8}",
+                report.rows.get(row).map_or(String::new(), |r| format!("{:.1}x", r.1 / ours))
+            );
         }
         println!();
     }

@@ -47,8 +47,11 @@ const REPEATS: usize = 11;
 
 pub(crate) fn run(peer: &Peer, plan: &Plan) -> Result<Report> {
     let exporter = Exporter::start(plan.targets, plan.series)?;
-    let folder = std::env::temp_dir()
-        .join(format!("firesteel-compare-{}-{}", peer.kind.name(), std::process::id()));
+    let folder = std::env::temp_dir().join(format!(
+        "firesteel-compare-{}-{}",
+        peer.kind.name(),
+        std::process::id()
+    ));
     std::fs::create_dir_all(&folder)?;
     let running = peer.start(&folder, &exporter.addresses, plan.interval_ms)?;
     let result = measure(peer, plan, &exporter, &running);
@@ -77,7 +80,10 @@ fn measure(peer: &Peer, plan: &Plan, exporter: &Exporter, running: &Running) -> 
         ("anonymous memory, MiB".to_owned(), anonymous / 1048576.0),
         ("anonymous bytes per series".to_owned(), anonymous / series),
         ("resident memory, MiB".to_owned(), status_bytes(pid, "VmRSS") / 1048576.0),
-        ("bytes on disk per sample (log and all)".to_owned(), folder_bytes(&running.data) / all_samples),
+        (
+            "bytes on disk per sample (log and all)".to_owned(),
+            folder_bytes(&running.data) / all_samples,
+        ),
     ];
     for (query, range) in QUERIES {
         let shown: String = query.chars().take(38).collect();
@@ -111,7 +117,10 @@ fn query_ms(running: &Running, query: &str, range: bool) -> Result<f64> {
         let (status, body) = get(running.address, &path)?;
         times.push(began.elapsed().as_secs_f64() * 1e3);
         if status != 200 {
-            return Err(Error::other(format!("{query}: {status} {}", String::from_utf8_lossy(&body))));
+            return Err(Error::other(format!(
+                "{query}: {status} {}",
+                String::from_utf8_lossy(&body)
+            )));
         }
     }
     times.sort_by(f64::total_cmp);

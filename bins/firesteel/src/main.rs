@@ -8,7 +8,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let flags = match firesteel_server::flags::parse(std::env::args_os(), env!("CARGO_PKG_VERSION")) {
+    let flags = match firesteel_server::flags::parse(std::env::args_os(), env!("CARGO_PKG_VERSION"))
+    {
         Ok(flags) => flags,
         Err(error) if error.exit_code == 0 => {
             print!("{}", error.text);

@@ -84,7 +84,9 @@ fn prometheus_reads_what_we_wrote_after_a_stop_and_after_a_kill() {
         let copied = folder.path().join(how);
         copy(&folder.path().join("data"), &copied);
         let (_process, theirs) = prometheus(&program, folder.path(), &copied, &idle);
-        for ((query, ours), theirs) in QUERIES.iter().zip(&ours).zip(answers(theirs, &QUERIES, time)) {
+        for ((query, ours), theirs) in
+            QUERIES.iter().zip(&ours).zip(answers(theirs, &QUERIES, time))
+        {
             assert_eq!(ours, &theirs, "after {how}: {query}");
             assert!(ours != &Value::Array(Vec::new()), "{query} found nothing");
         }
@@ -109,9 +111,17 @@ fn ours_then_theirs_then_ours_again() {
         let server = Server::start(folder.path(), &[&config]);
         wait_for("our samples", || (count(server.address) > least + 8).then_some(()));
         least = count(server.address);
-        if round == 0 { server.kill() } else { assert!(server.stop().success()) }
+        if round == 0 {
+            server.kill()
+        } else {
+            assert!(server.stop().success())
+        }
         let (process, theirs) = prometheus(&program, folder.path(), &data, &file);
-        assert!(count(theirs) >= least, "round {round}: Prometheus sees {} of {least}", count(theirs));
+        assert!(
+            count(theirs) >= least,
+            "round {round}: Prometheus sees {} of {least}",
+            count(theirs)
+        );
         wait_for("their samples", || (count(theirs) > least + 8).then_some(()));
         least = count(theirs);
         process.stop();
@@ -122,14 +132,17 @@ fn ours_then_theirs_then_ours_again() {
 
 #[test]
 fn a_directory_that_prometheus_wrote_answers_as_it_did() {
-    let (Some(program), Some(source)) = (peer("prometheus"), conformance("tsdb/db_xor")) else { return };
+    let (Some(program), Some(source)) = (peer("prometheus"), conformance("tsdb/db_xor")) else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let idle = idle_config(folder.path());
     let (ours, theirs) = (folder.path().join("data"), folder.path().join("theirs"));
     copy(&source, &ours);
     copy(&source, &theirs);
     let keep = "--storage.tsdb.retention.time=100y";
-    let server = Server::start(folder.path(), &[&format!("--config.file={}", idle.display()), keep]);
+    let server =
+        Server::start(folder.path(), &[&format!("--config.file={}", idle.display()), keep]);
     let address = support::free_address();
     let arguments = [
         format!("--config.file={}", idle.display()),
@@ -154,7 +167,8 @@ fn a_directory_that_prometheus_wrote_answers_as_it_did() {
     let text = |address| {
         let query = escape("{__name__=~\".+\"}[30d]");
         let end = newest(address);
-        let mut rows = api_data(address, &format!("query?query={query}&time={end}"))["result"].clone();
+        let mut rows =
+            api_data(address, &format!("query?query={query}&time={end}"))["result"].clone();
         rows.as_array_mut().unwrap().sort_by_key(|row| row["metric"].to_string());
         rows
     };

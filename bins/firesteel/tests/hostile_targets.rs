@@ -40,12 +40,16 @@ fn each_fails_with_its_reason_and_disturbs_no_other() {
         let target = all.iter().find(|t| t["labels"]["instance"] == address.to_string()).unwrap();
         let error = target["lastError"].as_str().unwrap();
         assert_eq!(target["health"], if address == good { "up" } else { "down" }, "{target}");
-        assert!(error.contains(reason) && error.is_empty() == (address == good), "{address}: {error}");
+        assert!(
+            error.contains(reason) && error.is_empty() == (address == good),
+            "{address}: {error}"
+        );
     }
     let ups = wait_for("up of every target", || {
         let ups = server.query("sort(up)");
         (ups.as_array()?.len() == 5).then_some(ups)
     });
-    let values: Vec<_> = ups.as_array().unwrap().iter().map(|u| u["value"][1].as_str().unwrap()).collect();
+    let values: Vec<_> =
+        ups.as_array().unwrap().iter().map(|u| u["value"][1].as_str().unwrap()).collect();
     assert_eq!(values, ["0", "0", "0", "0", "1"]);
 }

@@ -13,7 +13,8 @@ use std::{
 
 use serde_json::Value;
 use support::{
-    Process, Server, api_data, conformance, escape, free_address, get, now_ms, peer, prometheus, wait_for,
+    Process, Server, api_data, conformance, escape, free_address, get, now_ms, peer, prometheus,
+    wait_for,
 };
 
 /// How many queries are compared, and how many of them must find something.
@@ -22,7 +23,8 @@ const NON_EMPTY: usize = 45;
 
 #[test]
 fn answers_as_prometheus_does() {
-    let (Some(program), Some(exporter)) = (peer("prometheus"), peer("prometheus-node-exporter")) else {
+    let (Some(program), Some(exporter)) = (peer("prometheus"), peer("prometheus-node-exporter"))
+    else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -74,7 +76,11 @@ fn compare_queries(theirs: SocketAddr, ours: SocketAddr) {
             continue;
         };
         if found.keys().ne(expected.keys()) {
-            failures.push(format!("{query}: series {:?}\nexpected {:?}", found.keys(), expected.keys()));
+            failures.push(format!(
+                "{query}: series {:?}\nexpected {:?}",
+                found.keys(),
+                expected.keys()
+            ));
             continue;
         }
         for (labels, value) in &expected {
@@ -82,14 +88,18 @@ fn compare_queries(theirs: SocketAddr, ours: SocketAddr) {
             if rests {
                 values += 1;
                 if !close(found[labels], *value) {
-                    failures.push(format!("{query}: {labels}: {} instead of {value}", found[labels]));
+                    failures
+                        .push(format!("{query}: {labels}: {} instead of {value}", found[labels]));
                 }
             }
         }
     }
     println!("{compared} queries, {non_empty} of them not empty, {values} resting values compared");
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
-    assert!(compared == QUERIES && non_empty >= NON_EMPTY, "{compared} queries, {non_empty} not empty");
+    assert!(
+        compared == QUERIES && non_empty >= NON_EMPTY,
+        "{compared} queries, {non_empty} not empty"
+    );
 }
 
 fn close(a: f64, b: f64) -> bool {
@@ -122,12 +132,17 @@ fn node_queries(lines: &str) -> Vec<String> {
         let query: Value = serde_json::from_str(line).unwrap();
         let text = query["expr"].as_str().unwrap();
         let other = ["$", "kube_", "container_", "instance:", "ALERTS"];
-        if query["parses"] == true && text.contains("node_") && !other.iter().any(|o| text.contains(o)) {
+        if query["parses"] == true
+            && text.contains("node_")
+            && !other.iter().any(|o| text.contains(o))
+        {
             all.insert(strip(text));
         }
     }
     let mut all: Vec<_> = all.into_iter().collect();
-    let hash = |text: &String| text.bytes().fold(7_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let hash = |text: &String| {
+        text.bytes().fold(7_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
+    };
     all.sort_by_key(hash);
     all
 }

@@ -28,8 +28,10 @@ fn all_start_and_name_what_is_not_served_yet() {
     let Some(setups) = conformance("setups") else { return };
     for name in ["compose", "proxmox", "hybrid", "helm", "docker-engine"] {
         let source = setups.join(name);
-        let flag_files: Vec<_> = ["flags", "flags.helm"].into_iter().map(|f| source.join(f)).collect();
-        let mut flags: Vec<_> = flag_files.iter().filter_map(|f| fs::read_to_string(f).ok()).collect();
+        let flag_files: Vec<_> =
+            ["flags", "flags.helm"].into_iter().map(|f| source.join(f)).collect();
+        let mut flags: Vec<_> =
+            flag_files.iter().filter_map(|f| fs::read_to_string(f).ok()).collect();
         if flags.is_empty() {
             flags.push(String::new());
         }
@@ -40,7 +42,9 @@ fn all_start_and_name_what_is_not_served_yet() {
             }
             let config = folder.path().join("prometheus.yml");
             let server = Server::spawn(folder.path(), &mapped(&flags, folder.path(), &config));
-            support::wait_for("readiness", || (get(server.address, "/-/ready").ok()?.0 == 200).then_some(()));
+            support::wait_for("readiness", || {
+                (get(server.address, "/-/ready").ok()?.0 == 200).then_some(())
+            });
             let log = server.log();
             let named: Vec<_> = log.lines().filter(|l| l.contains("not served yet")).collect();
             println!("{name}: ready; {} settings not served yet", named.len());

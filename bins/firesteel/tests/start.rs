@@ -4,7 +4,9 @@ mod support;
 
 use std::fs;
 
-use support::{Server, arguments, escape, get, metrics_target, request, run_to_end, wait_for, write_config};
+use support::{
+    Server, arguments, escape, get, metrics_target, request, run_to_end, wait_for, write_config,
+};
 
 #[test]
 fn without_a_configuration_it_scrapes_itself() {
@@ -25,7 +27,10 @@ fn without_a_configuration_it_scrapes_itself() {
     for page in ["/query?query=up", "/targets", "/status", "/config", "/flags"] {
         let (status, body) = get(server.address, page).unwrap();
         let body = String::from_utf8(body).unwrap();
-        assert!(status == 200 && body.contains("</html>") && !body.contains("<script"), "{page}: {body}");
+        assert!(
+            status == 200 && body.contains("</html>") && !body.contains("<script"),
+            "{page}: {body}"
+        );
     }
     assert!(server.stop().success());
 }

@@ -9,7 +9,7 @@ use firesteel_api::{Api, ServeOptions, serve};
 use firesteel_model::{
     Labels, Timestamp,
     clock::{Clock, SystemClock},
-    storage::{Queryable, Querier, StorageError, memory::MemoryStorage},
+    storage::{Querier, Queryable, StorageError, memory::MemoryStorage},
 };
 use firesteel_promql::{Engine, EngineOptions};
 use tokio::net::TcpListener;
@@ -24,9 +24,11 @@ impl Queryable for Rooms {
         let now = SystemClock::new().now();
         let (from, to) = (mint.max(now - 3_600_000), maxt.min(now));
         for (i, room) in ["kitchen", "cellar"].into_iter().enumerate() {
-            let labels = Labels::from_pairs([("__name__", "room_temperature_celsius"), ("room", room)]);
+            let labels =
+                Labels::from_pairs([("__name__", "room_temperature_celsius"), ("room", room)]);
             let minutes = (from / 60_000)..=(to / 60_000);
-            let samples = minutes.map(|m| (m * 60_000, 20.0 - 8.0 * i as f64 + (m as f64 / 60.0).sin()));
+            let samples =
+                minutes.map(|m| (m * 60_000, 20.0 - 8.0 * i as f64 + (m as f64 / 60.0).sin()));
             data.add_floats(&labels, samples).map_err(|e| StorageError::other("rooms", e))?;
         }
         data.querier(mint, maxt)

@@ -32,11 +32,7 @@ async fn only_post() -> Response {
 }
 
 async fn ready(State(inner): State<Arc<Inner>>) -> Response {
-    if inner.is_ready() {
-        "Prometheus Server is Ready.\n".into_response()
-    } else {
-        unavailable()
-    }
+    if inner.is_ready() { "Prometheus Server is Ready.\n".into_response() } else { unavailable() }
 }
 
 fn disabled() -> Response {
@@ -49,11 +45,10 @@ async fn reload(State(inner): State<Arc<Inner>>) -> Response {
     };
     match tokio::task::spawn_blocking(move || lifecycle.reload()).await {
         Ok(Ok(())) => StatusCode::OK.into_response(),
-        Ok(Err(why)) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("failed to reload config: {why}\n"),
-        )
-            .into_response(),
+        Ok(Err(why)) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n"))
+                .into_response()
+        }
         Err(error) => {
             tracing::error!(%error, "reloading failed; this is a bug");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
@@ -96,7 +91,8 @@ async fn metrics(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Respons
     } else {
         "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
     };
-    let mut response = ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], page).into_response();
+    let mut response =
+        ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], page).into_response();
     if compress {
         let gzip = HeaderValue::from_static("gzip");
         response.headers_mut().insert(header::CONTENT_ENCODING, gzip);

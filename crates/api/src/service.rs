@@ -303,9 +303,8 @@ impl Call {
         };
         params.cancel = cancel;
         let handler = self.handler;
-        let reply = tokio::task::spawn_blocking(move || {
-            handler(&inner, &params).map(Reply::into_body)
-        });
+        let reply =
+            tokio::task::spawn_blocking(move || handler(&inner, &params).map(Reply::into_body));
         reply.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a request handler failed; this is a bug");
             Err(ApiError::new(ErrorKind::Internal, "the request handler failed; see the log"))
@@ -321,10 +320,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
-pub(crate) async fn read_body(
-    body: axum::body::Body,
-    limit: usize,
-) -> Result<Bytes, ApiError> {
+pub(crate) async fn read_body(body: axum::body::Body, limit: usize) -> Result<Bytes, ApiError> {
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) => Err(ApiError::bad_data(format!(

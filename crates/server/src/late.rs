@@ -6,7 +6,7 @@ use firesteel_model::{
     Timestamp, Value,
     metrics::{Collect, Families},
     storage::{
-        AppendError, AppendOptions, Appendable, Appender, CommitStats, Queryable, Querier,
+        AppendError, AppendOptions, Appendable, Appender, CommitStats, Querier, Queryable,
         SeriesKey, SeriesRef, StorageError,
     },
 };

@@ -22,7 +22,7 @@ pub enum LogFormat {
 }
 
 /// Sends the process' log to standard error. Does nothing if a log is set up already.
-pub fn init(level: Level, format: LogFormat) {
+pub(crate) fn init(level: Level, format: LogFormat) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
@@ -48,9 +48,8 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let now = SystemClock::new().now();
-        let time = jiff::Timestamp::from_millisecond(now).map_or_else(|_| String::new(), |t| {
-            format!("{t:.3}")
-        });
+        let time = jiff::Timestamp::from_millisecond(now)
+            .map_or_else(|_| String::new(), |t| format!("{t:.3}"));
         let mut pairs = vec![
             ("time".to_owned(), time),
             ("level".to_owned(), event.metadata().level().to_string()),

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 /// Bytes that the process may use, `None` where nothing can be read (not Linux).
 #[must_use]
-pub fn limit() -> Option<u64> {
+pub(crate) fn limit() -> Option<u64> {
     let cgroup = fs::read_to_string("/proc/self/cgroup").ok();
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| machine_memory(&text));
     let tightest = cgroup.and_then(|text| {

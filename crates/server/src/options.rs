@@ -251,7 +251,8 @@ mod tests {
         let text = options(&["--query.timeout=x"]).unwrap_err().to_string();
         assert!(text.contains("--query.timeout") && text.contains("\"x\""), "{text}");
         assert_eq!(options(&["--agent"]).unwrap_err().exit_code(), 2);
-        let options = options(&["--auto-gomaxprocs", "--enable-feature=nonsense,native-histograms"]).unwrap();
+        let options =
+            options(&["--auto-gomaxprocs", "--enable-feature=nonsense,native-histograms"]).unwrap();
         assert_eq!(options.remarks.len(), 2);
     }
 }

@@ -6,7 +6,7 @@ use firesteel_model::metrics::{Collect, Families};
 
 /// Metrics of the running process. On systems without `/proc` there are none.
 #[derive(Debug, Default)]
-pub struct ProcessMetrics;
+pub(crate) struct ProcessMetrics;
 
 impl Collect for ProcessMetrics {
     fn collect(&self, out: &mut Families) {
@@ -78,7 +78,7 @@ fn boot_time() -> Option<f64> {
 
 /// Threads of the process, 0 where unknown.
 #[must_use]
-pub fn threads() -> i64 {
+pub(crate) fn threads() -> i64 {
     let stat = fs::read_to_string("/proc/self/stat").ok().and_then(|s| Stat::parse(&s));
     stat.map_or(0, |s| i64::try_from(s.threads).unwrap_or(0))
 }

@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::{AtomicBool, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use firesteel_api::{Api, ApiService, Lifecycle, ServeOptions, serve};
@@ -12,13 +15,9 @@ use firesteel_model::{
     clock::{Clock, SystemClock},
 };
 use firesteel_promql::{Engine, EngineOptions};
-use firesteel_scrape::{ScrapeManager, ScrapeOptions};
+use firesteel_scrape::{ExternalAddress, HttpFetch, ScrapeManager, ScrapeOptions};
 use firesteel_tsdb::{Db, Durability};
-use tokio::{
-    net::TcpListener,
-    runtime::{Builder, Handle},
-    sync::Notify,
-};
+use tokio::{net::TcpListener, runtime::Builder, sync::Notify};
 
 use crate::{
     adapters::Targets,
@@ -66,7 +65,6 @@ struct Server {
     quit: Notify,
     /// Reloads one at a time.
     reloading: parking_lot::Mutex<()>,
-    runtime: Handle,
     storage_open: AtomicBool,
 }
 
@@ -76,16 +74,18 @@ impl Server {
             .map_err(|source| ServerError::System { context: "taking signals", source })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let (listeners, addresses) = listen(&options.listen).await?;
-        let own = addresses.first().map_or(9090, SocketAddr::port);
-        let own_address = format!("localhost:{own}{}", "");
-        let configuration = Configuration::load(&options, own_address, Arc::clone(&clock))?;
+        let own =
+            addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 9090)));
+        let own_target = format!("localhost:{}", own.port());
+        let configuration = Configuration::load(&options, own_target, Arc::clone(&clock))?;
         let configuration = Arc::new(configuration);
 
         let memory_limit = memory::limit();
         let budget_bytes = memory_limit.map_or(u64::MAX, |b| (b as f64 * BUDGET_SHARE) as u64);
         let budget = Budget::root("process", budget_bytes);
         let db = LateDb::default();
-        let engine = Arc::new(Engine::new(engine_options(&options, &configuration, &budget, &clock)));
+        let engine =
+            Arc::new(Engine::new(engine_options(&options, &configuration, &budget, &clock)));
         let scrape = Arc::new(scrape_manager(&options, &db, &clock, own));
         let server = Arc::new(Self {
             configuration: Arc::clone(&configuration),
@@ -94,7 +94,6 @@ impl Server {
             enable_lifecycle: options.enable_lifecycle,
             quit: Notify::new(),
             reloading: parking_lot::Mutex::new(()),
-            runtime: Handle::current(),
             storage_open: AtomicBool::new(false),
         });
         let status = Arc::new(ServerStatus {
@@ -157,7 +156,10 @@ impl Server {
                             source,
                         })?;
                     say_opened(&db);
-                    let maintenance = db.spawn_maintenance();
+                    let maintenance = db.spawn_maintenance().map_err(|source| ServerError::Storage {
+                        path: options.data.display().to_string(),
+                        source,
+                    })?;
                     self.db.set(db);
                     break maintenance;
                 }
@@ -171,7 +173,11 @@ impl Server {
             }
         };
         self.storage_open.store(true, Ordering::Release);
-        self.scrape.apply(&self.configuration.in_force().config);
+        let server = Arc::clone(self);
+        let applied = tokio::task::spawn_blocking(move || server.apply(&config)).await;
+        if !matches!(applied, Ok(Ok(()))) {
+            self.configuration.failed();
+        }
         status.ready.store(true, Ordering::Release);
         tracing::info!("server is ready to receive web requests");
         loop {
@@ -194,6 +200,18 @@ impl Server {
         }
         drop(maintenance);
         Ok(())
+    }
+
+    /// Puts a configuration into force.
+    fn apply(&self, config: &Config) -> Result<(), String> {
+        if let Some(db) = self.db.db() {
+            let retention = &config.storage.retention;
+            db.set_retention(
+                Some(retention.time).filter(|t| !t.is_zero()),
+                Some(retention.size_bytes).filter(|b| *b > 0),
+            );
+        }
+        self.scrape.apply(config).map_err(|error| error.to_string())
     }
 
     async fn close_storage(self: &Arc<Self>) {
@@ -221,12 +239,7 @@ impl Lifecycle for Server {
             tracing::error!("reloading the configuration failed: {error}");
             error.to_string()
         })?;
-        // Loops of targets are spawned on the runtime.
-        let _runtime = self.runtime.enter();
-        self.scrape.apply(&config);
-        if let Some(db) = self.db.db() {
-            apply_retention(db, &config);
-        }
+        self.apply(&config).inspect_err(|_| self.configuration.failed())?;
         tracing::info!("completed loading of configuration file");
         Ok(())
     }
@@ -261,17 +274,18 @@ fn scrape_manager(
     options: &Options,
     db: &LateDb,
     clock: &Arc<dyn Clock>,
-    own_port: u16,
+    own: SocketAddr,
 ) -> ScrapeManager {
-    let mut scrape = ScrapeOptions::default();
+    let mut scrape = ScrapeOptions::new(Arc::new(HttpFetch::default()));
     scrape.clock = Arc::clone(clock);
     scrape.hostname = hostname();
-    scrape.align_timestamps = options.align_timestamps;
-    scrape.external_url = if options.external_url.is_empty() {
-        format!("http://{}:{own_port}/", hostname())
-    } else {
-        options.external_url.clone()
+    let (scheme, host) = match options.external_url.split_once("://") {
+        Some((scheme, rest)) => {
+            (scheme.to_owned(), rest.split('/').next().unwrap_or_default().to_owned())
+        }
+        None => ("http".to_owned(), format!("{}:{}", hostname(), own.port())),
     };
+    scrape.external = Some(ExternalAddress::new(&own.to_string(), &host, &scheme));
     ScrapeManager::new(Arc::new(db.clone()), scrape)
 }
 
@@ -295,14 +309,6 @@ fn storage_builder(
         builder = builder.wal_segment_size(bytes);
     }
     builder
-}
-
-fn apply_retention(db: &Db, config: &Config) {
-    let retention = &config.storage.retention;
-    db.set_retention(
-        Some(retention.time).filter(|t| !t.is_zero()),
-        Some(retention.size_bytes).filter(|b| *b > 0),
-    );
 }
 
 fn service(
@@ -363,8 +369,9 @@ fn say_where(options: &Options, addresses: &[SocketAddr]) {
 
 fn say_opened(db: &Db) {
     let report = db.open_report();
-    tracing::info!("storage is open: {report}");
-    for problem in report.problems() {
-        tracing::warn!("{problem}");
+    if report.is_clean() {
+        tracing::info!("storage is open: {report}");
+    } else {
+        tracing::warn!("storage is open: {report}");
     }
 }

@@ -11,8 +11,9 @@ use std::{
 use firesteel_api::{BuildInfo, CardinalityEntry, RuntimeInfo, StatusSource, TsdbStatus};
 use firesteel_config::Config;
 use firesteel_model::{
-    MetricType, Timestamp, duration,
+    MetricType, Timestamp,
     clock::Clock,
+    duration,
     metrics::{Collect, Families, Point},
 };
 
@@ -47,7 +48,9 @@ impl StatusSource for ServerStatus {
             revision: option_env!("FIRESTEEL_REVISION").unwrap_or("unknown").to_owned(),
             branch: "main".to_owned(),
             build_user: String::new(),
-            build_date: option_env!("FIRESTEEL_BUILD_DATE").unwrap_or("20260101-00:00:00").to_owned(),
+            build_date: option_env!("FIRESTEEL_BUILD_DATE")
+                .unwrap_or("20260101-00:00:00")
+                .to_owned(),
             go_version: "rust".to_owned(),
             application: "Firesteel".to_owned(),
             application_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -67,7 +70,9 @@ impl StatusSource for ServerStatus {
             corruption_count: self.db.db().map_or(0, |db| db.open_report().damage.len() as i64),
             goroutine_count: process::threads(),
             gomaxprocs: cores as i64,
-            gomemlimit: self.memory_limit.map_or(i64::MAX, |b| i64::try_from(b).unwrap_or(i64::MAX)),
+            gomemlimit: self
+                .memory_limit
+                .map_or(i64::MAX, |b| i64::try_from(b).unwrap_or(i64::MAX)),
             gogc: String::new(),
             godebug: String::new(),
             storage_retention: retention_text(&in_force.config),

@@ -18,7 +18,7 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again and again until `ask` has an answer.
-pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
@@ -30,14 +30,14 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A running server; killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     log: Arc<Mutex<String>>,
 }
 
 /// The arguments of a server in `folder`, on a free port.
-pub fn arguments(folder: &Path, more: &[&str]) -> Vec<String> {
+pub(crate) fn arguments(folder: &Path, more: &[&str]) -> Vec<String> {
     let mut all = vec![
         format!("--storage.tsdb.path={}", folder.join("data").display()),
         "--web.listen-address=127.0.0.1:0".to_owned(),
@@ -48,16 +48,14 @@ pub fn arguments(folder: &Path, more: &[&str]) -> Vec<String> {
 
 impl Server {
     /// Starts it in `folder` and waits until it is ready.
-    pub fn start(folder: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
         let server = Self::spawn(folder, &arguments(folder, more));
-        wait_for("readiness", || {
-            (get(server.address, "/-/ready").ok()?.0 == 200).then_some(())
-        });
+        wait_for("readiness", || (get(server.address, "/-/ready").ok()?.0 == 200).then_some(()));
         server
     }
 
     /// Starts it and waits until it listens.
-    pub fn spawn(folder: &Path, arguments: &[String]) -> Self {
+    pub(crate) fn spawn(folder: &Path, arguments: &[String]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_firesteel"))
             .args(arguments)
             .current_dir(folder)
@@ -89,35 +87,36 @@ impl Server {
     }
 
     /// What it logged so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a signal by its name.
-    pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+    pub(crate) fn signal(&self, name: &str) {
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
         assert!(status.unwrap().success());
     }
 
     /// Stops it with SIGTERM and waits.
-    pub fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(mut self) -> ExitStatus {
         self.signal("TERM");
         let child = &mut self.child;
         wait_for("the end of the server", || child.try_wait().unwrap())
     }
 
     /// Kills it with SIGKILL.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// The data of a successful call.
-    pub fn api(&self, path: &str) -> Value {
+    pub(crate) fn api(&self, path: &str) -> Value {
         let (status, body) = get(self.address, &format!("/api/v1/{path}")).unwrap();
         let answer: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(status, 200, "{path}: {answer}");
@@ -125,7 +124,7 @@ impl Server {
     }
 
     /// An instant query's result.
-    pub fn query(&self, query: &str) -> Value {
+    pub(crate) fn query(&self, query: &str) -> Value {
         self.api(&format!("query?query={}", escape(query)))["result"].clone()
     }
 }
@@ -138,7 +137,7 @@ impl Drop for Server {
 }
 
 /// Runs the server to its end: status and standard error.
-pub fn run_to_end(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn run_to_end(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_firesteel"))
         .args(arguments)
         .current_dir(folder)
@@ -149,12 +148,12 @@ pub fn run_to_end(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 /// Status and body of a GET.
-pub fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, Vec<u8>)> {
+pub(crate) fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, Vec<u8>)> {
     request(address, "GET", path, &[], b"")
 }
 
 /// Status and body of a request.
-pub fn request(
+pub(crate) fn request(
     address: SocketAddr,
     method: &str,
     path: &str,
@@ -163,7 +162,10 @@ pub fn request(
 ) -> std::io::Result<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {}\r\n", body.len());
+    let mut head = format!(
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {}\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -180,7 +182,7 @@ pub fn request(
 }
 
 /// Escapes a text for a query string.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, b| {
         if b.is_ascii_alphanumeric() {
             out.push(char::from(b));
@@ -192,7 +194,7 @@ pub fn escape(text: &str) -> String {
 }
 
 /// A target on loopback: each connection gets what `answer` writes for the n-th request.
-pub fn target(answer: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn target(answer: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -211,7 +213,7 @@ pub fn target(answer: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) ->
 }
 
 /// A target that shows the same kind of page with a value that grows.
-pub fn metrics_target(page: impl Fn(usize) -> String + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn metrics_target(page: impl Fn(usize) -> String + Send + Sync + 'static) -> SocketAddr {
     target(move |n, stream| {
         let page = page(n);
         let head = format!(
@@ -224,7 +226,12 @@ pub fn metrics_target(page: impl Fn(usize) -> String + Send + Sync + 'static) ->
 }
 
 /// Writes a configuration with one job and these targets.
-pub fn write_config(folder: &Path, interval: &str, more: &str, targets: &[SocketAddr]) -> PathBuf {
+pub(crate) fn write_config(
+    folder: &Path,
+    interval: &str,
+    more: &str,
+    targets: &[SocketAddr],
+) -> PathBuf {
     let list: Vec<String> = targets.iter().map(|t| format!("\"{t}\"")).collect();
     let file = folder.join("prometheus.yml");
     let text = format!(
@@ -237,7 +244,7 @@ pub fn write_config(folder: &Path, interval: &str, more: &str, targets: &[Socket
 }
 
 /// A real program to compare with; says so where it cannot be found.
-pub fn peer(name: &str) -> Option<PathBuf> {
+pub(crate) fn peer(name: &str) -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let folder = std::env::var_os("FIRESTEEL_PEERS")
         .map_or_else(|| home.join(".cache/firesteel-peers/usr/bin"), PathBuf::from);
@@ -250,7 +257,7 @@ pub fn peer(name: &str) -> Option<PathBuf> {
 }
 
 /// A folder of the conformance data; says so where it cannot be found.
-pub fn conformance(part: &str) -> Option<PathBuf> {
+pub(crate) fn conformance(part: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("FIRESTEEL_CONFORMANCE").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance"),
         PathBuf::from,
@@ -264,10 +271,10 @@ pub fn conformance(part: &str) -> Option<PathBuf> {
 }
 
 /// A process that is killed when dropped, its output thrown away.
-pub struct Process(pub Child);
+pub(crate) struct Process(pub Child);
 
 impl Process {
-    pub fn start(program: &Path, arguments: &[String], folder: &Path) -> Self {
+    pub(crate) fn start(program: &Path, arguments: &[String], folder: &Path) -> Self {
         let child = Command::new(program)
             .args(arguments)
             .current_dir(folder)
@@ -280,7 +287,7 @@ impl Process {
     }
 
     /// Stops it with SIGTERM and waits.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let pid = self.0.id().to_string();
         assert!(Command::new("kill").arg("-TERM").arg(pid).status().unwrap().success());
         let child = &mut self.0;
@@ -296,12 +303,17 @@ impl Drop for Process {
 }
 
 /// An address on loopback that is free now, for programs that cannot choose one themselves.
-pub fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Starts a real Prometheus on `data` and waits until it is ready.
-pub fn prometheus(program: &Path, folder: &Path, data: &Path, config: &Path) -> (Process, SocketAddr) {
+pub(crate) fn prometheus(
+    program: &Path,
+    folder: &Path,
+    data: &Path,
+    config: &Path,
+) -> (Process, SocketAddr) {
     let address = free_address();
     let arguments = [
         format!("--config.file={}", config.display()),
@@ -314,7 +326,7 @@ pub fn prometheus(program: &Path, folder: &Path, data: &Path, config: &Path) -> 
 }
 
 /// The data of a successful call to any server.
-pub fn api_data(address: SocketAddr, path: &str) -> Value {
+pub(crate) fn api_data(address: SocketAddr, path: &str) -> Value {
     let (status, body) = get(address, &format!("/api/v1/{path}")).unwrap();
     let answer: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(status, 200, "{path}: {answer}");
@@ -322,7 +334,7 @@ pub fn api_data(address: SocketAddr, path: &str) -> Value {
 }
 
 /// Milliseconds since the epoch.
-pub fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     now.as_millis() as u64
 }

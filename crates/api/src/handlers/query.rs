@@ -39,9 +39,9 @@ pub(crate) fn range(inner: &Inner, params: &Params) -> Result<Reply, ApiError> {
         let text = "end timestamp must not be before start time";
         return Err(ApiError::parameter("end", text));
     }
-    let step = params.duration("step")?.ok_or_else(|| {
-        ApiError::parameter("step", "cannot parse \"\" to a valid duration")
-    })?;
+    let step = params
+        .duration("step")?
+        .ok_or_else(|| ApiError::parameter("step", "cannot parse \"\" to a valid duration"))?;
     // Evaluation happens at milliseconds.
     let step_ms = step.0 / 1_000_000;
     if step_ms <= 0 {

@@ -40,7 +40,8 @@ pub(crate) fn open(
     let querier = inner.queryable.querier(start, end).map_err(storage_error)?;
     let options = inner.engine.options();
     let budget = options.budget.child("metadata query", options.query_bytes);
-    let mut ctx = QueryContext::new(Arc::clone(&options.clock), budget).with_timeout(options.timeout);
+    let mut ctx =
+        QueryContext::new(Arc::clone(&options.clock), budget).with_timeout(options.timeout);
     ctx.cancel = params.cancel.clone();
     Ok((querier, ctx, (start, end)))
 }

@@ -1,8 +1,6 @@
 //! `/series`.
 
-use firesteel_model::storage::{
-    Interner, SampleNeed, SelectHints, Selection, merge::MergedSeries,
-};
+use firesteel_model::storage::{Interner, SampleNeed, SelectHints, Selection, merge::MergedSeries};
 
 use super::selectors::{match_params, open, storage_error};
 use crate::{

@@ -15,9 +15,10 @@ use crate::{
 const MAX_TSDB_LIMIT: usize = 10_000;
 
 fn source(inner: &Inner) -> Result<&dyn StatusSource, ApiError> {
-    inner.status.as_deref().ok_or_else(|| {
-        ApiError::new(ErrorKind::NotFound, "this program gives no status of itself")
-    })
+    inner
+        .status
+        .as_deref()
+        .ok_or_else(|| ApiError::new(ErrorKind::NotFound, "this program gives no status of itself"))
 }
 
 pub(crate) fn config(inner: &Inner, _: &Params) -> Result<Reply, ApiError> {

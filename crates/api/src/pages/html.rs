@@ -66,14 +66,21 @@ impl Html {
     /// from targets.
     pub(super) fn link(&mut self, address: &str) -> &mut Self {
         if address.starts_with("http://") || address.starts_with("https://") {
-            self.raw("<a rel=\"noreferrer\" href=\"").text(address).raw("\">").text(address).raw("</a>")
+            self.raw("<a rel=\"noreferrer\" href=\"")
+                .text(address)
+                .raw("\">")
+                .text(address)
+                .raw("</a>")
         } else {
             self.text(address)
         }
     }
 
     /// Adds a table of two columns.
-    pub(super) fn pairs<'a>(&mut self, rows: impl IntoIterator<Item = (&'a str, &'a str)>) -> &mut Self {
+    pub(super) fn pairs<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> &mut Self {
         self.raw("<table>");
         for (name, value) in rows {
             self.raw("<tr><th>").text(name).raw("</th><td>").text(value).raw("</td></tr>");

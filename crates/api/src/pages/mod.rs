@@ -39,7 +39,9 @@ pub(crate) fn routes(mut router: Routes) -> Routes {
     for (path, _, render) in PAGES {
         router = router.route(
             path,
-            get(move |State(inner): State<Arc<Inner>>, request: Request| page(inner, request, render)),
+            get(move |State(inner): State<Arc<Inner>>, request: Request| {
+                page(inner, request, render)
+            }),
         );
     }
     router

@@ -68,8 +68,11 @@ fn show(html: &mut Html, expr: &str, result: &QueryResult, ms: f64) {
             .iter()
             .take(MAX_ROWS)
             .map(|s| {
-                let points: Vec<_> =
-                    s.floats.iter().map(|p| format!("{} @{}", number(p.v), p.t as f64 / 1e3)).collect();
+                let points: Vec<_> = s
+                    .floats
+                    .iter()
+                    .map(|p| format!("{} @{}", number(p.v), p.t as f64 / 1e3))
+                    .collect();
                 (s.labels.to_string(), points.join("\n"))
             })
             .collect(),

@@ -13,7 +13,10 @@ pub(super) fn status(inner: &Inner, _: &Params) -> String {
         ("Working directory", &runtime.cwd),
         ("Host name", &runtime.hostname),
         ("Server time", &runtime.server_time),
-        ("Configuration reload", if runtime.reload_config_success { "successful" } else { "failed" }),
+        (
+            "Configuration reload",
+            if runtime.reload_config_success { "successful" } else { "failed" },
+        ),
         ("Last successful configuration", &runtime.last_config_time),
         ("Cores", &cores),
         ("Storage retention", &runtime.storage_retention),

@@ -23,6 +23,7 @@ pub(crate) mod labels;
 mod leaf;
 mod limits;
 mod lower;
+mod metrics;
 pub(crate) mod notes;
 mod plan;
 mod result;
@@ -176,10 +177,11 @@ pub(crate) struct EngineFlags {
     pub(crate) use_start_timestamps: bool,
 }
 
-/// Runs queries. Has no state of its own and no threads; share it freely.
+/// Runs queries. Has no state of its own but its metrics, and no threads; share it freely.
 #[derive(Clone, Debug)]
 pub struct Engine {
     options: Arc<EngineOptions>,
+    metrics: Arc<metrics::EngineMetrics>,
 }
 
 impl Default for Engine {
@@ -192,7 +194,7 @@ impl Engine {
     /// An engine that works like this.
     #[must_use]
     pub fn new(options: EngineOptions) -> Self {
-        Self { options: Arc::new(options) }
+        Self { options: Arc::new(options), metrics: Arc::default() }
     }
 
     /// How it works.
@@ -212,7 +214,7 @@ impl Engine {
         t: Timestamp,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        self.run(storage, query, Span::Instant(t), options)
+        self.counted(storage, query, Span::Instant(t), options)
     }
 
     /// Evaluates a query at `start`, `start + step`, ... up to `end`. Blocks.
@@ -236,7 +238,20 @@ impl Engine {
                  integer",
             ));
         }
-        self.run(storage, query, Span::Range { start, end, step }, options)
+        self.counted(storage, query, Span::Range { start, end, step }, options)
+    }
+
+    fn counted(
+        &self,
+        storage: &dyn Queryable,
+        query: &str,
+        span: Span,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let _running = self.metrics.begin();
+        let result = self.run(storage, query, span, options)?;
+        self.metrics.observe(&result.stats);
+        Ok(result)
     }
 
     fn run(

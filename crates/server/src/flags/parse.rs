@@ -74,9 +74,9 @@ fn command(version: &'static str) -> Command {
         command = match flag.kind {
             FlagKind::Bool => {
                 let no = format!("no-{}", flag.name);
-                command.arg(plain(flag).action(ArgAction::SetTrue)).arg(
-                    Arg::new(no.clone()).long(no).hide(true).action(ArgAction::SetTrue),
-                )
+                command
+                    .arg(plain(flag).action(ArgAction::SetTrue))
+                    .arg(Arg::new(no.clone()).long(no).hide(true).action(ArgAction::SetTrue))
             }
             FlagKind::Value => command.arg(plain(flag).action(ArgAction::Set).num_args(1)),
             FlagKind::List => command.arg(plain(flag).action(ArgAction::Append).num_args(1)),
@@ -105,7 +105,8 @@ impl Flags {
         if offending.is_empty() {
             return Ok(());
         }
-        let how = if agent { "can not be used in agent mode" } else { "can only be used in agent mode" };
+        let how =
+            if agent { "can not be used in agent mode" } else { "can only be used in agent mode" };
         let text = format!("The following flag(s) {how}: [{}]\n", offending.join(" "));
         Err(FlagError { text, exit_code: 3 })
     }

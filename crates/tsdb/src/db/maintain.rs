@@ -306,7 +306,7 @@ impl Inner {
     /// From when on histograms are kept in the head.
     fn histograms_from(&self) -> Timestamp {
         let newest = self.head.time_range().map_or(Timestamp::MIN, |r| r.1);
-        match self.options.retention {
+        match self.retention.lock().time {
             Some(kept) => {
                 let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
                 newest.saturating_sub(kept)
@@ -340,7 +340,8 @@ impl Inner {
         }
         let mut left: Vec<_> = blocks.iter().filter(|b| !gone.contains(&b.meta().ulid)).collect();
         left.sort_by_key(|b| std::cmp::Reverse(b.meta().max_time));
-        if let Some(kept) = self.options.retention {
+        let retention = *self.retention.lock();
+        if let Some(kept) = retention.time {
             let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
             let newest = left.first().map_or(0, |b| b.meta().max_time);
             let old = |b: &Arc<Block>| newest.saturating_sub(b.meta().max_time) >= kept;
@@ -355,7 +356,7 @@ impl Inner {
         for (i, block) in left.iter().enumerate() {
             let size = block.size().unwrap_or(0);
             total += size;
-            if self.options.retention_bytes.is_some_and(|limit| total > limit) {
+            if retention.bytes.is_some_and(|limit| total > limit) {
                 fits = i;
                 self.metrics.size_retentions.inc();
                 break;

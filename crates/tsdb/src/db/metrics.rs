@@ -193,6 +193,7 @@ impl Db {
     fn collect_blocks(&self, out: &mut Families) {
         let inner = &self.0;
         let metrics = &inner.metrics;
+        let retention = *inner.retention.lock();
         let blocks = self.blocks();
         out.gauge(
             "prometheus_tsdb_blocks_loaded",
@@ -218,12 +219,12 @@ impl Db {
         out.gauge(
             "prometheus_tsdb_retention_limit_bytes",
             "Max number of bytes to be retained in the tsdb blocks, configured 0 means disabled",
-            inner.options.retention_bytes.unwrap_or(0) as f64,
+            retention.bytes.unwrap_or(0) as f64,
         );
         out.gauge(
             "prometheus_tsdb_retention_limit_seconds",
             "How long to retain samples in storage.",
-            inner.options.retention.map_or(0.0, |r| r.as_secs_f64()),
+            retention.time.map_or(0.0, |r| r.as_secs_f64()),
         );
         for (name, help, c) in [
             (

@@ -12,6 +12,7 @@ mod to_block;
 use std::{
     path::Path,
     sync::{Arc, atomic::AtomicI64},
+    time::Duration,
 };
 
 use firesteel_model::{
@@ -49,10 +50,18 @@ struct Inner {
     view: RwLock<View>,
     lock: Mutex<Option<Box<dyn Lock>>>,
     maintenance: Mutex<Maintenance>,
+    retention: Mutex<Retention>,
     metrics: DbMetrics,
     /// Bytes of all blocks, as they were last measured.
     block_bytes: AtomicI64,
     report: OpenReport,
+}
+
+/// What is kept.
+#[derive(Clone, Copy, Debug)]
+struct Retention {
+    time: Option<Duration>,
+    bytes: Option<u64>,
 }
 
 /// What readers look at.
@@ -84,6 +93,12 @@ impl Db {
     pub fn in_memory() -> Self {
         // Without a directory there is nothing that could fail.
         open::in_memory(DbBuilder::new(None))
+    }
+
+    /// Changes how long and how much is kept, from the next [`Db::tick`] that looks at it on;
+    /// `None` for no limit.
+    pub fn set_retention(&self, time: Option<Duration>, bytes: Option<u64>) {
+        *self.0.retention.lock() = Retention { time, bytes };
     }
 
     /// What was found when it was opened.

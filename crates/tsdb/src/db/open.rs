@@ -9,7 +9,7 @@ use firesteel_model::Timestamp;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Db, DbBuilder, Inner, View,
+    Db, DbBuilder, Inner, Retention, View,
     head_chunks::{self, HeadChunks},
     maintain::Maintenance,
     metrics::DbMetrics,
@@ -97,6 +97,10 @@ fn assemble(
         view: RwLock::new(view),
         lock: Mutex::new(lock),
         maintenance: Mutex::new(Maintenance::new(&options, head_files, max_time)),
+        retention: Mutex::new(Retention {
+            time: options.retention,
+            bytes: options.retention_bytes,
+        }),
         metrics: DbMetrics::new(&report),
         block_bytes: AtomicI64::new(0),
         report,
