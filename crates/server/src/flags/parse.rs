@@ -37,10 +37,11 @@ pub fn parse(
     })?;
     let mut flags = Flags { values: BTreeMap::new(), given: Vec::new() };
     for flag in FLAGS {
-        let given = matches.get_many::<String>(flag.name).map(|v| v.cloned().collect::<Vec<_>>());
         let given = match flag.kind {
             FlagKind::Bool => bool_value(&matches, flag.name).map(|b| vec![b.to_string()]),
-            FlagKind::Value | FlagKind::List => given,
+            FlagKind::Value | FlagKind::List => {
+                matches.get_many::<String>(flag.name).map(|all| all.cloned().collect())
+            }
         };
         if given.is_some() {
             flags.given.push(flag.name);
@@ -90,7 +91,7 @@ fn plain(flag: &Flag) -> Arg {
         "" | "false" => flag.help.to_owned(),
         default => format!("{} [default: {default}]", flag.help),
     };
-    Arg::new(flag.name).long(flag.name).help(help).allow_hyphen_values(true)
+    Arg::new(flag.name).long(flag.name).help(help).allow_hyphen_values(flag.kind != FlagKind::Bool)
 }
 
 impl Flags {
