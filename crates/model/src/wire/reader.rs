@@ -103,6 +103,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Reads a varint: its value and its length in bytes. `None` if it has no end or more than 64 bits.
+#[inline]
+#[must_use]
+pub fn get_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    read_varint(bytes).ok()
+}
+
 /// A varint and its length in bytes.
 fn read_varint(bytes: &[u8]) -> Result<(u64, usize), WireProblem> {
     let mut value = 0;
