@@ -193,6 +193,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not a varint.
+    #[inline]
     pub const fn varint(&self) -> Result<u64, WireError> {
         match self.payload {
             Payload::Varint(value) => Ok(value),
@@ -204,6 +205,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not a varint.
+    #[inline]
     pub fn int64(&self) -> Result<i64, WireError> {
         self.varint().map(u64::cast_signed)
     }
@@ -212,6 +214,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not a varint.
+    #[inline]
     pub fn sint64(&self) -> Result<i64, WireError> {
         self.varint().map(zigzag)
     }
@@ -220,6 +223,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not eight bytes.
+    #[inline]
     pub const fn double(&self) -> Result<f64, WireError> {
         match self.payload {
             Payload::Fixed64(bits) => Ok(f64::from_bits(bits)),
@@ -231,6 +235,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not eight bytes.
+    #[inline]
     pub const fn fixed64(&self) -> Result<u64, WireError> {
         match self.payload {
             Payload::Fixed64(bits) => Ok(bits),
@@ -242,6 +247,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not four bytes.
+    #[inline]
     pub const fn fixed32(&self) -> Result<u32, WireError> {
         match self.payload {
             Payload::Fixed32(bits) => Ok(bits),
@@ -253,6 +259,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not a length and bytes.
+    #[inline]
     pub const fn bytes(&self) -> Result<&'a [u8], WireError> {
         match self.payload {
             Payload::Bytes(bytes) => Ok(bytes),
@@ -264,6 +271,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not a length and bytes, or not UTF-8.
+    #[inline]
     pub fn string(&self) -> Result<&'a str, WireError> {
         let problem = WireProblem::Utf8;
         std::str::from_utf8(self.bytes()?).map_err(|_| WireError { problem, offset: self.offset })
@@ -273,6 +281,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not a length and bytes.
+    #[inline]
     pub fn message(&self) -> Result<Reader<'a>, WireError> {
         let bytes = self.bytes()?;
         Ok(Reader { rest: bytes, offset: self.end - bytes.len() })
@@ -283,6 +292,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Neither `kind` nor a length and bytes.
+    #[inline]
     pub fn packed(&self, kind: WireType) -> Result<Packed<'a>, WireError> {
         let single = match self.payload {
             Payload::Bytes(_) => return Ok(Packed { reader: self.message()?, single: None, kind }),
