@@ -116,7 +116,7 @@ pub fn format(duration: Duration) -> String {
     out
 }
 
-/// Prints milliseconds as [`format`] does, with a minus before negative ones.
+/// Prints milliseconds as [`format()`] does, with a minus before negative ones.
 #[must_use]
 pub fn format_signed(ms: i64) -> String {
     let mut out = String::new();

@@ -213,6 +213,7 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
+#[inline]
 fn push_str(data: &mut Vec<u8>, s: &str) {
     let mut len = s.len();
     if len > MAX_STRING {

@@ -30,7 +30,7 @@ mod writer;
 
 use std::fmt;
 
-pub use reader::{Field, Packed, Reader};
+pub use reader::{Field, Packed, Reader, get_varint};
 pub use writer::{Writer, put_varint};
 
 /// What is wrong with a message.

@@ -103,6 +103,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Reads a varint: its value and its length in bytes. `None` if it has no end or more than 64 bits.
+#[inline]
+#[must_use]
+pub fn get_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    read_varint(bytes).ok()
+}
+
 /// A varint and its length in bytes.
 fn read_varint(bytes: &[u8]) -> Result<(u64, usize), WireProblem> {
     let mut value = 0;
@@ -186,6 +193,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not a varint.
+    #[inline]
     pub const fn varint(&self) -> Result<u64, WireError> {
         match self.payload {
             Payload::Varint(value) => Ok(value),
@@ -197,6 +205,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not a varint.
+    #[inline]
     pub fn int64(&self) -> Result<i64, WireError> {
         self.varint().map(u64::cast_signed)
     }
@@ -205,6 +214,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not a varint.
+    #[inline]
     pub fn sint64(&self) -> Result<i64, WireError> {
         self.varint().map(zigzag)
     }
@@ -213,6 +223,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not eight bytes.
+    #[inline]
     pub const fn double(&self) -> Result<f64, WireError> {
         match self.payload {
             Payload::Fixed64(bits) => Ok(f64::from_bits(bits)),
@@ -224,6 +235,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not eight bytes.
+    #[inline]
     pub const fn fixed64(&self) -> Result<u64, WireError> {
         match self.payload {
             Payload::Fixed64(bits) => Ok(bits),
@@ -235,6 +247,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not four bytes.
+    #[inline]
     pub const fn fixed32(&self) -> Result<u32, WireError> {
         match self.payload {
             Payload::Fixed32(bits) => Ok(bits),
@@ -246,6 +259,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not a length and bytes.
+    #[inline]
     pub const fn bytes(&self) -> Result<&'a [u8], WireError> {
         match self.payload {
             Payload::Bytes(bytes) => Ok(bytes),
@@ -257,6 +271,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not a length and bytes, or not UTF-8.
+    #[inline]
     pub fn string(&self) -> Result<&'a str, WireError> {
         let problem = WireProblem::Utf8;
         std::str::from_utf8(self.bytes()?).map_err(|_| WireError { problem, offset: self.offset })
@@ -266,6 +281,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Not a length and bytes.
+    #[inline]
     pub fn message(&self) -> Result<Reader<'a>, WireError> {
         let bytes = self.bytes()?;
         Ok(Reader { rest: bytes, offset: self.end - bytes.len() })
@@ -276,6 +292,7 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// Neither `kind` nor a length and bytes.
+    #[inline]
     pub fn packed(&self, kind: WireType) -> Result<Packed<'a>, WireError> {
         let single = match self.payload {
             Payload::Bytes(_) => return Ok(Packed { reader: self.message()?, single: None, kind }),

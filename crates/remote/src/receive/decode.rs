@@ -4,7 +4,7 @@
 use firesteel_model::{
     CounterResetHint, Exemplar, FloatHistogram, Histogram, HistogramLayout, Labels, METRIC_NAME,
     Sample, Span, Timestamp,
-    wire::{Field, Reader, WireError, WireType, zigzag},
+    wire::{Field, Reader, WireError, WireType, get_varint, zigzag},
 };
 
 use super::{WriteError, WriteLimits};
@@ -29,23 +29,22 @@ impl<'a> LabelBuffer<'a> {
         field: &Field<'a>,
         limits: &WriteLimits,
     ) -> Result<(), WriteError> {
-        let (mut name, mut value) = (&[][..], &[][..]);
-        let mut label = field.message()?;
-        while let Some(field) = label.field()? {
-            match field.number {
-                1 => name = field.bytes()?,
-                2 => value = field.bytes()?,
-                _ => {}
+        let (name, value) = match plain_label(field.bytes()?) {
+            Some((name, value)) => (Some(name), Some(value)),
+            None => {
+                let (name, value) = label(field.message()?)?;
+                (std::str::from_utf8(name).ok(), std::str::from_utf8(value).ok())
             }
-        }
+        };
+        // Bad UTF-8 makes the series invalid, not the request.
+        let (Some(name), Some(value)) = (name, value) else {
+            self.not_utf8 = true;
+            return Ok(());
+        };
         limit("label_name_bytes", name.len(), limits.label_name_bytes)?;
         limit("label_value_bytes", value.len(), limits.label_value_bytes)?;
         limit("labels", self.pairs.len() + 1, limits.labels)?;
-        // Bad UTF-8 makes the series invalid, not the request.
-        match (std::str::from_utf8(name), std::str::from_utf8(value)) {
-            (Ok(name), Ok(value)) => self.pairs.push((name, value)),
-            _ => self.not_utf8 = true,
-        }
+        self.pairs.push((name, value));
         Ok(())
     }
 
@@ -85,7 +84,33 @@ impl<'a> LabelBuffer<'a> {
     }
 }
 
+/// Fast path: a label as every encoder writes it, name before value and both short. As the bytes
+/// between them are ASCII, the whole is UTF-8 exactly if both are, which is checked once.
+#[inline]
+fn plain_label(message: &[u8]) -> Option<(&str, &str)> {
+    let [0x0a, name_len @ ..0x80, ..] = *message else { return None };
+    let text = std::str::from_utf8(message).ok()?;
+    let (name, rest) = text.get(2..)?.split_at_checked(usize::from(name_len))?;
+    let &[0x12, value_len @ ..0x80, ..] = rest.as_bytes() else { return None };
+    let value = rest.get(2..)?;
+    (value.len() == usize::from(value_len)).then_some((name, value))
+}
+
+/// A `Label` message: name and value.
+fn label(mut message: Reader<'_>) -> Result<(&[u8], &[u8]), WireError> {
+    let (mut name, mut value) = (&[][..], &[][..]);
+    while let Some(field) = message.field()? {
+        match field.number {
+            1 => name = field.bytes()?,
+            2 => value = field.bytes()?,
+            _ => {}
+        }
+    }
+    Ok((name, value))
+}
+
 /// Refuses `count` if it is above a limit.
+#[inline]
 pub(super) fn limit(name: &'static str, count: usize, limit: usize) -> Result<(), WriteError> {
     if count > limit {
         return Err(WriteError::Limit { name, limit: limit as u64 });
@@ -94,7 +119,11 @@ pub(super) fn limit(name: &'static str, count: usize, limit: usize) -> Result<()
 }
 
 /// A `Sample` message.
-pub(super) fn sample(mut message: Reader<'_>) -> Result<Sample, WireError> {
+pub(super) fn sample(field: &Field<'_>) -> Result<Sample, WireError> {
+    if let Some(sample) = plain_sample(field.bytes()?) {
+        return Ok(sample);
+    }
+    let mut message = field.message()?;
     let mut sample = Sample { t: 0, v: 0.0 };
     while let Some(field) = message.field()? {
         match field.number {
@@ -104,6 +133,17 @@ pub(super) fn sample(mut message: Reader<'_>) -> Result<Sample, WireError> {
         }
     }
     Ok(sample)
+}
+
+/// Fast path: a sample as every encoder writes it, value before time, neither of them 0.
+#[inline]
+fn plain_sample(message: &[u8]) -> Option<Sample> {
+    let (&[0x09, a, b, c, d, e, f, g, h, 0x10], time) = message.split_first_chunk::<10>()? else {
+        return None;
+    };
+    let (t, len) = get_varint(time)?;
+    let v = f64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    (len == time.len()).then_some(Sample { t: t.cast_signed(), v })
 }
 
 /// An `Exemplar` message. `None` if its labels are not UTF-8 or not unique.

@@ -145,14 +145,24 @@ impl<'a, 's> Request<'a, 's> {
     }
 
     /// Appends a `TimeSeries` message. Its fields may come in any order, so it is read first for
-    /// its labels and then for what there is of samples, exemplars and histograms.
+    /// its labels and then, from the first that is not a label, for what there is of samples,
+    /// exemplars and histograms.
     fn series(&mut self, message: Reader<'a>) -> Result<(), WriteError> {
         self.labels.clear();
         let (mut samples, mut exemplars, mut histograms) = (0, 0, 0);
-        let mut fields = message.clone();
+        let mut fields = message;
+        let mut only_labels = true;
+        let mut message = fields.clone();
         while let Some(field) = fields.field()? {
+            if field.number == 1 {
+                self.labels.push(&field, self.limits)?;
+                if only_labels {
+                    message = fields.clone();
+                }
+                continue;
+            }
+            only_labels = false;
             match field.number {
-                1 => self.labels.push(&field, self.limits)?,
                 2 => samples += 1,
                 3 => exemplars += 1,
                 4 => histograms += 1,
@@ -198,7 +208,7 @@ impl<'a, 's> Request<'a, 's> {
     }
 
     fn sample(&mut self, target: &mut Target, field: &Field<'a>) -> Result<(), WriteError> {
-        let sample = decode::sample(field.message()?)?;
+        let sample = decode::sample(field)?;
         self.append(target, sample.t, Value::Float(sample.v))?;
         self.outcome.samples += 1;
         Ok(())
