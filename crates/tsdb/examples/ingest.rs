@@ -101,7 +101,8 @@ fn main() -> Result<(), Failure> {
         }
     }
     println!("read {n} samples: {:.2} ns each", each(clock, n as f64));
-    drop((reader, selection, querier));
+    drop(reader);
+    drop((selection, querier));
     drop(db);
     let clock = Instant::now();
     let db = Db::builder(&dir).durability(Durability::Os).open()?;

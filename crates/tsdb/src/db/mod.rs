@@ -147,7 +147,8 @@ impl Db {
     /// The system's. The database is closed all the same.
     pub fn close(&self) -> Result<(), TsdbError> {
         let _maintenance = self.0.maintenance.lock();
-        let result = self.0.head.close();
+        self.0.head.close();
+        let result = self.0.sync_wal();
         self.0.lock.lock().take();
         result
     }
