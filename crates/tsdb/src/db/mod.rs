@@ -114,6 +114,12 @@ impl Db {
         blocks.chain(head).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
+    /// Bytes that the head holds, about. Looks at all of it.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.head.memory_bytes() as u64
+    }
+
     /// The metadata of the series in the head, by metric name, each distinct one once.
     #[must_use]
     pub fn metadata(&self) -> Vec<(String, firesteel_model::Metadata)> {

@@ -366,6 +366,14 @@ impl Head {
         self.index.read().len()
     }
 
+    /// Takes note of samples between two times; nothing where `newest` is [`NEVER`].
+    fn extend_time(&self, oldest: Timestamp, newest: Timestamp) {
+        if newest != NEVER {
+            self.min_time.fetch_min(oldest, Ordering::AcqRel);
+            self.max_time.fetch_max(newest, Ordering::AcqRel);
+        }
+    }
+
     /// Metadata by metric name, each distinct one once, sorted by name.
     pub(crate) fn metadata_by_name(&self) -> Vec<(String, Metadata)> {
         let index = self.index.read();
