@@ -35,6 +35,14 @@ pub enum ChunkError {
         /// Significant bits.
         significant: u32,
     },
+    /// A histogram layout that cannot be: an unknown schema, or more buckets than the chunk can
+    /// hold.
+    BadLayout {
+        /// Where it begins.
+        bit: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// Not the id of an encoding.
     UnknownEncoding {
         /// The id.
@@ -45,6 +53,8 @@ pub enum ChunkError {
         /// The id.
         id: u8,
     },
+    /// A sample that is not stale cannot follow a stale one in a chunk of histograms; begin another.
+    AfterStale,
     /// The chunk holds as many samples as its header can count.
     TooManySamples,
     /// The buffer has too little room for another sample.
@@ -68,8 +78,10 @@ impl fmt::Display for ChunkError {
                 "sample at bit {bit}: {leading} leading zeros and {significant} significant bits \
                  are more than 64"
             ),
+            Self::BadLayout { bit, what } => write!(f, "histogram layout at bit {bit}: {what}"),
             Self::UnknownEncoding { id } => write!(f, "unknown chunk encoding {id}"),
             Self::WrongEncoding { id } => write!(f, "chunk encoding {id} does not hold this kind"),
+            Self::AfterStale => f.write_str("no histogram can follow a stale one in its chunk"),
             Self::TooManySamples => f.write_str("chunk holds as many samples as it can count"),
             Self::NoRoom => f.write_str("chunk buffer has no room for another sample"),
         }

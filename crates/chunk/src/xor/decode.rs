@@ -4,51 +4,14 @@ use crate::{
     ChunkError,
     bits::{peek, read, sign_extend_high},
     varint,
+    window::Window,
+    writer::PutWindow,
 };
 
 use super::{HEADER_LEN, XorState};
 
 /// Runs of samples at a steady pace with a steady value are spread out from this length on.
 const MIN_RUN: usize = 4;
-
-/// The bits in which a value may differ from the one before.
-#[derive(Clone, Copy)]
-struct Window {
-    leading: u32,
-    significant: u32,
-    /// Ones where the window is.
-    mask: u64,
-    /// Whether it stood in the chunk.
-    explicit: bool,
-}
-
-impl Window {
-    /// What holds before the first window: the whole word, as Prometheus' reader has it.
-    const NONE: Self = Self { leading: 0, significant: 64, mask: u64::MAX, explicit: false };
-
-    /// The window whose code, after the two control bits, is at the top of `bits`.
-    #[inline(always)]
-    fn from_bits(bits: u64) -> Option<Self> {
-        let leading = (bits >> 59) as u32;
-        let significant = match (bits >> 53) as u32 & 63 {
-            0 => 64,
-            n => n,
-        };
-        let trailing = 64_u32.checked_sub(leading + significant)?;
-        let mask = u64::MAX >> leading & u64::MAX << trailing;
-        Some(Self { leading, significant, mask, explicit: true })
-    }
-
-    /// The bits at `pos`, put where the window is.
-    #[inline(always)]
-    fn read(&self, chunk: &[u8], pos: usize) -> u64 {
-        if self.significant <= 57 {
-            peek(chunk, pos) >> self.leading & self.mask
-        } else {
-            read(chunk, pos, self.significant) << (64 - self.leading - self.significant)
-        }
-    }
-}
 
 /// Where a decoder is.
 #[derive(Clone, Copy)]
@@ -108,7 +71,8 @@ pub fn resume(chunk: &[u8]) -> Result<XorState, ChunkError> {
         return Err(ChunkError::Short { len: chunk.len(), samples: num });
     }
     let (leading, significant) = (c.window.leading, c.window.significant);
-    let window = c.window.explicit.then(|| (leading, 64 - leading - significant));
+    let window = PutWindow { leading, trailing: 64 - leading - significant };
+    let window = if c.window.explicit { window } else { PutWindow::NONE };
     Ok(XorState::at_end((c.t, c.v, c.delta), num as u16, c.pos, window))
 }
 
@@ -187,8 +151,8 @@ impl Cursor {
                 self.pos += 2;
             } else {
                 self.window =
-                    Window::from_bits(bits << 2).ok_or_else(|| bad_window(start, bits << 2))?;
-                self.pos += 13;
+                    Window::from_bits(bits << 2).ok_or_else(|| Window::bad(start, bits << 2))?;
+                self.pos += 2 + Window::CODE_LEN;
             }
             self.v ^= self.window.read(chunk, self.pos);
             self.pos += self.window.significant as usize;
@@ -283,10 +247,10 @@ impl Cursor {
                     pos += 2;
                 } else {
                     let Some(new) = Window::from_bits(bits << 2) else {
-                        return Err(bad_window(start, bits << 2));
+                        return Err(Window::bad(start, bits << 2));
                     };
                     window = new;
-                    pos += 13;
+                    pos += 2 + Window::CODE_LEN;
                 }
                 v ^= window.read(chunk, pos);
                 pos += window.significant as usize;
@@ -338,14 +302,4 @@ fn long_dod(chunk: &[u8], pos: usize, bits: u64) -> (i64, usize) {
     } else {
         (read(chunk, pos + 4, 64) as i64, 68)
     }
-}
-
-#[cold]
-#[inline(never)]
-fn bad_window(bit: usize, bits: u64) -> ChunkError {
-    let significant = match (bits >> 53) as u32 & 63 {
-        0 => 64,
-        n => n,
-    };
-    ChunkError::BadWindow { bit, leading: (bits >> 59) as u32, significant }
 }

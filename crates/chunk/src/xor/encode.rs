@@ -1,8 +1,13 @@
 //! Writing XOR chunks.
 
-use crate::{ChunkError, bits::BitWriter, varint};
+use crate::{
+    ChunkError,
+    bits::BitWriter,
+    varint,
+    writer::{PutWindow, fits, low},
+};
 
-use super::{HEADER_LEN, NO_WINDOW};
+use super::HEADER_LEN;
 
 /// The most bytes that a sample adds to a chunk.
 pub const MAX_SAMPLE_LEN: usize = 20;
@@ -32,7 +37,14 @@ impl XorState {
     /// The state of an empty chunk. Its buffer needs no preparation.
     #[must_use]
     pub const fn new() -> Self {
-        Self { t: 0, v: 0, delta: 0, len: HEADER_LEN as u32, num: 0, packed: pack(NO_WINDOW, 0, 8) }
+        Self {
+            t: 0,
+            v: 0,
+            delta: 0,
+            len: HEADER_LEN as u32,
+            num: 0,
+            packed: pack(PutWindow::NONE, 8),
+        }
     }
 
     /// Number of samples.
@@ -75,42 +87,69 @@ impl XorState {
         }
         let num = self.num.checked_add(1).ok_or(ChunkError::TooManySamples)?;
         let bits = v.to_bits();
-        let (mut leading, mut trailing, used) = unpack(self.packed);
-        let mut out = BitWriter::resume(buffer, len, used);
         let delta = (t as u64).wrapping_sub(self.t as u64);
+        if self.num > 1 && delta == self.delta && bits == self.v {
+            self.repeat(buffer);
+        } else {
+            self.append_other(buffer, delta, t, bits);
+        }
+        if let Some(header) = buffer.first_chunk_mut::<HEADER_LEN>() {
+            *header = num.to_be_bytes();
+        }
+        self.t = t;
+        self.num = num;
+        Ok(())
+    }
+
+    /// Appends the two zeros of a sample at the same pace with the same value. What is left of the
+    /// last byte is zero already.
+    #[inline(always)]
+    fn repeat(&mut self, buffer: &mut [u8]) {
+        let used = (self.packed >> USED_SHIFT) + 2;
+        if used > 7
+            && let Some(byte) = buffer.get_mut(self.len as usize)
+        {
+            *byte = 0;
+            self.len += 1;
+        }
+        self.packed = self.packed & WINDOW_MASK | (used & 7) << USED_SHIFT;
+    }
+
+    #[inline(never)]
+    fn append_other(&mut self, buffer: &mut [u8], delta: u64, t: i64, bits: u64) {
+        let (mut window, used) = unpack(self.packed);
+        let mut out = BitWriter::resume(buffer, self.len as usize, used);
         if self.num > 1 {
             put_dod(&mut out, delta.wrapping_sub(self.delta) as i64);
-            (leading, trailing) = put_value(&mut out, bits ^ self.v, leading, trailing);
+            window.put_xor(&mut out, bits ^ self.v);
             self.delta = delta;
         } else if self.num == 1 {
             out.put_uvarint(delta);
-            (leading, trailing) = put_value(&mut out, bits ^ self.v, leading, trailing);
+            window.put_xor(&mut out, bits ^ self.v);
             self.delta = delta;
         } else {
             out.put_uvarint(varint::zigzag(t));
             out.put(bits, 64);
         }
         let (len, used) = out.finish();
-        if let Some(header) = buffer.first_chunk_mut::<HEADER_LEN>() {
-            *header = num.to_be_bytes();
-        }
-        self.t = t;
         self.v = bits;
         self.len = len as u32;
-        self.num = num;
-        self.packed = pack(leading, trailing, used);
-        Ok(())
+        self.packed = pack(window, used);
     }
 }
 
-const fn pack(leading: u32, trailing: u32, used: u32) -> u16 {
-    (leading | trailing << 6 | (used - 1) << 12) as u16
+/// Where the bits taken of the last byte, less one, are in the packed state.
+const USED_SHIFT: u32 = 12;
+const WINDOW_MASK: u16 = (1 << USED_SHIFT) - 1;
+
+const fn pack(window: PutWindow, used: u32) -> u16 {
+    (window.leading | window.trailing << 6 | (used - 1) << USED_SHIFT) as u16
 }
 
 #[inline(always)]
-const fn unpack(packed: u16) -> (u32, u32, u32) {
+const fn unpack(packed: u16) -> (PutWindow, u32) {
     let p = packed as u32;
-    (p & 63, p >> 6 & 63, (p >> 12) + 1)
+    (PutWindow { leading: p & 63, trailing: p >> 6 & 63 }, (p >> USED_SHIFT) + 1)
 }
 
 impl XorState {
@@ -119,63 +158,32 @@ impl XorState {
         (t, v, delta): (i64, u64, u64),
         num: u16,
         end_bit: usize,
-        window: Option<(u32, u32)>,
+        window: PutWindow,
     ) -> Self {
-        let (leading, trailing) = window.unwrap_or((NO_WINDOW, 0));
         let used = match end_bit % 8 {
             0 => 8,
             n => n as u32,
         };
         let len = end_bit.div_ceil(8) as u32;
-        Self { t, v, delta, len, num, packed: pack(leading, trailing, used) }
+        Self { t, v, delta, len, num, packed: pack(window, used) }
     }
 }
 
 /// The code of a difference of time differences.
 #[inline(always)]
 fn put_dod(out: &mut BitWriter<'_>, dod: i64) {
-    /// Whether `x` is in the range of `n` bits, see [`crate::bits::sign_extend_high`].
-    #[inline(always)]
-    const fn fits(x: i64, n: u32) -> bool {
-        -((1 << (n - 1)) - 1) <= x && x <= 1 << (n - 1)
-    }
-    let low = |n: u32| dod as u64 & ((1 << n) - 1);
     if dod == 0 {
         out.put(0, 1);
     } else if fits(dod, 14) {
-        out.put(0b10 << 14 | low(14), 16);
+        out.put(0b10 << 14 | low(dod, 14), 16);
     } else if fits(dod, 17) {
-        out.put(0b110 << 17 | low(17), 20);
+        out.put(0b110 << 17 | low(dod, 17), 20);
     } else if fits(dod, 20) {
-        out.put(0b1110 << 20 | low(20), 24);
+        out.put(0b1110 << 20 | low(dod, 20), 24);
     } else {
         out.put(0b1111, 4);
         out.put(dod as u64, 64);
     }
-}
-
-/// The code of a value that differs from the one before by `x`. Returns the window after it.
-#[inline(always)]
-fn put_value(out: &mut BitWriter<'_>, x: u64, leading: u32, trailing: u32) -> (u32, u32) {
-    if x == 0 {
-        out.put(0, 1);
-        return (leading, trailing);
-    }
-    let new_leading = x.leading_zeros().min(31);
-    let new_trailing = x.trailing_zeros();
-    // A window that fits is kept even where a new one would be shorter: Prometheus does so, and
-    // chunks must come out the same.
-    if new_leading >= leading && new_trailing >= trailing {
-        let n = 64 - leading - trailing;
-        out.put(0b10, 2);
-        out.put(x >> trailing, n);
-        return (leading, trailing);
-    }
-    let n = 64 - new_leading - new_trailing;
-    // 64 significant bits are written as 0.
-    out.put(0b11 << 11 | u64::from(new_leading) << 6 | u64::from(n & 63), 13);
-    out.put(x >> new_trailing, n);
-    (new_leading, new_trailing)
 }
 
 /// A chunk being written, with a buffer of its own.
@@ -197,7 +205,13 @@ impl XorEncoder {
     /// # Errors
     /// It is damaged.
     pub fn resume(chunk: &[u8]) -> Result<Self, ChunkError> {
-        Ok(Self { state: super::resume(chunk)?, buffer: chunk.to_vec() })
+        let state = super::resume(chunk)?;
+        let mut buffer = chunk.to_vec();
+        if let Some(last) = buffer.last_mut() {
+            // What is left of it must be zero, see `repeat`.
+            *last &= !(0x7f >> (state.packed >> USED_SHIFT));
+        }
+        Ok(Self { state, buffer })
     }
 
     /// Appends a sample.

@@ -10,14 +10,10 @@
 mod decode;
 mod encode;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use decode::{decode, decode_range, resume};
 pub use encode::{MAX_SAMPLE_LEN, XorEncoder, XorState};
 
 /// Bytes before the bit stream.
 pub const HEADER_LEN: usize = 2;
-
-/// What a value code says when no window is set yet; no value has as many leading zeros, since
-/// they count 31 at most.
-const NO_WINDOW: u32 = 63;

@@ -18,6 +18,10 @@ const HEADER_LEN: u64 = 8;
 /// Where a file ends and the next begins. Offsets have 32 bits; Prometheus' figure.
 const SEGMENT_SIZE: u64 = 512 << 20;
 
+/// The longest chunk that is read. Prometheus cuts at 1 or 2 KiB; the longest possible XOR chunk has
+/// 1.3 MB.
+const MAX_CHUNK: u64 = 32 << 20;
+
 /// The chunk files of a block, open for reading.
 #[derive(Debug)]
 pub(super) struct ChunkFiles {
@@ -82,8 +86,11 @@ impl ChunkFiles {
         let mut head = Decoder::new(window.upto(source, at, 10)?);
         let len = head.uvarint().ok_or_else(|| source.corrupt(at, "length of a chunk is cut"))?;
         let head = head.taken();
-        source.check(at, len.saturating_add(head as u64 + 5))?;
-        // In the file, as checked.
+        if len > MAX_CHUNK {
+            return Err(
+                source.corrupt(at, format!("chunk of {len} bytes, the limit is {MAX_CHUNK}"))
+            );
+        }
         let len = len as usize + 1;
         let bytes = window.get(source, at, head + len + 4)?;
         let mut chunk = Decoder::new(bytes.get(head..).unwrap_or_default());

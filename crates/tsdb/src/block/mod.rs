@@ -4,6 +4,7 @@
 //! `docs/format/`. [`Block`] reads one, [`BlockWriter`] makes one.
 
 mod chunks;
+mod decode;
 mod meta;
 mod querier;
 mod reader;
@@ -18,6 +19,8 @@ pub use reader::Block;
 pub use tombstones::{Interval, Tombstones};
 pub use ulid::{Ulid, UlidError};
 pub use writer::{BlockWriter, EncodedChunk};
+
+pub(crate) use decode::ChunkDecoder;
 
 pub use crate::index::SymbolTable;
 

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use firesteel_chunk::{Encoding, xor};
 use firesteel_model::{
     Matcher,
     budget::Reservation,
@@ -12,7 +11,9 @@ use firesteel_model::{
     },
 };
 
-use super::{Interval, Tombstones, chunks::ChunkWindow, reader::Files};
+use super::{
+    ChunkDecoder, Interval, Tombstones, chunks::ChunkWindow, decode::retain, reader::Files,
+};
 use crate::{
     fs::Window,
     index::{ChunkMeta, select_postings},
@@ -20,6 +21,8 @@ use crate::{
 
 /// Memory is reserved in steps of this many bytes.
 const RESERVE_STEP: u64 = 64 << 10;
+/// Statistics are added up after this many samples of a reader.
+const FLUSH_SAMPLES: u64 = 4096;
 
 /// A view of a block between two times, both inclusive.
 #[derive(Clone)]
@@ -280,6 +283,8 @@ impl SeriesSet for BlockSeries {
             chunks: Vec::new(),
             next: 0,
             deleted: &[],
+            decoder: ChunkDecoder::default(),
+            counts: Counts::default(),
         })
     }
 }
@@ -304,41 +309,48 @@ struct BlockReader<'a> {
     chunks: Vec<ChunkMeta>,
     next: usize,
     deleted: &'a [Interval],
+    decoder: ChunkDecoder,
+    counts: Counts,
+}
+
+/// What was read and is not yet in the query's statistics, which several threads share.
+#[derive(Default)]
+struct Counts {
+    chunks: u64,
+    bytes: u64,
+    samples: u64,
+}
+
+impl Counts {
+    fn flush(&mut self, stats: &QueryStats) {
+        QueryStats::add(&stats.chunks, self.chunks);
+        QueryStats::add(&stats.chunk_bytes, self.bytes);
+        QueryStats::add(&stats.samples, self.samples);
+        *self = Self::default();
+    }
+}
+
+impl Drop for BlockReader<'_> {
+    fn drop(&mut self) {
+        self.counts.flush(&self.ctx.stats);
+    }
 }
 
 impl BlockReader<'_> {
     fn decode(&mut self, chunk: ChunkMeta, batch: &mut SampleBatch) -> Result<(), StorageError> {
         let files = &self.set.files;
         let (encoding, data) = files.chunks.read(&mut self.window, chunk.reference)?;
-        QueryStats::add(&self.ctx.stats.chunks, 1);
-        QueryStats::add(&self.ctx.stats.chunk_bytes, data.len() as u64);
-        let (times, values) = batch.clear_floats();
+        self.counts.chunks += 1;
+        self.counts.bytes += data.len() as u64;
         let Interval { mint, maxt } = self.set.range;
-        let decoded = match encoding {
-            Encoding::Xor if chunk.mint >= mint && chunk.maxt <= maxt => {
-                xor::decode(data, times, values)
-            }
-            Encoding::Xor => xor::decode_range(data, mint, maxt, times, values),
-            other => {
-                let what = format!("chunks of encoding {other} cannot be read yet");
-                return Err(files.chunks.corrupt(chunk.reference, what).into());
-            }
-        };
+        let whole = chunk.mint >= mint && chunk.maxt <= maxt;
+        let range = (!whole).then_some(self.set.range);
+        let decoded = self.decoder.decode(encoding, data, range, batch);
         decoded.map_err(|e| files.chunks.corrupt(chunk.reference, e.to_string()))?;
-        let overlaps = |i: &&Interval| i.mint <= chunk.maxt && chunk.mint <= i.maxt;
-        if self.deleted.iter().any(|i| overlaps(&i)) {
-            let mut kept = 0;
-            for i in 0..times.len() {
-                if !self.deleted.iter().any(|d| d.contains(times[i])) {
-                    times[kept] = times[i];
-                    values[kept] = values[i];
-                    kept += 1;
-                }
-            }
-            times.truncate(kept);
-            values.truncate(kept);
+        if self.deleted.iter().any(|i| i.mint <= chunk.maxt && chunk.mint <= i.maxt) {
+            retain(batch, |t| !self.deleted.iter().any(|d| d.contains(t)));
         }
-        QueryStats::add(&self.ctx.stats.samples, times.len() as u64);
+        self.counts.samples += batch.len() as u64;
         Ok(())
     }
 }
@@ -346,6 +358,10 @@ impl BlockReader<'_> {
 impl SampleReader for BlockReader<'_> {
     fn open(&mut self, index: usize) -> Result<(), StorageError> {
         self.ctx.check()?;
+        // A query's sample limit is watched through these; so they must not lag by much.
+        if self.counts.samples > FLUSH_SAMPLES {
+            self.counts.flush(&self.ctx.stats);
+        }
         self.chunks.clear();
         self.next = 0;
         let Some(&id) = self.set.ids.get(index) else { return Ok(()) };

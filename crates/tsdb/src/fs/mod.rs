@@ -67,7 +67,7 @@ pub trait Lock: Send + Sync + fmt::Debug {}
 /// An open file. Handles can be shared by threads.
 pub trait File: Send + Sync + fmt::Debug {
     /// Writes at the end of the file and returns where. The end is the length at opening time
-    /// plus what this handle appended; [`File::set_len`] moves it.
+    /// plus what this handle appended; [`File::set_len`] moves it. One thread at a time appends.
     ///
     /// # Errors
     /// Part of `data` may lie in the file then, past the end, which did not move: the next append

@@ -12,6 +12,9 @@ use crate::{
     fs::{Fs, Source, Window},
 };
 
+/// The longest entry of a series that is read: some six million chunks.
+const MAX_ENTRY: u64 = 64 << 20;
+
 /// An open index. In memory it keeps one symbol of 32, the label names and one value of 32; the
 /// rest is read where it is needed.
 #[derive(Debug)]
@@ -77,9 +80,9 @@ impl IndexReader {
             return Err(self.source.corrupt(at, format!("no series here, they end at {end}")));
         }
         let source = &self.source;
-        let too_long = || source.corrupt(at, "series entry goes beyond the series section");
+        let too_long = || source.corrupt(at, "series entry is too long for the series section");
         let mut head = Decoder::new(window.upto(source, at, 10)?);
-        let len = head.uvarint().filter(|n| *n < end - at).ok_or_else(too_long)?;
+        let len = head.uvarint().filter(|n| *n < (end - at).min(MAX_ENTRY)).ok_or_else(too_long)?;
         let (head, len) = (head.taken(), len as usize);
         let bytes = window.get(source, at, head + len + 4)?;
         let mut entry = Decoder::new(bytes.get(head..).unwrap_or_default());
