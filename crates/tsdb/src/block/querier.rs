@@ -21,6 +21,8 @@ use crate::{
 
 /// Memory is reserved in steps of this many bytes.
 const RESERVE_STEP: u64 = 64 << 10;
+/// Statistics are added up after this many samples of a reader.
+const FLUSH_SAMPLES: u64 = 4096;
 
 /// A view of a block between two times, both inclusive.
 #[derive(Clone)]
@@ -282,6 +284,7 @@ impl SeriesSet for BlockSeries {
             next: 0,
             deleted: &[],
             decoder: ChunkDecoder::default(),
+            counts: Counts::default(),
         })
     }
 }
@@ -307,14 +310,38 @@ struct BlockReader<'a> {
     next: usize,
     deleted: &'a [Interval],
     decoder: ChunkDecoder,
+    counts: Counts,
+}
+
+/// What was read and is not yet in the query's statistics, which several threads share.
+#[derive(Default)]
+struct Counts {
+    chunks: u64,
+    bytes: u64,
+    samples: u64,
+}
+
+impl Counts {
+    fn flush(&mut self, stats: &QueryStats) {
+        QueryStats::add(&stats.chunks, self.chunks);
+        QueryStats::add(&stats.chunk_bytes, self.bytes);
+        QueryStats::add(&stats.samples, self.samples);
+        *self = Self::default();
+    }
+}
+
+impl Drop for BlockReader<'_> {
+    fn drop(&mut self) {
+        self.counts.flush(&self.ctx.stats);
+    }
 }
 
 impl BlockReader<'_> {
     fn decode(&mut self, chunk: ChunkMeta, batch: &mut SampleBatch) -> Result<(), StorageError> {
         let files = &self.set.files;
         let (encoding, data) = files.chunks.read(&mut self.window, chunk.reference)?;
-        QueryStats::add(&self.ctx.stats.chunks, 1);
-        QueryStats::add(&self.ctx.stats.chunk_bytes, data.len() as u64);
+        self.counts.chunks += 1;
+        self.counts.bytes += data.len() as u64;
         let Interval { mint, maxt } = self.set.range;
         let whole = chunk.mint >= mint && chunk.maxt <= maxt;
         let range = (!whole).then_some(self.set.range);
@@ -323,7 +350,7 @@ impl BlockReader<'_> {
         if self.deleted.iter().any(|i| i.mint <= chunk.maxt && chunk.mint <= i.maxt) {
             retain(batch, |t| !self.deleted.iter().any(|d| d.contains(t)));
         }
-        QueryStats::add(&self.ctx.stats.samples, batch.len() as u64);
+        self.counts.samples += batch.len() as u64;
         Ok(())
     }
 }
@@ -331,6 +358,10 @@ impl BlockReader<'_> {
 impl SampleReader for BlockReader<'_> {
     fn open(&mut self, index: usize) -> Result<(), StorageError> {
         self.ctx.check()?;
+        // A query's sample limit is watched through these; so they must not lag by much.
+        if self.counts.samples > FLUSH_SAMPLES {
+            self.counts.flush(&self.ctx.stats);
+        }
         self.chunks.clear();
         self.next = 0;
         let Some(&id) = self.set.ids.get(index) else { return Ok(()) };

@@ -102,20 +102,12 @@ impl BlockWriter {
         self.metas.clear();
         self.metas.extend(chunks.iter().map(meta));
         index.check(labels, &self.metas)?;
-        let mut stats = std::mem::take(&mut self.meta.stats);
-        for (chunk, meta) in chunks.iter().zip(&mut self.metas) {
-            let Some(samples) = chunk.encoding.num_samples(chunk.data) else {
-                self.meta.stats = stats;
-                return Err(TsdbError::Invalid("a chunk has no header".to_owned()));
-            };
-            let samples = samples as u64;
-            meta.reference = match files.add(&*self.fs, chunk) {
-                Ok(reference) => reference,
-                Err(e) => {
-                    self.parts = None;
-                    return Err(e);
-                }
-            };
+        let mut stats = self.meta.stats.clone();
+        stats.num_series += 1;
+        for chunk in chunks {
+            let samples = chunk.encoding.num_samples(chunk.data);
+            let none = || TsdbError::Invalid("a chunk has no header".to_owned());
+            let samples = samples.ok_or_else(none)? as u64;
             stats.num_samples += samples;
             stats.num_chunks += 1;
             if chunk.encoding.is_float() {
@@ -124,13 +116,12 @@ impl BlockWriter {
                 stats.num_histogram_samples += samples;
             }
         }
-        stats.num_series += 1;
-        self.meta.stats = stats;
-        let added = index.add_series(labels, &self.metas);
-        if added.is_err() {
-            self.parts = None;
+        let written = put(&*self.fs, index, files, labels, chunks, &mut self.metas);
+        match written {
+            Ok(()) => self.meta.stats = stats,
+            Err(_) => self.parts = None,
         }
-        added
+        written
     }
 
     /// Counts so far.
@@ -157,9 +148,28 @@ impl BlockWriter {
         let place = self.parent.join(self.meta.ulid.to_string());
         self.fs.sync_dir(&self.dir).map_err(TsdbError::io("sync", &self.dir))?;
         self.fs.rename(&self.dir, &place).map_err(TsdbError::io("rename", &self.dir))?;
-        self.fs.sync_dir(&self.parent).map_err(TsdbError::io("sync", &self.parent))?;
+        if let Err(e) = self.fs.sync_dir(&self.parent) {
+            // Whether the name lasts is unknown, so take it back; dropping removes the rest.
+            let _ = self.fs.rename(&place, &self.dir);
+            return Err(TsdbError::io("sync", &self.parent)(e));
+        }
         Ok(Some(self.meta.clone()))
     }
+}
+
+/// Writes the chunks of a series, then its entry.
+fn put(
+    fs: &dyn Fs,
+    index: &mut IndexWriter,
+    files: &mut ChunkWriter,
+    labels: &[(u32, u32)],
+    chunks: &[EncodedChunk<'_>],
+    metas: &mut [ChunkMeta],
+) -> Result<(), TsdbError> {
+    for (chunk, meta) in chunks.iter().zip(&mut *metas) {
+        meta.reference = files.add(fs, chunk)?;
+    }
+    index.add_series(labels, metas)
 }
 
 impl Drop for BlockWriter {

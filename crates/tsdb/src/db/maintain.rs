@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering, mpsc},
     time::Duration,
 };
@@ -13,6 +13,7 @@ use super::{Db, DbBuilder, Inner, checkpoint, open::describe, to_block};
 use crate::{
     TsdbError,
     block::{Block, BlockMeta, Compaction, TMP_DELETION_SUFFIX, Ulid},
+    fs::{Fs, replace_file},
     wal::writer::Durability,
 };
 
@@ -150,6 +151,15 @@ const fn range_end(t: Timestamp, range: i64) -> Timestamp {
     t.div_euclid(range).saturating_mul(range).saturating_add(range)
 }
 
+/// Writes a file again, under a new inode.
+fn write_anew(fs: &dyn Fs, path: &Path) -> Result<(), TsdbError> {
+    if !fs.exists(path).map_err(TsdbError::io("look for", path))? {
+        return Ok(());
+    }
+    let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
+    replace_file(fs, path, &data)
+}
+
 /// Collects the first failure.
 fn note(first: &mut Option<TsdbError>, result: Result<(), TsdbError>) {
     if let Err(error) = result {
@@ -221,8 +231,15 @@ impl Inner {
         let mut failed = None;
         for (path, file) in files {
             if let Err(error) = file.sync() {
-                self.head.with_wal(|wal| wal.sync_failed(&path));
                 failed.get_or_insert(TsdbError::io("sync", &path)(error));
+                self.head.with_wal(|wal| wal.sync_failed(path));
+            }
+        }
+        for path in self.head.with_wal(|wal| wal.take_lost()).unwrap_or_default() {
+            // The system may have given up the bytes, but as a rule it still has them.
+            if let Err(error) = write_anew(&*self.options.fs, &path) {
+                failed.get_or_insert(error);
+                self.head.with_wal(|wal| wal.sync_failed(path));
             }
         }
         self.metrics.syncs.inc();
@@ -264,9 +281,12 @@ impl Inner {
         self.metrics.compactions.inc();
         // Nothing may be added to the range while it is read, or it would be in no block.
         self.head.raise_min_valid(end);
-        let ulid = Ulid::generate(now, &mut maintenance.rng);
-        let meta = BlockMeta::new(ulid, start, end, Compaction::first_level(ulid));
         let fs = Arc::clone(&self.options.fs);
+        let mut ulid = Ulid::generate(now, &mut maintenance.rng);
+        while fs.exists(&dir.join(ulid.to_string())).unwrap_or(false) {
+            ulid = Ulid::generate(now, &mut maintenance.rng);
+        }
+        let meta = BlockMeta::new(ulid, start, end, Compaction::first_level(ulid));
         let made = to_block::write(&self.head, Arc::clone(&fs), dir, meta)?;
         let block = match made {
             Some(meta) => {

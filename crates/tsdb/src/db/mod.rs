@@ -129,6 +129,12 @@ impl Db {
         blocks.chain(head).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
+    /// Bytes that the head holds, about. Looks at all of it.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.head.memory_bytes() as u64
+    }
+
     /// The metadata of the series in the head, by metric name, each distinct one once.
     #[must_use]
     pub fn metadata(&self) -> Vec<(String, firesteel_model::Metadata)> {
@@ -162,7 +168,8 @@ impl Db {
     /// The system's. The database is closed all the same.
     pub fn close(&self) -> Result<(), TsdbError> {
         let _maintenance = self.0.maintenance.lock();
-        let result = self.0.head.close();
+        self.0.head.close();
+        let result = self.0.sync_wal();
         self.0.lock.lock().take();
         result
     }

@@ -109,7 +109,7 @@ impl Window {
             }
             Bytes::File(_) => {
                 let end = self.at + self.buffer.len() as u64;
-                if offset < self.at || offset + min as u64 > end {
+                if offset < self.at || offset.saturating_add(min as u64) > end {
                     self.fill(source, offset, min, end)?;
                 }
                 Ok(self.buffer.get((offset - self.at) as usize..).unwrap_or_default())

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use super::{
     Head, LOGGED,
     exemplars::Stored,
-    pending::Pending,
-    stripe::{ActiveReaders, HistogramSample, NEVER, stripe_of},
+    pending::{Float, Pending},
+    stripe::{ActiveReaders, HistogramSample, NEVER, RUN, stripe_of},
 };
 use crate::{TsdbError, wal::writer::Writer};
 
@@ -149,35 +149,35 @@ impl Head {
         let readers = self.readers.active();
         let (mut oldest, mut newest) = (Timestamp::MAX, NEVER);
         for pending in &mut *group {
-            let range = self.apply_floats(pending, epoch, &readers);
-            (oldest, newest) = (oldest.min(range.0), newest.max(range.1));
+            let (first, last, appended) = self.apply_floats(&pending.floats, epoch, &readers);
+            self.counts.floats.add(appended);
+            (oldest, newest) = (oldest.min(first), newest.max(last));
             let range = self.apply_histograms(pending, epoch, &readers);
             (oldest, newest) = (oldest.min(range.0), newest.max(range.1));
             self.apply_rest(pending);
         }
-        if newest != NEVER {
-            self.min_time.fetch_min(oldest, Ordering::AcqRel);
-            self.max_time.fetch_max(newest, Ordering::AcqRel);
-        }
+        self.extend_time(oldest, newest);
         self.readers.publish(epoch);
     }
 
-    fn apply_floats(
+    /// Puts floats into memory, those that are valid. Returns the oldest and the newest time and
+    /// how many there were.
+    pub(super) fn apply_floats(
         &self,
-        pending: &Pending,
+        floats: &[Float],
         epoch: u64,
         readers: &ActiveReaders,
-    ) -> (Timestamp, Timestamp) {
-        let (mut oldest, mut newest) = (Timestamp::MAX, NEVER);
-        let mut rest = pending.floats.as_slice();
-        let mut appended = 0;
+    ) -> (Timestamp, Timestamp, u64) {
+        let (mut oldest, mut newest, mut appended) = (Timestamp::MAX, NEVER, 0);
+        let mut rest = floats;
         while let Some(first) = rest.first() {
             // One lock for all samples of the same stripe that come in a row.
-            let stripe = stripe_of(first.id);
-            let run = rest.iter().position(|f| stripe_of(f.id) != stripe).unwrap_or(rest.len());
-            let (now, later) = rest.split_at(run);
-            let mut stripe = self.stripes[stripe].lock();
+            let number = stripe_of(first.id);
+            let run = rest.iter().take(RUN).position(|f| stripe_of(f.id) != number);
+            let (now, later) = rest.split_at(run.unwrap_or(rest.len().min(RUN)));
+            let mut stripe = self.stripes[number].lock();
             stripe.forget_undo(readers);
+            stripe.warm(now.iter().map(|f| f.id));
             for f in now.iter().filter(|f| f.valid) {
                 let sample = (f.t, f.v);
                 if stripe.append_float(f.id, sample, f.before, epoch, self.chunk_range, readers) {
@@ -188,8 +188,7 @@ impl Head {
             }
             rest = later;
         }
-        self.counts.floats.add(appended);
-        (oldest, newest)
+        (oldest, newest, appended)
     }
 
     fn apply_histograms(

@@ -92,6 +92,7 @@ impl Head {
                     }
                 }
             }
+            stripe.lock().shrink();
         }
         empty.sort_unstable();
         empty

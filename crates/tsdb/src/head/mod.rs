@@ -209,16 +209,12 @@ impl Head {
         self.committer.lock().wal.as_mut().map(f)
     }
 
-    /// Refuses commits from now on, and brings the log to disk.
-    pub(crate) fn close(&self) -> Result<(), crate::TsdbError> {
+    /// Refuses commits from now on, and closes the current segment.
+    pub(crate) fn close(&self) {
         let mut committer = self.committer.lock();
         committer.closed = true;
-        match &mut committer.wal {
-            Some(wal) => {
-                wal.cut();
-                wal.sync()
-            }
-            None => Ok(()),
+        if let Some(wal) = &mut committer.wal {
+            wal.cut();
         }
     }
 
@@ -368,6 +364,14 @@ impl Head {
     /// Number of series.
     pub(crate) fn num_series(&self) -> usize {
         self.index.read().len()
+    }
+
+    /// Takes note of samples between two times; nothing where `newest` is [`NEVER`].
+    fn extend_time(&self, oldest: Timestamp, newest: Timestamp) {
+        if newest != NEVER {
+            self.min_time.fetch_min(oldest, Ordering::AcqRel);
+            self.max_time.fetch_max(newest, Ordering::AcqRel);
+        }
     }
 
     /// Metadata by metric name, each distinct one once, sorted by name.

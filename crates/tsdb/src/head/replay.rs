@@ -10,6 +10,7 @@ use hashbrown::{HashMap, HashSet};
 use super::{
     Head, LOGGED,
     exemplars::Stored,
+    pending::Float,
     stripe::{ActiveReaders, HistogramSample, NEVER, Sealed, stripe_of},
 };
 use crate::wal::{
@@ -62,6 +63,7 @@ pub(crate) struct Replay<'a> {
     /// References that were not found.
     unknown: HashSet<u64>,
     samples: Vec<RefSample>,
+    floats: Vec<Float>,
     histograms: Vec<RefHistogram>,
     exemplars: Vec<RefExemplar>,
     metadata: Vec<RefMetadata>,
@@ -93,6 +95,7 @@ impl Head {
             chunks,
             unknown: HashSet::new(),
             samples: Vec::new(),
+            floats: Vec::new(),
             histograms: Vec::new(),
             exemplars: Vec::new(),
             metadata: Vec::new(),
@@ -223,8 +226,7 @@ impl Replay<'_> {
                 continue;
             }
             head.set_newest(id, chunk.maxt);
-            head.min_time.fetch_min(chunk.mint.max(min_valid), Ordering::AcqRel);
-            head.max_time.fetch_max(chunk.maxt, Ordering::AcqRel);
+            head.extend_time(chunk.mint.max(min_valid), chunk.maxt);
             stripe.push_sealed(id, chunk);
             self.stats.chunks += 1;
         }
@@ -233,9 +235,9 @@ impl Replay<'_> {
     fn floats(&mut self) {
         let head = self.head;
         let min_valid = head.min_valid.load(Ordering::Acquire);
-        let (mut oldest, mut newest) = (Timestamp::MAX, NEVER);
-        let mut locked = None;
         let samples = std::mem::take(&mut self.samples);
+        let mut floats = std::mem::take(&mut self.floats);
+        floats.clear();
         for s in &samples {
             self.newest = self.newest.max(s.t);
             if s.t < min_valid {
@@ -251,36 +253,30 @@ impl Replay<'_> {
                 self.stats.not_newer += 1;
                 continue;
             }
-            let number = stripe_of(id);
-            if !matches!(&locked, Some((n, _)) if *n == number) {
-                // Released first: stripes are never locked two at a time.
-                drop(locked.take());
-                locked = Some((number, head.stripes[number].lock()));
-            }
-            let Some((_, stripe)) = &mut locked else { continue };
-            if is_stale_nan(s.v)
-                && let Some(last) = stripe.last_histogram(id).filter(|h| h.t == before)
-            {
-                let float = matches!(&*last.value, AnyHistogram::Float(_));
-                let sample = stale_histogram(float, s.t);
-                stripe.append_histogram(id, sample, before, EPOCH, &self.readers);
-                self.stats.histograms += 1;
-            } else {
-                let range = head.chunk_range;
-                if stripe.append_float(id, (s.t, s.v), before, EPOCH, range, &self.readers) {
-                    self.stats.floats += 1;
-                }
-            }
             head.set_newest(id, s.t);
-            oldest = oldest.min(s.t);
-            newest = newest.max(s.t);
+            if is_stale_nan(s.v) && self.stale(id, s.t, before) {
+                continue;
+            }
+            floats.push(Float { reference: s.series, t: s.t, v: s.v, before, id, valid: true });
         }
-        drop(locked);
+        let (oldest, newest, n) = head.apply_floats(&floats, EPOCH, &self.readers);
+        self.stats.floats += n;
+        head.extend_time(oldest, newest);
         self.samples = samples;
-        if newest != NEVER {
-            head.min_time.fetch_min(oldest, Ordering::AcqRel);
-            head.max_time.fetch_max(newest, Ordering::AcqRel);
-        }
+        self.floats = floats;
+    }
+
+    /// Takes a staleness marker for one of a histogram, where the series' last sample is one.
+    #[cold]
+    fn stale(&mut self, id: u32, t: Timestamp, before: Timestamp) -> bool {
+        let mut stripe = self.head.stripes[stripe_of(id)].lock();
+        let Some(last) = stripe.last_histogram(id).filter(|h| h.t == before) else { return false };
+        let sample = stale_histogram(matches!(&*last.value, AnyHistogram::Float(_)), t);
+        stripe.append_histogram(id, sample, before, EPOCH, &self.readers);
+        drop(stripe);
+        self.head.extend_time(t, t);
+        self.stats.histograms += 1;
+        true
     }
 
     fn histogram(&mut self, h: RefHistogram) {
@@ -303,8 +299,7 @@ impl Replay<'_> {
         let mut stripe = head.stripes[stripe_of(id)].lock();
         stripe.append_histogram(id, sample, before, EPOCH, &self.readers);
         head.set_newest(id, h.t);
-        head.min_time.fetch_min(h.t, Ordering::AcqRel);
-        head.max_time.fetch_max(h.t, Ordering::AcqRel);
+        head.extend_time(h.t, h.t);
         self.stats.histograms += 1;
     }
 

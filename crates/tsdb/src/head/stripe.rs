@@ -229,6 +229,19 @@ impl Stripe {
         hot.touch(epoch, newest);
     }
 
+    /// Reads what the next appends to these series will touch. Memory is slow and many reads at
+    /// once take hardly longer than one, while appends one after the other wait for each.
+    pub(super) fn warm(&self, ids: impl Iterator<Item = u32>) {
+        let mut all = 0_u32;
+        for id in ids {
+            if let Some(hot) = self.hot(id) {
+                let end = self.slab.get(hot.buffer).get(hot.state.len());
+                all = all.wrapping_add(end.map_or(0, |&b| u32::from(b)));
+            }
+        }
+        std::hint::black_box(all);
+    }
+
     /// Appends a float that is newer than everything in the series. `newest` is the newest sample
     /// before the commit. Returns false where memory for chunks has run out.
     #[inline]
@@ -343,6 +356,11 @@ impl Stripe {
         }
         // Of what several commits have overwritten, the first that the reader does not see.
         self.undo.iter().find(|u| u.id == id && u.to > epoch).map_or(hot.before, |u| u.newest)
+    }
+
+    /// Gives memory back that chunks do not need any more.
+    pub(super) fn shrink(&mut self) {
+        self.slab.shrink();
     }
 
     /// Drops the notes that no reader needs any more.

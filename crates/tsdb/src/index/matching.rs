@@ -98,15 +98,16 @@ fn values_where<S: PostingsSource>(
     let name = matcher.name();
     // Whether the comparison itself, without `!`, must hold.
     let positive = wanted != matcher.op().is_negative();
-    match matcher.regex() {
-        None if positive => {
+    let regex = matcher.regex();
+    match (regex, regex.and_then(|r| r.literals())) {
+        (None, _) if positive => {
             source.exact(name, &[matcher.value()], &mut lists).map_err(Into::into)?;
         }
-        Some(regex) if positive && let Some(literals) = regex.literals() => {
+        (Some(_), Some(literals)) if positive => {
             let literals: Vec<&str> = literals.iter().map(String::as_str).collect();
             source.exact(name, &literals, &mut lists).map_err(Into::into)?;
         }
-        regex => {
+        _ => {
             let prefix = regex.filter(|_| positive).map_or("", |r| r.prefix());
             let everything = regex.is_some_and(|r| r.pattern() == ".+") && positive;
             let mut tried = 0_u32;

@@ -136,6 +136,25 @@ fn wrong_numbers_are_errors() {
         assert!(index.symbols().resolve(index.source(), &[id], &mut |_, _| ()).is_err());
         assert!(index.postings(&mut Window::default(), id.into(), &mut Vec::new()).is_err());
     }
+    for at in [u64::MAX, u64::MAX - 8, 1 << 63] {
+        assert!(index.postings(&mut Window::default(), at, &mut Vec::new()).is_err());
+    }
+    // A table of contents that is whole but says nonsense.
+    let good = version_1();
+    for field in 0..6 {
+        for offset in [1_u64, 1 << 40, u64::MAX, u64::MAX - 7] {
+            let mut bad = good.clone();
+            let toc = bad.len() - TOC_LEN as usize;
+            bad[toc + 8 * field..][..8].copy_from_slice(&offset.to_be_bytes());
+            let crc = crc32c::crc32c(&bad[toc..][..48]);
+            bad[toc + 48..].copy_from_slice(&crc.to_be_bytes());
+            if let Ok(index) = open(&bad) {
+                for id in select_postings(&index, &[], &|| Ok(())).unwrap_or_default() {
+                    let _ = labels(&index, id);
+                }
+            }
+        }
+    }
 }
 
 /// Every value is found whichever of the kept ones it is next to.

@@ -156,6 +156,8 @@ pub struct Writer {
     closed: Vec<SegmentInfo>,
     /// Files with bytes that may not be on disk.
     unsynced: Vec<(PathBuf, Arc<dyn File>)>,
+    /// Segments that could not be synced, to be written anew.
+    lost: Vec<PathBuf>,
     buffer: Vec<u8>,
     /// What the log has counted, for metrics.
     pub counts: Counts,
@@ -203,6 +205,7 @@ impl Writer {
             current: None,
             closed,
             unsynced: Vec::new(),
+            lost: Vec::new(),
             buffer: Vec::new(),
             counts: Counts::default(),
         }
@@ -329,41 +332,35 @@ impl Writer {
         self.closed.push(current.info);
     }
 
-    /// Brings everything written to disk.
-    ///
-    /// # Errors
-    /// The system's. Nothing is known then about what reached the disk.
-    pub fn sync(&mut self) -> Result<(), TsdbError> {
-        let mut result = Ok(());
-        for (path, file) in self.take_unsynced() {
-            if let Err(error) = file.sync() {
-                self.sync_failed(&path);
-                result = Err(TsdbError::io("sync", &path)(error));
-            }
-        }
-        result
-    }
-
     /// Hands out the files with bytes that may not be on disk, so that the caller can sync them
     /// without holding up the writer.
     pub fn take_unsynced(&mut self) -> Vec<(PathBuf, Arc<dyn File>)> {
         std::mem::take(&mut self.unsynced)
     }
 
-    /// Takes note that a file could not be synced: the next write begins a new segment, as nothing
-    /// is known any more about this one's state on disk.
-    pub fn sync_failed(&mut self, path: &Path) {
+    /// Takes note that a file could not be synced. Nothing is known any more about its state on
+    /// disk, and a later sync that succeeds means nothing: the next write begins a new segment, and
+    /// this one has to be written anew, see [`Writer::take_lost`].
+    pub fn sync_failed(&mut self, path: PathBuf) {
         self.counts.failed += 1;
         if self.current.as_ref().is_some_and(|c| c.path == path) {
             self.give_up();
         }
+        if !self.lost.contains(&path) {
+            self.lost.push(path);
+        }
+    }
+
+    /// Hands out the segments that have to be written anew.
+    pub fn take_lost(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.lost)
     }
 
     /// Whether a closed segment may not be on disk.
     #[must_use]
     pub fn has_closed_unsynced(&self) -> bool {
         let current = self.current.as_ref().map(|c| &c.path);
-        self.unsynced.iter().any(|(path, _)| Some(path) != current)
+        !self.lost.is_empty() || self.unsynced.iter().any(|(path, _)| Some(path) != current)
     }
 
     /// The durability level.

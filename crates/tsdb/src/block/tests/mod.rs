@@ -1,10 +1,11 @@
-//! Blocks written and read back, Prometheus' own, and faults.
+//! Blocks written and read back.
+
+mod faults;
+mod prometheus;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     path::Path,
-    process::Command,
     sync::Arc,
 };
 
@@ -21,8 +22,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     TsdbError,
-    fs::{Crash, Fault, Fs, OsFs, SimFs},
-    testing::{conformance, peer},
+    fs::{Fs, SimFs},
 };
 
 type Series = BTreeMap<Labels, Vec<(i64, f64)>>;
@@ -316,89 +316,6 @@ fn order_is_kept() {
     assert_eq!(read(&open(&fs, Path::new("/"), &meta), ALL, &[]).unwrap().len(), 2);
 }
 
-#[test]
-fn a_failing_disk_leaves_no_block() {
-    let series: Series = some_series().into_iter().take(5).collect();
-    let (sim, fs) = sim();
-    write(&fs, Path::new("/"), &series, 30).unwrap();
-    let calls = sim.calls();
-    for error in [io::ErrorKind::StorageFull, io::ErrorKind::Other] {
-        for after in 0..calls {
-            let (sim, fs) = self::sim();
-            sim.fail(Fault { kind: None, after, times: 1, error });
-            let written = write(&fs, Path::new("/"), &series, 30);
-            sim.heal();
-            if let Ok(meta) = &written {
-                let block = open(&fs, Path::new("/"), meta.as_ref().unwrap());
-                assert_eq!(read(&block, ALL, &[]).unwrap(), series, "call {after}");
-            }
-            for entry in fs.read_dir(Path::new("/")).unwrap() {
-                // A failing sync of the parent comes after the rename, a failing removal after all.
-                let whole = BlockMeta::read(&*fs, &Path::new("/").join(&entry.name)).is_ok();
-                let temporary = entry.name.ends_with(TMP_CREATION_SUFFIX);
-                assert!(whole || temporary, "call {after}: {}", entry.name);
-            }
-        }
-    }
-}
-
-#[test]
-fn a_power_cut_leaves_a_whole_block_or_none() {
-    let series: Series = some_series().into_iter().take(5).collect();
-    let (sim, fs) = sim();
-    write(&fs, Path::new("/"), &series, 30).unwrap();
-    let calls = sim.calls();
-    for after in 0..=calls {
-        for mode in [Crash::DropUnsynced, Crash::Random { seed: after }, Crash::KeepAll] {
-            let (sim, fs) = self::sim();
-            let other = io::ErrorKind::Other;
-            sim.fail(Fault { kind: None, after, times: u64::MAX, error: other });
-            let written = write(&fs, Path::new("/"), &series, 30);
-            sim.crash(mode);
-            let entries = fs.read_dir(Path::new("/")).unwrap();
-            let block = entries.iter().find(|e| e.name.parse::<Ulid>().is_ok());
-            if let Some(block) = block {
-                let block = Block::open(fs, &Path::new("/").join(&block.name)).unwrap();
-                assert_eq!(read(&block, ALL, &[]).unwrap(), series, "call {after}, {mode:?}");
-            } else {
-                assert!(written.is_err(), "call {after}, {mode:?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn damage_is_reported_never_a_panic() {
-    let series: Series = some_series().into_iter().take(6).collect();
-    let (_, fs) = sim();
-    let meta = write(&fs, Path::new("/"), &series, 50).unwrap().unwrap();
-    let dir = Path::new("/").join(meta.ulid.to_string());
-    let mut rng = fastrand::Rng::with_seed(5);
-    for file in ["index", "chunks/000001", "tombstones", "meta.json"] {
-        let path = dir.join(file);
-        let good = fs.read_all(&path).unwrap().to_vec();
-        for _ in 0..400 {
-            let mut bad = good.clone();
-            if rng.bool() {
-                bad.truncate(rng.usize(..bad.len()));
-            } else {
-                let at = rng.usize(..bad.len());
-                bad[at] ^= 1 << rng.u8(..8);
-            }
-            fs.open(&path, crate::fs::Open::Truncate).unwrap().append(&bad).unwrap();
-            let found = Block::open(Arc::clone(&fs), &dir)
-                .map_err(StorageError::from)
-                .and_then(|block| read(&block, ALL, &[]));
-            if file != "meta.json"
-                && let Ok(found) = found
-            {
-                assert_eq!(found, series, "damage in {file} went unnoticed");
-            }
-        }
-        fs.open(&path, crate::fs::Open::Truncate).unwrap().append(&good).unwrap();
-    }
-}
-
 fn labels() -> impl Strategy<Value = Labels> {
     prop::collection::vec(("[abc]", "[xyz\u{e9}]{0,2}"), 1..4).prop_map(Labels::from_pairs)
 }
@@ -435,144 +352,5 @@ proptest! {
         found.retain(|_, s| !s.is_empty());
         expected.retain(|_, s| !s.is_empty());
         prop_assert_eq!(found, expected);
-    }
-}
-
-/// Runs promtool on a data directory with a single block.
-fn promtool(command: &[&str], db: &Path) -> Option<String> {
-    let out = Command::new(peer("promtool")?).arg("tsdb").args(command).arg(db).output().unwrap();
-    let errors = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(out.status.success() && errors.is_empty(), "{command:?}: {errors}");
-    Some(String::from_utf8(out.stdout).unwrap())
-}
-
-/// As `promtool tsdb dump` prints float samples.
-fn dump(series: &Series) -> String {
-    let mut out = String::new();
-    for (labels, samples) in series {
-        for (t, v) in samples {
-            out += &format!("{labels} {v} {t}\n");
-        }
-    }
-    out
-}
-
-#[test]
-fn prometheus_reads_our_block() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir(dir.path().join("wal")).unwrap();
-    let fs: Arc<dyn Fs> = Arc::new(OsFs::new());
-    let series = some_series();
-    let meta = write(&fs, dir.path(), &series, 30).unwrap().unwrap();
-    let Some(found) = promtool(&["dump"], dir.path()) else { return };
-    assert_eq!(found, dump(&series));
-    let list = promtool(&["list"], dir.path()).unwrap();
-    assert!(list.contains(&meta.ulid.to_string()), "{list}");
-    let analysis = promtool(&["analyze"], dir.path()).unwrap();
-    assert!(analysis.contains("Total Series: 40"), "{analysis}");
-    // Mapped files read the same.
-    let mapped: Arc<dyn Fs> = Arc::new(OsFs::mapped());
-    assert_eq!(read(&open(&mapped, dir.path(), &meta), ALL, &[]).unwrap(), series);
-}
-
-/// The only block in a data directory of the conformance data.
-fn conformance_block(db: &Path) -> Block {
-    let fs: Arc<dyn Fs> = Arc::new(OsFs::new());
-    let entries = fs.read_dir(db).unwrap();
-    let ulid = entries.iter().find(|e| e.name.parse::<Ulid>().is_ok()).unwrap();
-    Block::open(fs, &db.join(&ulid.name)).unwrap()
-}
-
-/// As `promtool tsdb dump` prints the samples of a batch.
-fn dump_batch(labels: &Labels, batch: &SampleBatch, out: &mut String) {
-    for (i, t) in batch.timestamps.iter().enumerate() {
-        match &batch.values {
-            BatchValues::Floats(values) => {
-                let v = firesteel_model::float::format_f(values[i]);
-                *out += &format!("{labels} {v} {t}\n");
-            }
-            // Enough to tell histograms apart.
-            BatchValues::Histograms(h) => {
-                let row = h.row(i).unwrap();
-                let all = row.positive_buckets.iter().chain(&row.negative_buckets).sum::<f64>();
-                assert_eq!(all + row.zero_count, row.count, "{labels} {t}");
-                let (count, sum) = (row.count, firesteel_model::float::format_f(row.sum));
-                *out += &format!("{labels} {{count:{count}, sum:{sum}, ...}} {t}\n");
-            }
-        }
-    }
-}
-
-fn dump_block(block: &Block) -> String {
-    let ctx = QueryContext::background();
-    let hints = SelectHints::range(ALL.0, ALL.1);
-    let selection = block.querier(ALL.0, ALL.1).unwrap().select(&ctx, &[], &hints).unwrap();
-    let mut out = String::new();
-    for set in selection.sets {
-        let mut reader = set.reader(&ctx);
-        let mut batch = SampleBatch::default();
-        for index in 0..set.len() {
-            let labels = labels_of(&*set, index).unwrap();
-            reader.open(index).unwrap();
-            while reader.next(&mut batch).unwrap() {
-                dump_batch(&labels, &batch, &mut out);
-            }
-        }
-    }
-    out
-}
-
-/// The blocks that Prometheus 3.14 wrote: as check_dir.py counts them, and sample by sample as
-/// promtool dumps them.
-#[test]
-fn reads_prometheus_blocks() {
-    for (name, oracle) in [("tsdb/db_xor", true), ("tsdb/db_xor2st", false)] {
-        let Some(db) = conformance(name) else { continue };
-        let block = conformance_block(&db);
-        let stats = &block.meta().stats;
-        assert_eq!((stats.num_samples, stats.num_series, stats.num_chunks), (9600, 20, 80));
-        assert_eq!(block.tombstones().len(), 1);
-        let ours = dump_block(&block);
-        if !oracle {
-            // Prometheus 3.5 does not know XOR2; the same samples are in the other block.
-            let Some(other) = conformance("tsdb/db_xor") else { continue };
-            assert!(ours == dump_block(&conformance_block(&other)), "XOR2 differs from XOR");
-            continue;
-        }
-        let copy = tempfile::tempdir().unwrap();
-        std::fs::create_dir(copy.path().join("wal")).unwrap();
-        copy_dir(block.dir(), &copy.path().join(block.meta().ulid.to_string()));
-        let Some(theirs) = promtool(&["dump"], copy.path()) else { continue };
-        // promtool looks for floats and then for float histograms first, and loses a sample each
-        // time where a series has integer histograms.
-        let histograms = ours.lines().filter(|l| l.contains("{count:")).count();
-        assert_eq!(histograms, 480);
-        let mut lost = 2;
-        let ours: Vec<&str> = ours
-            .lines()
-            .filter(|l| {
-                let skip = lost > 0 && l.contains("{count:");
-                lost -= usize::from(skip);
-                !skip
-            })
-            .collect();
-        assert_eq!(ours.len(), theirs.lines().count());
-        for (ours, theirs) in ours.into_iter().zip(theirs.lines()) {
-            let (head, tail) = ours.split_once("...").unwrap_or((ours, ""));
-            let same = theirs.starts_with(head) && theirs.ends_with(tail);
-            assert!(same, "ours {ours}\ntheirs {theirs}");
-        }
-    }
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &to);
-        } else {
-            std::fs::write(to, std::fs::read(entry.path()).unwrap()).unwrap();
-        }
     }
 }

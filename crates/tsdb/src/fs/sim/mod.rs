@@ -3,21 +3,14 @@
 //! Files and directories are inodes. Each has what a process sees and what the disk holds; the
 //! writes and the changes of names in between wait for a sync. [`SimFs::crash`] throws away the
 //! former according to a [`Crash`] mode. Everything random comes from a seed.
+mod disk;
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    io,
-    ops::Range,
-    path::{Component, Path},
-    sync::Arc,
-};
+use std::{io, ops::Range, path::Path, sync::Arc};
 
 use parking_lot::Mutex;
 
+use self::disk::{Change, Data, Dir, Inode, ROOT, State, components, put};
 use super::{DirEntry, File, Fs, Lock, Metadata, Open, Slice, Space};
-
-const SECTOR: usize = 512;
-const ROOT: u64 = 0;
 
 /// What survives a simulated power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,51 +53,6 @@ pub struct Fault {
     pub error: io::ErrorKind,
 }
 
-#[derive(Clone, Debug)]
-enum Change {
-    Write(u64, Vec<u8>),
-    SetLen(u64),
-}
-
-#[derive(Debug, Default)]
-struct Data {
-    seen: Vec<u8>,
-    disk: Vec<u8>,
-    pending: Vec<Change>,
-    /// Names of the file; without one it takes no space.
-    links: usize,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Dir {
-    seen: BTreeMap<String, u64>,
-    disk: BTreeMap<String, u64>,
-}
-
-#[derive(Debug)]
-enum Inode {
-    File(Data),
-    Dir(Dir),
-}
-
-/// Entries of directories that change together: directory, name, what it names afterwards.
-type Rename = Vec<(u64, String, Option<u64>)>;
-
-#[derive(Debug)]
-struct State {
-    inodes: HashMap<u64, Inode>,
-    next: u64,
-    /// Changes of names that no `sync_dir` has made durable, in order.
-    names: Vec<Rename>,
-    locks: HashSet<u64>,
-    faults: Vec<(Fault, u64)>,
-    short_writes: Option<fastrand::Rng>,
-    total: u64,
-    /// Handles of an earlier generation died in a crash.
-    generation: u64,
-    calls: u64,
-}
-
 /// A simulated file system. Clones share it.
 #[derive(Clone, Debug)]
 pub struct SimFs(Arc<Mutex<State>>);
@@ -119,44 +67,13 @@ impl SimFs {
     /// An empty file system of 1 TiB.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(State {
-            inodes: HashMap::from([(ROOT, Inode::Dir(Dir::default()))]),
-            next: ROOT + 1,
-            names: Vec::new(),
-            locks: HashSet::new(),
-            faults: Vec::new(),
-            short_writes: None,
-            total: 1 << 40,
-            generation: 0,
-            calls: 0,
-        })))
+        Self(Arc::new(Mutex::new(State::new(1 << 40))))
     }
 
     /// Cuts the power: what `mode` does not keep is gone, open handles fail from now on, locks
     /// are free, faults are forgotten.
     pub fn crash(&self, mode: Crash) {
-        let mut state = self.0.lock();
-        state.generation += 1;
-        state.locks.clear();
-        state.faults.clear();
-        state.short_writes = None;
-        let mut keep = Keep::new(mode);
-        let names = std::mem::take(&mut state.names);
-        for change in names {
-            if keep.one() {
-                state.apply_to_disk(&change);
-            }
-        }
-        let mut ids: Vec<u64> = state.inodes.keys().copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            match state.inodes.get_mut(&id) {
-                Some(Inode::File(data)) => data.crash(&mut keep),
-                Some(Inode::Dir(dir)) => dir.seen.clone_from(&dir.disk),
-                None => {}
-            }
-        }
-        state.collect();
+        self.0.lock().crash(mode);
     }
 
     /// Plans a failure. Several may be planned; each counts for itself.
@@ -185,219 +102,6 @@ impl SimFs {
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.0.lock().calls
-    }
-}
-
-enum Keep {
-    All,
-    Nothing,
-    Random(fastrand::Rng),
-}
-
-impl Keep {
-    fn new(mode: Crash) -> Self {
-        match mode {
-            Crash::KeepAll => Self::All,
-            Crash::DropUnsynced => Self::Nothing,
-            Crash::Random { seed } => Self::Random(fastrand::Rng::with_seed(seed)),
-        }
-    }
-
-    fn one(&mut self) -> bool {
-        match self {
-            Self::All => true,
-            Self::Nothing => false,
-            Self::Random(rng) => rng.bool(),
-        }
-    }
-}
-
-fn put(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if image.len() < end {
-        image.resize(end, 0);
-    }
-    image[offset..end].copy_from_slice(bytes);
-}
-
-impl Data {
-    fn sync(&mut self) {
-        for change in std::mem::take(&mut self.pending) {
-            match change {
-                Change::Write(at, bytes) => put(&mut self.disk, at as usize, &bytes),
-                Change::SetLen(len) => self.disk.resize(len as usize, 0),
-            }
-        }
-    }
-
-    fn crash(&mut self, keep: &mut Keep) {
-        for change in std::mem::take(&mut self.pending) {
-            match change {
-                Change::SetLen(len) => {
-                    if keep.one() {
-                        self.disk.resize(len as usize, 0);
-                    }
-                }
-                Change::Write(at, bytes) => {
-                    let mut at = at as usize;
-                    let mut rest = &bytes[..];
-                    while !rest.is_empty() {
-                        let n = rest.len().min(SECTOR - at % SECTOR);
-                        if keep.one() {
-                            put(&mut self.disk, at, &rest[..n]);
-                        }
-                        at += n;
-                        rest = &rest[n..];
-                    }
-                }
-            }
-        }
-        self.seen.clone_from(&self.disk);
-    }
-}
-
-fn not_found() -> io::Error {
-    io::ErrorKind::NotFound.into()
-}
-
-fn components(path: &Path) -> io::Result<Vec<String>> {
-    let mut out = Vec::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => {
-                let name = name.to_str().ok_or(io::ErrorKind::InvalidInput)?;
-                out.push(name.to_owned());
-            }
-            Component::ParentDir => {
-                out.pop();
-            }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    Ok(out)
-}
-
-impl State {
-    /// Counts the call and fails it where that is planned.
-    fn call(&mut self, kind: OpKind) -> io::Result<()> {
-        self.calls += 1;
-        for (fault, count) in &mut self.faults {
-            if fault.kind.is_some_and(|k| k != kind) {
-                continue;
-            }
-            *count += 1;
-            if *count > fault.after && *count - fault.after <= fault.times {
-                return Err(match fault.error {
-                    io::ErrorKind::StorageFull => rustix::io::Errno::NOSPC.into(),
-                    _ => rustix::io::Errno::IO.into(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn dir(&self, id: u64) -> io::Result<&Dir> {
-        match self.inodes.get(&id) {
-            Some(Inode::Dir(dir)) => Ok(dir),
-            Some(Inode::File(_)) => Err(io::ErrorKind::NotADirectory.into()),
-            None => Err(not_found()),
-        }
-    }
-
-    fn data(&mut self, id: u64) -> io::Result<&mut Data> {
-        match self.inodes.get_mut(&id) {
-            Some(Inode::File(data)) => Ok(data),
-            Some(Inode::Dir(_)) => Err(io::ErrorKind::IsADirectory.into()),
-            None => Err(not_found()),
-        }
-    }
-
-    fn find(&self, path: &Path) -> io::Result<u64> {
-        let mut at = ROOT;
-        for name in components(path)? {
-            at = *self.dir(at)?.seen.get(&name).ok_or_else(not_found)?;
-        }
-        Ok(at)
-    }
-
-    /// The directory and the name of a path's last part.
-    fn place(&self, path: &Path) -> io::Result<(u64, String)> {
-        let mut parts = components(path)?;
-        let name = parts.pop().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut at = ROOT;
-        for part in parts {
-            at = *self.dir(at)?.seen.get(&part).ok_or_else(not_found)?;
-        }
-        self.dir(at)?;
-        Ok((at, name))
-    }
-
-    fn add(&mut self, inode: Inode) -> u64 {
-        let id = self.next;
-        self.next += 1;
-        self.inodes.insert(id, inode);
-        id
-    }
-
-    fn change(&mut self, change: Rename) {
-        for (dir, name, to) in &change {
-            if let Some(Inode::Dir(dir)) = self.inodes.get_mut(dir) {
-                let before = match to {
-                    Some(id) => dir.seen.insert(name.clone(), *id),
-                    None => dir.seen.remove(name),
-                };
-                for (id, more) in [(before, false), (*to, true)] {
-                    if let Some(Inode::File(data)) = id.and_then(|id| self.inodes.get_mut(&id)) {
-                        data.links = if more { data.links + 1 } else { data.links - 1 };
-                    }
-                }
-            }
-        }
-        self.names.push(change);
-    }
-
-    fn apply_to_disk(&mut self, change: &Rename) {
-        for (dir, name, to) in change {
-            if let Some(Inode::Dir(dir)) = self.inodes.get_mut(dir) {
-                match to {
-                    Some(id) => dir.disk.insert(name.clone(), *id),
-                    None => dir.disk.remove(name),
-                };
-            }
-        }
-    }
-
-    /// Forgets the inodes that cannot be reached any more. Only after a crash: open handles keep
-    /// an unlinked file alive.
-    fn collect(&mut self) {
-        let mut links = HashMap::from([(ROOT, 1)]);
-        let mut todo = vec![ROOT];
-        while let Some(id) = todo.pop() {
-            if let Some(Inode::Dir(dir)) = self.inodes.get(&id) {
-                for &id in dir.seen.values() {
-                    let count = links.entry(id).or_insert(0);
-                    *count += 1;
-                    if *count == 1 {
-                        todo.push(id);
-                    }
-                }
-            }
-        }
-        self.inodes.retain(|id, inode| {
-            let count = links.get(id).copied().unwrap_or(0);
-            if let Inode::File(data) = inode {
-                data.links = count;
-            }
-            count > 0
-        });
-    }
-
-    fn used(&self) -> u64 {
-        let len = |inode: &Inode| match inode {
-            Inode::File(data) if data.links > 0 => data.seen.len() as u64,
-            Inode::File(_) | Inode::Dir(_) => 0,
-        };
-        self.inodes.values().map(len).sum()
     }
 }
 
