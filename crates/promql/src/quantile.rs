@@ -234,7 +234,8 @@ mod tests {
     #[test]
     fn fractions() {
         let b = buckets(&[(1.0, 10.0), (2.0, 20.0), (INF, 20.0)]);
-        for (lo, hi, want) in [(0.0, 1.0, 0.5), (0.5, 1.5, 0.5), (-INF, INF, 1.0), (3.0, 2.0, 0.0)] {
+        for (lo, hi, want) in [(0.0, 1.0, 0.5), (0.5, 1.5, 0.5), (-INF, INF, 1.0), (3.0, 2.0, 0.0)]
+        {
             assert_eq!(bucket_fraction(lo, hi, &mut b.clone()), want, "{lo} {hi}");
         }
     }

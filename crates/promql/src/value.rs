@@ -4,7 +4,7 @@ use std::fmt;
 
 use firesteel_model::{FloatHistogram, Labels, Sample, Timestamp, float::format_f};
 
-use crate::ast::ValueType;
+use crate::{ast::ValueType, go::format_g, histogram::all_buckets};
 
 /// What a query returns.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,7 +119,14 @@ struct HistogramText<'a>(&'a FloatHistogram);
 
 impl fmt::Display for HistogramText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{{count:{}, sum:{}", format_f(self.0.count), format_f(self.0.sum))?;
+        write!(f, "{{count:{}, sum:{}", format_g(self.0.count), format_g(self.0.sum))?;
+        for bucket in all_buckets(self.0).iter().filter(|b| b.count != 0.0) {
+            let (lower, upper) = (bucket.lower, bucket.upper);
+            let open = if lower < 0.0 { '[' } else { '(' };
+            let close = if upper > 0.0 { ']' } else { ')' };
+            write!(f, ", {open}{},{}{close}", format_g(lower), format_g(upper))?;
+            write!(f, ":{}", format_g(bucket.count))?;
+        }
         f.write_str("}")
     }
 }

@@ -284,7 +284,8 @@ impl Folds {
                         // Chan's formula for the deviation of two parts.
                         let total = self.n[at] + other.n[at];
                         let delta = other.a[at] - self.a[at];
-                        self.b[at] += other.b[at] + delta * delta * self.n[at] * other.n[at] / total;
+                        self.b[at] +=
+                            other.b[at] + delta * delta * self.n[at] * other.n[at] / total;
                         self.a[at] += delta * other.n[at] / total;
                         self.n[at] = total;
                     }

@@ -62,7 +62,8 @@ impl Heap {
                 return;
             }
             let right = left + 1;
-            let child = if right < self.items.len() && self.less(right, left) { right } else { left };
+            let child =
+                if right < self.items.len() && self.less(right, left) { right } else { left };
             if !self.less(child, parent) {
                 return;
             }
@@ -74,12 +75,10 @@ impl Heap {
     /// Best first.
     fn sort(&mut self) {
         let reverse = self.reverse;
-        self.items.sort_by(|a, b| {
-            match (less(b.0, a.0, reverse), less(a.0, b.0, reverse)) {
-                (true, false) => std::cmp::Ordering::Less,
-                (false, true) => std::cmp::Ordering::Greater,
-                _ => std::cmp::Ordering::Equal,
-            }
+        self.items.sort_by(|a, b| match (less(b.0, a.0, reverse), less(a.0, b.0, reverse)) {
+            (true, false) => std::cmp::Ordering::Less,
+            (false, true) => std::cmp::Ordering::Greater,
+            _ => std::cmp::Ordering::Equal,
         });
     }
 }
@@ -104,9 +103,8 @@ pub(crate) fn choose(
     let mut ignored = false;
     // Row of the result of each row, none so far.
     let mut rows = vec![usize::MAX; block.len()];
-    let mut heaps: Vec<Heap> = (0..count)
-        .map(|_| Heap { items: Vec::new(), reverse: choice == Choice::Bottom })
-        .collect();
+    let mut heaps: Vec<Heap> =
+        (0..count).map(|_| Heap { items: Vec::new(), reverse: choice == Choice::Bottom }).collect();
     for step in 0..steps {
         let param = params.get(step).copied().unwrap_or(f64::NAN);
         let k = (param as i64).min(block.len() as i64);
@@ -141,8 +139,7 @@ pub(crate) fn choose(
                         heap.push((v, row));
                     } else {
                         let worst = heap.items[0].0;
-                        let better =
-                            if choice == Choice::Top { worst < v } else { worst > v };
+                        let better = if choice == Choice::Top { worst < v } else { worst > v };
                         if better || worst.is_nan() && !v.is_nan() {
                             heap.items[0] = (v, row);
                             heap.down();

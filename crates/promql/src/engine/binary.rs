@@ -158,9 +158,8 @@ impl Evaluator<'_> {
         let mut block = self.eval(left, grid)?;
         for (id, binary) in spine.into_iter().rev() {
             let rhs = self.eval(binary.rhs, grid)?;
-            let gathered =
-                crate::aggregate::select::widest_step(&block)
-                    + crate::aggregate::select::widest_step(&rhs);
+            let gathered = crate::aggregate::select::widest_step(&block)
+                + crate::aggregate::select::widest_step(&rhs);
             let result = self.binary(id, binary, block, rhs, grid)?;
             block = self.finish(before, gathered, result)?;
         }
@@ -329,8 +328,7 @@ impl Evaluator<'_> {
         let words = bits::words(grid.n);
         // Steps at which each match group has a series on the side that decides.
         let mut present = vec![0_u64; numbering.len() * words];
-        let (decisive, ordinals) =
-            if op == BinaryOp::Or { (&lhs, &left) } else { (rhs, &right) };
+        let (decisive, ordinals) = if op == BinaryOp::Or { (&lhs, &left) } else { (rhs, &right) };
         for (row, ordinal) in ordinals.iter().enumerate() {
             bits::or(&mut present[ordinal * words..][..words], decisive.present(row));
         }
@@ -489,7 +487,8 @@ impl Join<'_, '_> {
         let one_to_one = self.matching.card == Cardinality::OneToOne;
         let fill = self.matching.fill_left.is_some() || self.matching.fill_right.is_some();
         // Steps at which each group has had a match, where several series may claim it.
-        let mut claimed = if one_to_one || fill { vec![0; groups * self.words] } else { Vec::new() };
+        let mut claimed =
+            if one_to_one || fill { vec![0; groups * self.words] } else { Vec::new() };
         let mut here = vec![0_u64; self.words];
         let mut any_one = vec![0_u64; self.words];
         for (row, &group) in many_ordinals.iter().enumerate() {
@@ -628,8 +627,7 @@ impl Join<'_, '_> {
         pairs.clear();
         pairs.extend(store.pairs(many).iter().copied().filter(|p| {
             let dropped = drop && store.is_metadata(p.0);
-            let matched =
-                !one_to_one || self.labels.contains(&p.0) == self.matching.on;
+            let matched = !one_to_one || self.labels.contains(&p.0) == self.matching.on;
             !dropped && matched
         }));
         for &label in &self.include {
@@ -672,9 +670,7 @@ impl Join<'_, '_> {
             && let Some(step) = bits::first_common(matched, here)
         {
             self.error.note(step, 1, || {
-                execution(
-                    "multiple matches for labels: grouping labels must ensure unique matches",
-                )
+                execution("multiple matches for labels: grouping labels must ensure unique matches")
             });
         }
         if let Some(step) = bits::first_common(self.out.present(target), kept) {

@@ -2,18 +2,14 @@
 
 use std::{cmp::Ordering, collections::HashMap};
 
-use firesteel_model::{
-    METRIC_NAME, MatchOp,
-    regex::Regex,
-};
+use firesteel_model::{METRIC_NAME, MatchOp, regex::Regex};
 
 use super::{
     block::{Block, bits},
     error::{EvalError, execution},
     eval::Evaluator,
     labels::SetId,
-    leaf,
-    notes as text,
+    leaf, notes as text,
     plan::{Call, Kind, NodeId},
 };
 use crate::{
@@ -25,12 +21,7 @@ use crate::{
 
 impl Evaluator<'_> {
     /// Evaluates a call.
-    pub(crate) fn call(
-        &mut self,
-        id: NodeId,
-        call: &Call,
-        grid: Grid,
-    ) -> Result<Block, EvalError> {
+    pub(crate) fn call(&mut self, id: NodeId, call: &Call, grid: Grid) -> Result<Block, EvalError> {
         use FunctionId as F;
         if let Some(arg) = self.matrix_argument(call) {
             return self.range_function(call, arg, grid);
@@ -418,5 +409,4 @@ impl Evaluator<'_> {
         result.remove_empty_rows();
         self.merge_results(result, grid)
     }
-
 }

@@ -160,7 +160,8 @@ impl Evaluator<'_> {
             return Ok(block);
         }
         let mut merged = Block::new(block.steps());
-        merged.reserved = limits::reserve_rows(&self.ctx.budget, numbering.len(), block.steps())?.into();
+        merged.reserved =
+            limits::reserve_rows(&self.ctx.budget, numbering.len(), block.steps())?.into();
         let mut numbering = Numbering::default();
         for row in 0..block.len() {
             if block.is_row_empty(row) {

@@ -4,10 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use firesteel_model::{
-    METRIC_NAME, MatchOp, Matcher, Timestamp,
-    storage::SelectHints,
-};
+use firesteel_model::{METRIC_NAME, MatchOp, Matcher, Timestamp, storage::SelectHints};
 
 use super::{
     block::{Block, bits},

@@ -69,7 +69,10 @@ impl LabelStore {
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        self.interner.bytes() + self.pairs.len() * 8 + self.ends.len() * 4 + self.table.capacity() * 5
+        self.interner.bytes()
+            + self.pairs.len() * 8
+            + self.ends.len() * 4
+            + self.table.capacity() * 5
     }
 
     /// Id of `__name__`.

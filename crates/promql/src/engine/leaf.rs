@@ -62,9 +62,7 @@ impl Evaluator<'_> {
     pub(crate) fn leaf(&mut self, id: NodeId, grid: Grid) -> Result<Option<Leaf>, EvalError> {
         let plan = self.plan;
         match &plan.node(id).kind {
-            Kind::Vector(selector) => {
-                Ok(Some(self.instant_leaf(*selector, grid, Pick::Value, id)))
-            }
+            Kind::Vector(selector) => Ok(Some(self.instant_leaf(*selector, grid, Pick::Value, id))),
             Kind::Call(call) => match range_argument(self, call) {
                 Some(arg) => Ok(Some(self.range_leaf(call, arg, grid)?)),
                 None => Ok(None),
@@ -95,12 +93,7 @@ impl Evaluator<'_> {
         } else {
             LeafJob::Instant(InstantJob { grid, offset: s.offset, at: s.at, lookback, pick })
         };
-        Leaf {
-            input: LeafInput::Source(s.source),
-            job,
-            drops_name: false,
-            span: self.span(id),
-        }
+        Leaf { input: LeafInput::Source(s.source), job, drops_name: false, span: self.span(id) }
     }
 
     fn range_leaf(&mut self, call: &Call, arg: usize, grid: Grid) -> Result<Leaf, EvalError> {
@@ -165,8 +158,7 @@ impl Evaluator<'_> {
         s: &Subquery,
         grid: Grid,
     ) -> Result<(Block, Grid), EvalError> {
-        let (first, last) =
-            s.at.map_or_else(|| (grid.start, grid.end()), |at| (at, at));
+        let (first, last) = s.at.map_or_else(|| (grid.start, grid.end()), |at| (at, at));
         let end = last.saturating_sub(s.offset);
         let after = first.saturating_sub(s.offset).saturating_sub(s.range);
         // The first multiple of the step behind the begin of the range, which is open. Go rounds
@@ -247,12 +239,8 @@ impl Evaluator<'_> {
         let originals = if needs_sets { self.leaf_sets(&leaf)? } else { Vec::new() };
         let scanned = {
             let drop = |i: usize| leaf.drops_name || leaf.input.drop_name(i);
-            let target = Target::Fold {
-                op: fold.op,
-                groups: &groups,
-                count: sets.len(),
-                drop_name: &drop,
-            };
+            let target =
+                Target::Fold { op: fold.op, groups: &groups, count: sets.len(), drop_name: &drop };
             self.scan_leaf(&leaf, &target)?
         };
         if needs_sets {
@@ -457,7 +445,8 @@ impl Evaluator<'_> {
 
     /// Says which metrics under `rate` or `increase` do not look like counters.
     fn annotate_counters(&mut self, leaf: &Leaf, with_floats: &[u64]) {
-        let (name_label, type_label) = (self.store.name_label(), self.store.interner.lookup("__type__"));
+        let (name_label, type_label) =
+            (self.store.name_label(), self.store.interner.lookup("__type__"));
         let mut seen: Vec<(u32, Option<u32>)> = Vec::new();
         for i in bits::ones(with_floats) {
             let pairs = match &leaf.input {
@@ -511,7 +500,9 @@ fn extend_of(anchored: bool, smoothed: bool, call: &Call) -> Result<Extend, Eval
     use FunctionId as F;
     let refuse = |modifier: &str, with: &str| {
         let name = crate::functions::name_of(call.func);
-        Err(execution(format!("{modifier} modifier can only be used with: {with} - not with {name}")))
+        Err(execution(format!(
+            "{modifier} modifier can only be used with: {with} - not with {name}"
+        )))
     };
     let plain = matches!(call.func, F::Rate | F::Increase | F::Delta);
     if anchored {
@@ -521,7 +512,11 @@ fn extend_of(anchored: bool, smoothed: bool, call: &Call) -> Result<Extend, Eval
         return refuse("anchored", "changes, delta, increase, rate, resets");
     }
     if smoothed {
-        return if plain { Ok(Extend::Smoothed) } else { refuse("smoothed", "delta, increase, rate") };
+        return if plain {
+            Ok(Extend::Smoothed)
+        } else {
+            refuse("smoothed", "delta, increase, rate")
+        };
     }
     Ok(Extend::None)
 }

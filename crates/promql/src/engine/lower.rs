@@ -170,14 +170,8 @@ impl Lowering {
     ) -> Result<usize, EvalError> {
         let offset = self.duration(&v.offset, true)?;
         let at = self.at(v.at);
-        let selector = Selector {
-            source: 0,
-            offset,
-            at,
-            range,
-            anchored: v.anchored,
-            smoothed: v.smoothed,
-        };
+        let selector =
+            Selector { source: 0, offset, at, range, anchored: v.anchored, smoothed: v.smoothed };
         let (start, end) = self.time_range(&selector, context);
         let (by, grouping) = context.aggregate.map_or((false, Vec::new()), |a| {
             let mut grouping = a.grouping.clone();
@@ -213,9 +207,8 @@ impl Lowering {
         if let Some(known) = sources.iter().position(same) {
             let shared = &mut sources[known].hints;
             // What only some of its users say does not hold.
-            let said = |h: &SelectHints| {
-                (h.function.clone(), h.grouping.clone(), h.by, h.step, h.range)
-            };
+            let said =
+                |h: &SelectHints| (h.function.clone(), h.grouping.clone(), h.by, h.step, h.range);
             if said(shared) != said(&hints) {
                 *shared = SelectHints {
                     step: if shared.step == hints.step { shared.step } else { 0 },
@@ -280,7 +273,8 @@ impl Lowering {
             ..*context
         };
         let inner = self.expr(&s.expr, &inside)?;
-        let invariant = inner.invariant && !matches!(self.plan.node(inner.id).kind, Kind::Number(_));
+        let invariant =
+            inner.invariant && !matches!(self.plan.node(inner.id).kind, Kind::Number(_));
         let expr = self.wrapped(Lowered { wrap: invariant, ..inner });
         let kind = Kind::Subquery(plan::Subquery { expr, range, step, offset, at });
         let id = self.push(kind, s.span, ValueType::Matrix);

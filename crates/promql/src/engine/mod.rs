@@ -50,10 +50,7 @@ use self::{
     plan::{Kind, Plan},
     source::Source,
 };
-use crate::{
-    Annotations, Expr, ParserOptions, QueryValue, ValueType, parse,
-    window::Grid,
-};
+use crate::{Annotations, Expr, ParserOptions, QueryValue, ValueType, parse, window::Grid};
 
 /// How an engine works. The defaults are Prometheus'.
 #[derive(Clone)]
@@ -251,11 +248,9 @@ impl Engine {
     ) -> Result<QueryResult, QueryError> {
         let o = &*self.options;
         let timeout = options.timeout.map_or(o.timeout, |t| t.min(o.timeout));
-        let mut ctx = QueryContext::new(
-            Arc::clone(&o.clock),
-            o.budget.child("query", o.query_bytes),
-        )
-        .with_timeout(timeout);
+        let mut ctx =
+            QueryContext::new(Arc::clone(&o.clock), o.budget.child("query", o.query_bytes))
+                .with_timeout(timeout);
         ctx.cancel = options.cancel.clone();
         let mut watch = Watch::new(&*o.clock);
         let expr = parse(query, &o.parser)?;

@@ -1,9 +1,6 @@
 //! From the evaluator's columns to the result that the caller gets.
 
-use firesteel_model::{
-    Sample,
-    storage::SampleBatch,
-};
+use firesteel_model::{Sample, storage::SampleBatch};
 
 use super::{
     block::{Block, Row, bits},
@@ -81,10 +78,7 @@ impl Evaluator<'_> {
                     if block.len() == 0 {
                         return Err(execution("a scalar has no value"));
                     }
-                    return Ok(QueryValue::Scalar(Sample {
-                        t: grid.start,
-                        v: block.values(0)[0],
-                    }));
+                    return Ok(QueryValue::Scalar(Sample { t: grid.start, v: block.values(0)[0] }));
                 }
                 let sample = |row: usize| {
                     let samples = block.row(row);

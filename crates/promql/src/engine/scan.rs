@@ -9,11 +9,11 @@
 use std::sync::Arc;
 
 use firesteel_model::{
+    budget::Budget,
     storage::{
         SampleBatch, StorageError,
         merge::{MergedReader, MergedSeries},
     },
-    budget::Budget,
 };
 
 use super::{
@@ -121,13 +121,8 @@ impl Evaluator<'_> {
         job: Job<'_>,
         target: &Target<'_>,
     ) -> Result<Scanned, EvalError> {
-        let shared = Shared {
-            input,
-            job,
-            ctx: self.ctx,
-            samples: &self.samples,
-            budget: &self.ctx.budget,
-        };
+        let shared =
+            Shared { input, job, ctx: self.ctx, samples: &self.samples, budget: &self.ctx.budget };
         let n = input.len();
         let mut scanned = Scanned {
             output: Output::Rows(Block::new(job.grid().n)),
@@ -510,8 +505,11 @@ mod tests {
             next_group = end;
             seen += series.len();
             assert!(series.iter().all(|s| (first..end).contains(&(groups[*s as usize] as usize))));
-            assert!(series.windows(2).all(|p| groups[p[0] as usize] < groups[p[1] as usize]
-                || p[0] < p[1]));
+            assert!(
+                series
+                    .windows(2)
+                    .all(|p| groups[p[0] as usize] < groups[p[1] as usize] || p[0] < p[1])
+            );
         }
         assert_eq!((seen, next_group), (2000, 40));
     }

@@ -2,10 +2,7 @@
 
 use firesteel_model::{
     METRIC_NAME, MatchOp, Matcher,
-    storage::{
-        Interner, Querier, QueryContext, SelectHints, StorageError,
-        merge::MergedSeries,
-    },
+    storage::{Interner, Querier, QueryContext, SelectHints, StorageError, merge::MergedSeries},
 };
 
 use super::{

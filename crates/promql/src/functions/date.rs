@@ -46,7 +46,8 @@ const fn days_in_month(date: Date) -> i64 {
 const fn day_of_year(date: Date) -> i64 {
     let leap = if is_leap(date.year) && date.month > 2 { 1 } else { 0 };
     // Months before March are even, from March on 153 days are 5 months.
-    let before = if date.month > 2 { (153 * (date.month - 3) + 2) / 5 + 59 } else { 31 * (date.month - 1) };
+    let before =
+        if date.month > 2 { (153 * (date.month - 3) + 2) / 5 + 59 } else { 31 * (date.month - 1) };
     before + leap + date.day
 }
 

@@ -174,7 +174,11 @@ impl Work {
     }
 
     /// Adds or subtracts a histogram. Schemas, zero buckets and custom bounds are reconciled.
-    pub(crate) fn combine(&mut self, h: &FloatHistogram, mode: Mode) -> Result<Outcome, Incompatible> {
+    pub(crate) fn combine(
+        &mut self,
+        h: &FloatHistogram,
+        mode: Mode,
+    ) -> Result<Outcome, Incompatible> {
         if self.is_custom() != is_custom(h) {
             return Err(Incompatible);
         }
@@ -205,7 +209,8 @@ impl Work {
         // What lies in the zero bucket is counted there already.
         let threshold = self.zero_threshold;
         for entries in [&mut other.positive, &mut other.negative] {
-            let first = entries.iter().position(|e| exponential_bound(e.0, self.schema) > threshold);
+            let first =
+                entries.iter().position(|e| exponential_bound(e.0, self.schema) > threshold);
             entries.drain(..first.unwrap_or(entries.len()));
         }
         combine(&mut self.positive, &other.positive, mode);

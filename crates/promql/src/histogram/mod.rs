@@ -6,9 +6,7 @@ mod arithmetic;
 mod quantile;
 mod trim;
 
-use firesteel_model::{
-    CounterResetHint, FloatHistogram, Span, histogram::CUSTOM_BUCKETS_SCHEMA,
-};
+use firesteel_model::{CounterResetHint, FloatHistogram, Span, histogram::CUSTOM_BUCKETS_SCHEMA};
 
 pub(crate) use arithmetic::{
     Incompatible, Mode, Outcome, Work, added, detect_reset, equal, subtracted,
@@ -67,7 +65,11 @@ pub(crate) fn exponential_bound(index: i32, schema: i32) -> f64 {
         return if whole == 1024 { f64::MAX } else { power_of_two(whole) };
     }
     let within = (part as f64 / steps as f64).exp2();
-    if whole >= -1022 { within * power_of_two(whole) } else { within * power_of_two(whole + 60) * power_of_two(-60) }
+    if whole >= -1022 {
+        within * power_of_two(whole)
+    } else {
+        within * power_of_two(whole + 60) * power_of_two(-60)
+    }
 }
 
 /// Upper bound of the bucket `index`.

@@ -52,8 +52,7 @@ pub(crate) fn quantile(q: f64, h: &FloatHistogram) -> (f64, Option<QuantileNote>
             break;
         }
     }
-    let (no_negative, no_positive) =
-        (h.negative_buckets.is_empty(), h.positive_buckets.is_empty());
+    let (no_negative, no_positive) = (h.negative_buckets.is_empty(), h.positive_buckets.is_empty());
     if !custom && found.lower < 0.0 && found.upper > 0.0 {
         if no_negative && !no_positive {
             found.lower = 0.0;
@@ -108,8 +107,7 @@ pub(crate) fn fraction(lower: f64, upper: f64, h: &FloatHistogram) -> (f64, Opti
         return (0.0, None);
     }
     let custom = is_custom(h);
-    let (no_negative, no_positive) =
-        (h.negative_buckets.is_empty(), h.positive_buckets.is_empty());
+    let (no_negative, no_positive) = (h.negative_buckets.is_empty(), h.positive_buckets.is_empty());
     let buckets = all_buckets(h);
     let (mut low_rank, mut high_rank) = (None, None);
     let mut rank = 0.0;

@@ -84,8 +84,20 @@ fn trim_zero(h: &FloatHistogram, at: f64, keep_below: bool, sides: (bool, bool))
     let whole = (count, (lower + upper) / 2.0);
     let share = |width: f64| count * (width / (upper - lower));
     match (at <= lower, at >= upper) {
-        (true, _) => if keep_below { (0.0, 0.0) } else { whole },
-        (_, true) => if keep_below { whole } else { (0.0, 0.0) },
+        (true, _) => {
+            if keep_below {
+                (0.0, 0.0)
+            } else {
+                whole
+            }
+        }
+        (_, true) => {
+            if keep_below {
+                whole
+            } else {
+                (0.0, 0.0)
+            }
+        }
         _ if keep_below => (share(at - lower), (lower + at) / 2.0),
         _ => (share(upper - at), (at + upper) / 2.0),
     }

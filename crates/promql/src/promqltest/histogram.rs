@@ -1,8 +1,6 @@
 //! The notation of native histograms: `{{schema:1 sum:3 count:22 buckets:[5 10 7]}}`.
 
-use std::collections::BTreeMap;
-
-use firesteel_model::{CounterResetHint, FloatHistogram, HistogramLayout, Span};
+use firesteel_model::{CounterResetHint, FloatHistogram, Span};
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -14,6 +12,7 @@ use nom::{
 };
 
 use super::series::signed;
+use crate::histogram::{added, subtracted};
 
 /// A native histogram of a script.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,63 +112,19 @@ fn build(fields: Vec<Field>) -> HistogramPoint {
 }
 
 impl HistogramPoint {
-    /// The histogram plus or minus `delta`, which must have the same bucket boundaries.
+    /// The histogram plus or minus `delta`.
     pub(super) fn combined(&self, delta: &Self, subtract: bool) -> Result<Self, String> {
-        let (a, b) = (&self.histogram, &delta.histogram);
-        let same = |f: fn(&HistogramLayout) -> (i32, u64, Vec<f64>)| f(&a.layout) == f(&b.layout);
-        if !same(|l| (l.schema, l.zero_threshold.to_bits(), l.custom_values.clone())) {
-            return Err("error combining histograms: their bucket boundaries differ".to_owned());
+        let (from, to) = (delta.histogram.layout.schema, self.histogram.layout.schema);
+        if to > from {
+            return Err(format!(
+                "error combining histograms: cannot merge from schema {from} to {to}"
+            ));
         }
-        let factor = if subtract { -1.0 } else { 1.0 };
-        let mut h = a.clone();
-        h.count += factor * b.count;
-        h.sum += factor * b.sum;
-        h.zero_count += factor * b.zero_count;
-        let merged = |x: BTreeMap<i32, f64>, y: BTreeMap<i32, f64>| {
-            let mut all = x;
-            for (index, count) in y {
-                *all.entry(index).or_default() += factor * count;
-            }
-            from_buckets(&all)
-        };
-        (h.layout.positive_spans, h.positive_buckets) = merged(
-            to_buckets(&a.layout.positive_spans, &a.positive_buckets),
-            to_buckets(&b.layout.positive_spans, &b.positive_buckets),
-        );
-        (h.layout.negative_spans, h.negative_buckets) = merged(
-            to_buckets(&a.layout.negative_spans, &a.negative_buckets),
-            to_buckets(&b.layout.negative_spans, &b.negative_buckets),
-        );
-        Ok(Self { histogram: h, states_hint: delta.states_hint })
+        let combine = if subtract { subtracted } else { added };
+        let (histogram, _) = combine(&self.histogram, &delta.histogram)
+            .map_err(|_| "error combining histograms: incompatible buckets".to_owned())?;
+        Ok(Self { histogram, states_hint: delta.states_hint })
     }
-}
-
-/// Counts by the index of their bucket.
-pub(super) fn to_buckets(spans: &[Span], counts: &[f64]) -> BTreeMap<i32, f64> {
-    let mut index = 0_i32;
-    let mut counts = counts.iter();
-    let mut buckets = BTreeMap::new();
-    for span in spans {
-        index = index.wrapping_add(span.offset);
-        for count in counts.by_ref().take(span.length as usize) {
-            buckets.insert(index, *count);
-            index = index.wrapping_add(1);
-        }
-    }
-    buckets
-}
-
-fn from_buckets(buckets: &BTreeMap<i32, f64>) -> (Vec<Span>, Vec<f64>) {
-    let mut spans: Vec<Span> = Vec::new();
-    let mut next = 0_i32;
-    for index in buckets.keys() {
-        match spans.last_mut() {
-            Some(span) if next == *index => span.length += 1,
-            _ => spans.push(Span { offset: index.wrapping_sub(next), length: 1 }),
-        }
-        next = index.wrapping_add(1);
-    }
-    (spans, buckets.values().copied().collect())
 }
 
 #[cfg(test)]
@@ -205,12 +160,10 @@ mod tests {
         let b = point("{{count:4 sum:1 buckets:[4] offset:3}}");
         let sum = a.combined(&b, false).unwrap().histogram;
         assert_eq!((sum.count, sum.sum), (7.0, 6.0));
-        let spans = [Span { offset: 0, length: 2 }, Span { offset: 1, length: 1 }];
-        assert_eq!(sum.layout.positive_spans, spans);
-        assert_eq!(sum.positive_buckets, [1.0, 2.0, 4.0]);
         let back = HistogramPoint { histogram: sum, states_hint: false };
         let back = back.combined(&b, true).unwrap().histogram;
-        assert_eq!(back.positive_buckets, [1.0, 2.0, 0.0]);
-        assert!(a.combined(&point("{{schema:1}}"), false).is_err());
+        assert_eq!((back.count, back.sum), (3.0, 5.0));
+        let finer = point("{{schema:1}}");
+        assert!(a.combined(&finer, false).is_ok() && finer.combined(&a, false).is_err());
     }
 }

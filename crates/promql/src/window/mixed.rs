@@ -304,8 +304,7 @@ fn extrapolated(
 ) -> Option<FloatHistogram> {
     let (&first_t, &last_t) = (h.ts.first()?, h.ts.last()?);
     let mut result = if h.hs.len() > 1 { Some(increase(h, kind, notes)?) } else { None };
-    let start =
-        if kind.counter { rate::usable_start(h.st, first_t, w.range_start) } else { None };
+    let start = if kind.counter { rate::usable_start(h.st, first_t, w.range_start) } else { None };
     let sampled = Sampled {
         first_t,
         last_t,

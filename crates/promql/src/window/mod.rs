@@ -46,7 +46,9 @@ impl Grid {
         let n = if end < start {
             0
         } else {
-            usize::try_from(end.saturating_sub(start) / step).unwrap_or(usize::MAX).saturating_add(1)
+            usize::try_from(end.saturating_sub(start) / step)
+                .unwrap_or(usize::MAX)
+                .saturating_add(1)
         };
         Self { start, step, n }
     }
