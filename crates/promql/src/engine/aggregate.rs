@@ -207,7 +207,7 @@ impl Evaluator<'_> {
     /// `count_values`: a series per group and value.
     fn count_values(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Block, EvalError> {
         let label = aggregate.param.map_or("", |p| self.plan.text(p)).to_owned();
-        if label.is_empty() {
+        if !super::call::is_label_name(&label) {
             let quoted = firesteel_model::float::go_quote(&label);
             return Err(execution(format!("invalid label name {quoted}")));
         }

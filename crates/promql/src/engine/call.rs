@@ -306,9 +306,10 @@ impl Evaluator<'_> {
         let regex = Regex::anchored(&pattern).map_err(|_| {
             execution(format!("invalid regular expression in label_replace(): {pattern}"))
         })?;
-        if destination.is_empty() {
-            let text = "invalid destination label name in label_replace(): ";
-            return Err(execution(text));
+        if !is_label_name(&destination) {
+            return Err(execution(format!(
+                "invalid destination label name in label_replace(): {destination}"
+            )));
         }
         let mut block = self.argument(call, 0, grid)?;
         let destination = self.store.interner.intern(&destination)?;
@@ -350,11 +351,13 @@ impl Evaluator<'_> {
         let get = |i| self.text_argument(call, i).to_owned();
         let (destination, separator) = (get(1), get(2));
         let sources: Vec<String> = (3..call.args.len()).map(get).collect();
-        if sources.iter().any(String::is_empty) {
-            return Err(execution("invalid source label name in label_join(): "));
+        if let Some(bad) = sources.iter().find(|s| !is_label_name(s)) {
+            return Err(execution(format!("invalid source label name in label_join(): {bad}")));
         }
-        if destination.is_empty() {
-            return Err(execution("invalid destination label name in label_join(): "));
+        if !is_label_name(&destination) {
+            return Err(execution(format!(
+                "invalid destination label name in label_join(): {destination}"
+            )));
         }
         let mut block = self.argument(call, 0, grid)?;
         let destination = self.store.interner.intern(&destination)?;
@@ -409,4 +412,10 @@ impl Evaluator<'_> {
         result.remove_empty_rows();
         self.merge_results(result, grid)
     }
+}
+
+/// Whether a string literal can name a label. Strings of a query are Rust strings, in which bytes
+/// that are not UTF-8 have become replacement characters; Prometheus refuses those.
+pub(crate) fn is_label_name(name: &str) -> bool {
+    firesteel_model::is_utf8_label_name(name) && !name.contains(char::REPLACEMENT_CHARACTER)
 }

@@ -193,9 +193,9 @@ impl Evaluator<'_> {
         let all_match_empty = data.iter().all(|m| m.matches_empty());
         let mut result = Block::new(grid.n);
         let mut numbering = Numbering::default();
-        for row in 0..base.len() {
+        for (row, &ignored) in ignored.iter().enumerate() {
             let mut candidates: Vec<&Vec<usize>> = Vec::new();
-            if !ignored[row] {
+            if !ignored {
                 for &name in &info.names {
                     let signature = self.identity(base.sets[row], Some(name))?;
                     candidates.extend(by_signature.get(&signature));
@@ -210,7 +210,7 @@ impl Evaluator<'_> {
                 let set = match &last {
                     Some((same, set)) if *same == chosen => *set,
                     _ => {
-                        let set = if ignored[row] {
+                        let set = if ignored {
                             Some(base.sets[row])
                         } else if chosen.is_empty() && !all_match_empty {
                             None

@@ -118,9 +118,9 @@ pub(crate) fn ignored_in_mixed_range(name: &str) -> String {
 pub(crate) fn quantile_note(note: crate::histogram::QuantileNote, name: &str) -> String {
     use crate::histogram::QuantileNote as N;
     let text = match note {
-        N::NanResult => "input to histogram_quantile has NaN observations, result is NaN",
-        N::NanSkew => "input to histogram_quantile has NaN observations, result is skewed higher",
-        N::NanExcluded => {
+        N::Result => "input to histogram_quantile has NaN observations, result is NaN",
+        N::Skew => "input to histogram_quantile has NaN observations, result is skewed higher",
+        N::Excluded => {
             "input to histogram_fraction has NaN observations, which are excluded from all fractions"
         }
     };

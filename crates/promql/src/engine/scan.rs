@@ -280,6 +280,11 @@ impl Shared<'_> {
             let mut passing = 0;
             if let Some(runner) = &mut instant {
                 runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
+                if runner.has_histograms {
+                    return Err(super::error::execution(
+                        "this should be an info metric, with float samples",
+                    ));
+                }
             } else if let Some(runner) = &mut range {
                 runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
                 passing = runner.peak_window;
@@ -466,10 +471,10 @@ fn deal_by_group(groups: &[u32], count: usize) -> Deal {
     }
     let size = groups.len().div_ceil(MAX_FOLDS).max(MORSEL);
     let (mut cuts, mut first) = (Vec::new(), 0);
-    for group in 0..count {
+    for (group, &end) in ends.iter().enumerate() {
         let start = cuts.last().map_or(0, |c: &(usize, usize, usize)| c.0);
-        if ends[group] - start >= size || group + 1 == count {
-            cuts.push((ends[group], first, group + 1));
+        if end - start >= size || group + 1 == count {
+            cuts.push((end, first, group + 1));
             first = group + 1;
         }
     }

@@ -53,11 +53,8 @@ const fn day_of_year(date: Date) -> i64 {
 
 /// Go's conversion of floats to 64-bit integers on amd64: what does not fit becomes the least.
 fn to_seconds(v: f64) -> i64 {
-    if v.is_nan() || v >= 9_223_372_036_854_775_808.0 || v < -9_223_372_036_854_775_808.0 {
-        i64::MIN
-    } else {
-        v as i64
-    }
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    if (-END..END).contains(&v) { v as i64 } else { i64::MIN }
 }
 
 fn date(v: f64) -> Date {

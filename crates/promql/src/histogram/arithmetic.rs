@@ -441,7 +441,7 @@ mod tests {
         assert!(!detect_reset(&b, &a) && detect_reset(&a, &b));
         let moved = histogram(0, &[0.0, 9.0], 1.0);
         assert!(detect_reset(&moved, &a));
-        let hinted = FloatHistogram { counter_reset_hint: CounterResetHint::NotReset, ..a.clone() };
+        let hinted = FloatHistogram { counter_reset_hint: CounterResetHint::NotReset, ..a };
         assert!(!detect_reset(&hinted, &b));
     }
 

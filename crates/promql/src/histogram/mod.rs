@@ -135,23 +135,28 @@ fn negative_buckets(h: &FloatHistogram) -> impl Iterator<Item = Bucket> + '_ {
     })
 }
 
+/// All buckets upwards, the zero bucket between the others if it is not empty.
+pub(crate) fn uncut_buckets(h: &FloatHistogram) -> Vec<Bucket> {
+    let zero = h.layout.zero_threshold;
+    let mut all: Vec<Bucket> = negative_buckets(h).collect();
+    all.reverse();
+    if h.zero_count != 0.0 {
+        all.push(Bucket { lower: -zero, upper: zero, count: h.zero_count, index: 0 });
+    }
+    all.extend(positive_buckets(h));
+    all
+}
+
 /// All buckets upwards, the zero bucket between the others if it has observations. Buckets that
 /// overlap the zero bucket are cut.
 pub(crate) fn all_buckets(h: &FloatHistogram) -> Vec<Bucket> {
     let zero = h.layout.zero_threshold;
-    let mut all: Vec<Bucket> = negative_buckets(h).collect();
-    all.reverse();
+    let mut all = uncut_buckets(h);
+    all.retain(|b| b.lower != -zero || b.upper != zero || b.count > 0.0);
     for b in &mut all {
         if b.upper < 0.0 && b.upper > -zero {
             b.upper = -zero;
         }
-    }
-    if h.zero_count > 0.0 {
-        all.push(Bucket { lower: -zero, upper: zero, count: h.zero_count, index: 0 });
-    }
-    let first_positive = all.len();
-    all.extend(positive_buckets(h));
-    for b in &mut all[first_positive..] {
         if b.lower > 0.0 && b.lower < zero {
             b.lower = zero;
         }

@@ -9,11 +9,11 @@ use crate::window::kahan;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QuantileNote {
     /// The quantile lies among them.
-    NanResult,
+    Result,
     /// They count as the largest observations.
-    NanSkew,
+    Skew,
     /// They are in no fraction.
-    NanExcluded,
+    Excluded,
 }
 
 /// Quantile `q`. Within a bucket observations are taken to be spread evenly, on a logarithmic scale
@@ -72,7 +72,7 @@ pub(crate) fn quantile(q: f64, h: &FloatHistogram) -> (f64, Option<QuantileNote>
     count = count.min(h.count);
     if count < rank {
         return if h.sum.is_nan() {
-            (f64::NAN, Some(QuantileNote::NanResult))
+            (f64::NAN, Some(QuantileNote::Result))
         } else {
             (found.upper, None)
         };
@@ -82,7 +82,7 @@ pub(crate) fn quantile(q: f64, h: &FloatHistogram) -> (f64, Option<QuantileNote>
     if h.sum.is_nan() {
         let total: f64 = count + buckets[rest..].iter().map(|b| b.count).sum::<f64>();
         if total < h.count {
-            note = Some(QuantileNote::NanSkew);
+            note = Some(QuantileNote::Skew);
         }
     }
     let fraction = rank / found.count;
@@ -148,7 +148,7 @@ pub(crate) fn fraction(lower: f64, upper: f64, h: &FloatHistogram) -> (f64, Opti
     if h.sum.is_nan() {
         count = buckets.iter().map(|b| b.count).sum();
         if count < h.count {
-            note = Some(QuantileNote::NanExcluded);
+            note = Some(QuantileNote::Excluded);
         }
     }
     let cap = |rank: Option<f64>| rank.filter(|r| *r <= count).unwrap_or(count);
@@ -199,8 +199,8 @@ mod tests {
     fn nan_observations_are_told() {
         let mut h = histogram(0, &[2.0], 0.0);
         (h.count, h.sum) = (4.0, f64::NAN);
-        assert_eq!(quantile(0.9, &h).1, Some(QuantileNote::NanResult));
-        assert_eq!(quantile(0.1, &h).1, Some(QuantileNote::NanSkew));
-        assert_eq!(fraction(0.0, 9.0, &h).1, Some(QuantileNote::NanExcluded));
+        assert_eq!(quantile(0.9, &h).1, Some(QuantileNote::Result));
+        assert_eq!(quantile(0.1, &h).1, Some(QuantileNote::Skew));
+        assert_eq!(fraction(0.0, 9.0, &h).1, Some(QuantileNote::Excluded));
     }
 }

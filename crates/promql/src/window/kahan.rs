@@ -64,13 +64,13 @@ impl RunningMean {
                 (self.sum, self.c) = (sum, c);
                 return;
             }
-            self.to_incremental(self.count - 1.0);
+            self.make_incremental(self.count - 1.0);
         }
         let q = (self.count - 1.0) / self.count;
         (self.sum, self.c) = add(v / self.count, q * self.sum, q * self.c);
     }
 
-    fn to_incremental(&mut self, count: f64) {
+    fn make_incremental(&mut self, count: f64) {
         self.incremental = true;
         self.sum /= count;
         self.c /= count;
@@ -88,10 +88,10 @@ impl RunningMean {
         }
         let mut other = *other;
         if !self.incremental {
-            self.to_incremental(self.count);
+            self.make_incremental(self.count);
         }
         if !other.incremental {
-            other.to_incremental(other.count);
+            other.make_incremental(other.count);
         }
         let total = self.count + other.count;
         let (mine, theirs) = (self.count / total, other.count / total);

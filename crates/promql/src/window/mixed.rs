@@ -368,9 +368,9 @@ fn increase(h: Histograms<'_>, kind: RateKind, notes: &mut Notes) -> Option<Floa
     }
     if kind.counter {
         let mut overlap = false;
-        for i in 1..hs.len() {
+        for (i, current) in hs.iter().enumerate().skip(1) {
             overlap |= starts && rate::starts_overlap(h.st[i - 1], h.ts[i - 1], h.st[i]);
-            if started(i) || histogram::detect_reset(&hs[i], prev) {
+            if started(i) || histogram::detect_reset(current, prev) {
                 match work.combine(prev, Mode::Add) {
                     Ok(outcome) => notes.reconciled_add |= outcome.reconciled,
                     Err(Incompatible) => {
@@ -379,7 +379,7 @@ fn increase(h: Histograms<'_>, kind: RateKind, notes: &mut Notes) -> Option<Floa
                     }
                 }
             }
-            prev = &hs[i];
+            prev = current;
         }
         if overlap {
             notes.start_overlaps = 1;
@@ -422,7 +422,7 @@ fn instant(w: &Window<'_>, h: Histograms<'_>, counter: bool, notes: &mut Notes) 
         (Either::Histogram(a), Either::Histogram(b)) => {
             let gauge = |h: &FloatHistogram| h.counter_reset_hint == CounterResetHint::Gauge;
             notes.not_counter |= counter && (gauge(a) || gauge(b));
-            notes.not_gauge |= !counter && !(gauge(a) && gauge(b));
+            notes.not_gauge |= !(counter || gauge(a) && gauge(b));
             let mut result = if counter && (started || histogram::detect_reset(b, a)) {
                 b.clone()
             } else {
@@ -528,7 +528,7 @@ fn extended(
     } else {
         (*h.hs[last]).clone()
     };
-    notes.not_gauge |= !kind.counter && !(gauge(&left) && gauge(&right));
+    notes.not_gauge |= !(kind.counter || gauge(&left) && gauge(&right));
     let mut result = subtract(&right, &left, notes)?;
     if kind.counter {
         let mut prev = &left;

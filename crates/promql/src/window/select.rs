@@ -60,11 +60,13 @@ pub(crate) struct InstantRunner {
     newest: Newest,
     /// Samples emitted, as Prometheus counts them.
     pub(crate) samples: u64,
+    /// Whether a histogram was met where only the times of floats are asked for.
+    pub(crate) has_histograms: bool,
 }
 
 impl InstantRunner {
     pub(crate) fn new(job: InstantJob) -> Self {
-        Self { job, newest: Newest::default(), samples: 0 }
+        Self { job, newest: Newest::default(), samples: 0, has_histograms: false }
     }
 
     /// Selects from the series whose batches `feed` gives, into `row`, which is clear.
@@ -164,7 +166,8 @@ impl InstantRunner {
                     }
                     (Pick::Time, _) => row.set(step, n.t as f64 / 1000.0),
                     (Pick::StartTime, _) => row.set(step, n.start as f64 / 1000.0),
-                    (Pick::Millis, _) => row.set(step, n.t as f64),
+                    (Pick::Millis, Some(_)) => self.has_histograms = true,
+                    (Pick::Millis, None) => row.set(step, n.t as f64),
                 }
             }
             step += 1;
