@@ -3,6 +3,8 @@
 //!
 //! `PROMQLTEST=operators` runs only scripts with that in their name and prints all failures.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that reports what it runs")]
+
 mod common;
 
 use std::{fmt::Write as _, fs, path::Path, time::Duration};

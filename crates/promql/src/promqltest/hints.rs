@@ -72,9 +72,9 @@ mod tests {
                 SampleValue::Float(_) => None,
             })
             .collect();
-        use CounterResetHint::{Gauge, NotReset, Reset, Unknown};
+        use CounterResetHint::{Gauge, NotReset, Unknown};
         let expected =
-            [Unknown, NotReset, Reset, NotReset, Unknown, Gauge, Unknown, Unknown, Reset];
+            [Unknown, NotReset, Unknown, NotReset, Unknown, Gauge, Unknown, Unknown, Unknown];
         assert_eq!(hints, expected);
     }
 }
