@@ -290,7 +290,8 @@ impl Shared<'_> {
                 }
             } else if let Some(runner) = &mut range {
                 runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
-                passing = runner.peak_window;
+                self.samples.add(0, runner.peak_window)?;
+                passing = runner.last_window;
                 if !runner.notes.is_empty() {
                     done.0.push((series, std::mem::take(&mut runner.notes)));
                 }
