@@ -36,6 +36,7 @@ impl Evaluator<'_> {
         grid: Grid,
     ) -> Result<Block, EvalError> {
         let before = self.samples.current();
+        let outer = std::mem::take(&mut self.gathered);
         let block = if is_foldable(aggregate.op) {
             self.fold(aggregate, grid)?
         } else if aggregate.op == AggregateOp::CountValues {
@@ -43,7 +44,12 @@ impl Evaluator<'_> {
         } else {
             self.select(id, aggregate, grid)?
         };
-        self.finish(before, 0, block)
+        let gathered = std::mem::replace(&mut self.gathered, outer);
+        if aggregate.op != AggregateOp::CountValues {
+            // Prometheus does not count input and result of an aggregation at the same time.
+            self.samples.settle(before, 0);
+        }
+        self.finish(before, gathered, block)
     }
 
     fn projection(&mut self, aggregate: &Aggregate) -> Result<Projection, EvalError> {
@@ -218,6 +224,7 @@ impl Evaluator<'_> {
         let projection = Projection::new(&mut self.store, &grouping, !aggregate.without)?;
         let label = self.store.interner.intern(&label)?;
         let block = self.eval(aggregate.expr, grid)?;
+        self.gathered = select::widest_step(&block);
         let mut result = Block::new(grid.n);
         let mut numbering = Numbering::default();
         // Rows of the result by row and value.

@@ -13,6 +13,7 @@ use super::{
     plan::{Call, Kind, NodeId},
 };
 use crate::{
+    aggregate::select::widest_step,
     functions::{FunctionId, label::natural, math, name_of},
     histogram,
     quantile::nan_first,
@@ -27,6 +28,7 @@ impl Evaluator<'_> {
             return self.range_function(call, arg, grid);
         }
         let before = self.samples.current();
+        let outer = std::mem::take(&mut self.gathered);
         let block = match call.func {
             F::Time => {
                 let mut block = Block::scalar(grid.n, 0.0);
@@ -68,7 +70,13 @@ impl Evaluator<'_> {
                 self.map_floats(call, grid, f)?
             }
         };
-        self.finish(before, 0, block)
+        let gathered = std::mem::replace(&mut self.gathered, outer);
+        if matches!(call.func, F::LabelReplace | F::LabelJoin) {
+            // These change labels in place.
+            self.samples.settle(before, 0);
+            return self.finish(before, 0, block);
+        }
+        self.finish(before, gathered, block)
     }
 
     /// The value of an argument.
@@ -79,7 +87,12 @@ impl Evaluator<'_> {
         grid: Grid,
     ) -> Result<Block, EvalError> {
         match call.args.get(index) {
-            Some(arg) => self.eval(*arg, grid),
+            Some(arg) => {
+                let others = self.gathered;
+                let block = self.eval(*arg, grid)?;
+                self.gathered = others + widest_step(&block);
+                Ok(block)
+            }
             None => Err(execution(format!("missing argument of {}", name_of(call.func)))),
         }
     }
@@ -92,7 +105,12 @@ impl Evaluator<'_> {
         grid: Grid,
     ) -> Result<Vec<f64>, EvalError> {
         match call.args.get(index) {
-            Some(arg) => self.scalar_values(*arg, grid),
+            Some(arg) => {
+                let others = self.gathered;
+                let values = self.scalar_values(*arg, grid)?;
+                self.gathered = others + 1;
+                Ok(values)
+            }
             None => Err(execution(format!("missing argument of {}", name_of(call.func)))),
         }
     }
@@ -212,7 +230,12 @@ impl Evaluator<'_> {
                 return Ok(Block::new(grid.n));
             }
             let pick = if start { Pick::StartTime } else { Pick::Time };
-            self.instant_selector(selector, grid, pick, id)?
+            let before = self.samples.current();
+            let block = self.instant_selector(selector, grid, pick, id)?;
+            // They are looked at step by step.
+            self.samples.settle(before, 0);
+            self.gathered = widest_step(&block);
+            block
         } else {
             let mut block = self.argument(call, 0, grid)?;
             if start {

@@ -1,6 +1,6 @@
 //! Evaluates plans, node by node, each over all steps at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use firesteel_model::storage::{Querier, QueryContext, StorageError};
 
@@ -34,6 +34,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) sources: Vec<Source>,
     pub(crate) annotations: Annotations,
     pub(crate) samples: Samples,
+    /// Samples of the arguments of the current call at its widest step.
+    pub(crate) gathered: usize,
     /// Accounts for the labels' memory.
     pub(crate) label_memory: firesteel_model::budget::Reservation,
 }
@@ -102,10 +104,14 @@ impl Evaluator<'_> {
     }
 
     fn step_invariant(&mut self, inner: NodeId, grid: Grid) -> Result<Block, EvalError> {
+        let looked_at = self.samples.total.load(Ordering::Relaxed);
         let block = self.eval(inner, Grid::instant(grid.start))?;
         if grid.n == 1 {
             return Ok(block);
         }
+        // As if it had been evaluated at each step.
+        let once = self.samples.total.load(Ordering::Relaxed) - looked_at;
+        self.samples.total.fetch_add(once.saturating_mul(grid.n as u64 - 1), Ordering::Relaxed);
         self.samples.add(block.samples().saturating_mul(grid.n as u64 - 1), 0)?;
         let reserved = limits::reserve_rows(&self.ctx.budget, block.len(), grid.n)?;
         let mut repeated = block.repeat(grid.n);

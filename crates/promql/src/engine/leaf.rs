@@ -1,5 +1,7 @@
 //! Leaves of a plan: selectors, and functions of range vectors, which are computed per series.
 
+use std::sync::atomic::Ordering;
+
 use firesteel_model::storage::StorageError;
 
 use super::{
@@ -100,7 +102,13 @@ impl Evaluator<'_> {
         let plan = self.plan;
         let arg_id = call.args[arg];
         let subquery = match &plan.node(arg_id).kind {
-            Kind::Subquery(s) => Some(self.subquery(s, grid)?),
+            Kind::Subquery(s) => {
+                // Its samples count where the function looks at them.
+                let looked_at = self.samples.total.load(Ordering::Relaxed);
+                let result = self.subquery(s, grid)?;
+                self.samples.total.store(looked_at, Ordering::Relaxed);
+                Some(result)
+            }
             _ => None,
         };
         let mut params = Vec::new();
@@ -148,7 +156,8 @@ impl Evaluator<'_> {
             input,
             job: LeafJob::Range { func, spec, extend, params, starts, interpolate: false },
             drops_name: !keeps_name,
-            span: self.span(arg_id),
+            // Annotations point at the first argument, whichever that is.
+            span: self.span(call.args[0]),
         })
     }
 
@@ -278,7 +287,7 @@ impl Evaluator<'_> {
         };
         let (present, _) = finish_folds(&self.ctx.budget, folds, &[SetId::EMPTY])?;
         let block = absent(&present, set, grid);
-        self.finish(before, 0, block)
+        self.finish_scanned(before, block)
     }
 
     fn finish_scanned(&mut self, before: u64, mut block: Block) -> Result<Block, EvalError> {
@@ -289,7 +298,11 @@ impl Evaluator<'_> {
 
     fn scan_leaf(&self, leaf: &Leaf, target: &Target<'_>) -> Result<Scanned, EvalError> {
         let input = match &leaf.input {
-            LeafInput::Source(source) => Input::Series(&self.sources[*source].series),
+            LeafInput::Source(source) => {
+                let spec = &self.plan.sources[*source];
+                let resets_from = spec.detects_resets.then_some(spec.hints.start);
+                Input::Series(&self.sources[*source].series, resets_from)
+            }
             LeafInput::Rows(block, grid) => Input::Rows(block, *grid),
         };
         match &leaf.job {

@@ -372,6 +372,7 @@ impl Engine {
         let label_memory = ctx.budget.reserve(store.bytes() as u64)?;
         Ok(Evaluator {
             label_memory,
+            gathered: 0,
             plan,
             ctx,
             flags: EngineFlags {

@@ -48,8 +48,10 @@ pub(crate) struct RangeRunner<'a> {
     pub(super) error: Option<String>,
     /// Samples in all windows so far.
     pub(crate) window_samples: u64,
-    /// Samples in the largest window so far.
+    /// Samples in the largest window of the current series.
     pub(crate) peak_window: u64,
+    /// Samples in the last window.
+    pub(crate) last_window: u64,
     /// Samples read so far.
     pub(crate) samples_read: u64,
 }
@@ -79,6 +81,7 @@ impl<'a> RangeRunner<'a> {
             error: None,
             window_samples: 0,
             peak_window: 0,
+            last_window: 0,
             samples_read: 0,
         }
     }
@@ -92,6 +95,7 @@ impl<'a> RangeRunner<'a> {
     ) -> Result<(), EvalError> {
         let steps = self.job.spec.grid.n;
         self.buffer.clear();
+        (self.peak_window, self.last_window) = (0, 0);
         self.cursor = Cursor::default();
         let (mut step, mut more) = (0, steps > 0);
         let after = self.edges(0).0;
@@ -196,6 +200,7 @@ impl<'a> RangeRunner<'a> {
             }
         }
         self.cursor = c;
+        self.last_window = (c.high - c.low) as u64;
         self.window_samples += total as u64;
         self.peak_window = self.peak_window.max(peak as u64);
     }
@@ -270,6 +275,7 @@ impl<'a> RangeRunner<'a> {
                     .sum::<usize>();
             self.window_samples += size as u64;
             self.peak_window = self.peak_window.max(size as u64);
+            self.last_window = size as u64;
             self.mixed_step(step, c, row);
         }
     }
