@@ -444,3 +444,16 @@ fn helps_with_dotted_retention_and_misplaced_tls() {
     let tls = try_load(&folder.join("prometheus.misplaced-tls.yml")).unwrap_err().to_string();
     assert!(tls.contains("--web.config.file"), "{tls}");
 }
+
+/// `everything.yml` was given to Prometheus 3.5.3, and its `/api/v1/status/config` compared with
+/// ours: they differ only in what 3.14 has and 3.5 has not (keys of `global` and of jobs for native
+/// histograms and extra metrics, `storage.tsdb.retention`, two keys of `otlp`, an empty
+/// `replacement`, and `scrape_protocols` of `global`, which 3.14 does not fill in).
+#[test]
+fn prints_what_prometheus_prints() {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let text = std::fs::read_to_string(testdata.join("everything.yml")).unwrap();
+    let expected = std::fs::read_to_string(testdata.join("everything.status.yml")).unwrap();
+    let config = firesteel_config::load_str("everything.yml", &text).unwrap();
+    assert_eq!(config.to_yaml(), expected);
+}

@@ -222,12 +222,14 @@ fn relabel_config(
     }
 }
 
+/// One entry of `static_configs`.
+pub(crate) fn static_group(group: &Section) -> StaticGroup {
+    StaticGroup::new(texts(group, "targets"), labels(group, "labels"))
+}
+
 fn discovery(section: &Section) -> Vec<DiscoveryConfig> {
     let mut all = Vec::new();
-    let groups: Vec<_> = section
-        .sections("static_configs")
-        .map(|group| StaticGroup::new(texts(group, "targets"), labels(group, "labels")))
-        .collect();
+    let groups: Vec<_> = section.sections("static_configs").map(static_group).collect();
     if !groups.is_empty() {
         all.push(DiscoveryConfig::Static(groups));
     }
