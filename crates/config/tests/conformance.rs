@@ -397,6 +397,56 @@ fn every_file_named_bad_is_refused_and_every_one_named_good_loads() {
 }
 
 #[test]
+fn agents_refuse_what_they_refuse_in_prometheus() {
+    let Some(folder) = conformance("config") else { return };
+    for path in yaml_files(&folder) {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let Some(rest) = name.strip_prefix("agent_mode.") else { continue };
+        let agent = try_load(&path).unwrap().check_agent(&name);
+        let good = rest.starts_with("good") || rest.starts_with("without");
+        assert_eq!(agent.is_ok(), good, "{name}");
+    }
+}
+
+/// Bytes changed, lines removed, lines doubled: whatever comes of it, no panic.
+#[test]
+fn survives_mutilated_configurations() {
+    let Some(folder) = conformance("config") else { return };
+    let mut state = 0x9e37_79b9_u64;
+    let mut random = move |below: usize| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below.max(1)
+    };
+    let texts: Vec<String> =
+        yaml_files(&folder).iter().map(|p| std::fs::read_to_string(p).unwrap()).collect();
+    for _ in 0..2000 {
+        let mut lines: Vec<String> =
+            texts[random(texts.len())].lines().map(str::to_owned).collect();
+        for _ in 0..=random(4) {
+            let at = random(lines.len());
+            match random(4) {
+                0 if !lines.is_empty() => drop(lines.remove(at)),
+                1 if !lines.is_empty() => lines.insert(at, lines[at].clone()),
+                2 => lines.insert(at, " ".repeat(random(6)) + "- &a *a"),
+                _ => {
+                    if let Some(line) = lines.get_mut(at) {
+                        let mut chars: Vec<char> = line.chars().collect();
+                        let i = random(chars.len() + 1);
+                        let odd = [':', '-', '"', '[', '{', '!', '&', '%', '\t', '0', '~', '|'];
+                        chars.insert(i, odd[random(odd.len())]);
+                        *line = chars.into_iter().collect();
+                    }
+                }
+            }
+        }
+        if let Ok(config) = firesteel_config::load_str("mutilated", &lines.join("\n")) {
+            let _ = (config.to_yaml(), format!("{config:?}"));
+        }
+    }
+}
+
+#[test]
 fn loads_what_people_run() {
     for (folder, least) in [("setups", 5), ("real/configs-operator", 300)] {
         let Some(root) = conformance(folder) else { return };

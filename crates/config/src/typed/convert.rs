@@ -234,22 +234,32 @@ fn discovery(section: &Section) -> Vec<DiscoveryConfig> {
         all.push(DiscoveryConfig::Static(groups));
     }
     for field in MECHANISMS.iter().filter(|f| f.name != "static_configs") {
-        all.extend(section.sections(field.name).map(|one| match field.name {
-            "file_sd_configs" => DiscoveryConfig::File(FileSdConfig {
-                files: one.texts("files").map(PathBuf::from).collect(),
-                refresh_interval: one.duration("refresh_interval"),
-            }),
-            "http_sd_configs" if let Ok(url) = Url::parse(one.text("url")) => {
-                DiscoveryConfig::Http(Box::new(HttpSdConfig {
-                    url,
-                    refresh_interval: one.duration("refresh_interval"),
-                    http: http_client(one),
-                }))
-            }
-            key => DiscoveryConfig::Other { key, section: one.clone() },
-        }));
+        all.extend(section.sections(field.name).map(|one| mechanism(field.name, one)));
     }
     all
+}
+
+/// One entry of a mechanism's list.
+fn mechanism(key: &'static str, section: &Section) -> DiscoveryConfig {
+    let other = || DiscoveryConfig::Other { key, section: section.clone() };
+    match key {
+        "file_sd_configs" => DiscoveryConfig::File(FileSdConfig {
+            files: section.texts("files").map(PathBuf::from).collect(),
+            refresh_interval: section.duration("refresh_interval"),
+        }),
+        // The schema has checked the URL; where it did not like it, this is never served.
+        "http_sd_configs" => Url::parse(section.text("url")).map_or_else(
+            |_| other(),
+            |url| {
+                DiscoveryConfig::Http(Box::new(HttpSdConfig {
+                    url,
+                    refresh_interval: section.duration("refresh_interval"),
+                    http: http_client(section),
+                }))
+            },
+        ),
+        _ => other(),
+    }
 }
 
 fn limits(section: &Section) -> ScrapeLimits {
