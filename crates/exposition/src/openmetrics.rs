@@ -210,7 +210,8 @@ impl<'a> Parser<'a> {
         if rest.starts_with(b" # {") {
             return self.openmetrics_exemplar(start, at + 4, tail);
         }
-        if rest.first() != Some(&b' ') || matches!(rest.get(1), None | Some(0 | b' ' | b'\n')) {
+        let no_timestamp = matches!(rest.get(1), None | Some(0 | b' ' | b'\n'));
+        if rest.first() != Some(&b' ') || no_timestamp || rest.starts_with(b" # ") {
             // Prometheus takes the sample and stumbles at the entry that seems to begin here.
             let (_, stop) = State::OmTimestamp.lex(self.page, at, false);
             if stop >= self.page.len() {

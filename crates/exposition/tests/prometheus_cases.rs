@@ -305,6 +305,18 @@ fn openmetrics_errors_are_prometheus_own() {
             r##"expected label value, got "\"\x00" ("INVALID") while parsing: "m_total 1 # {b=\"\x00""##,
         ),
         (r#"{b="c",} 1"#, r#"metric name not set while parsing: "{b=\"c\",} 1""#),
+        (
+            "a 1 # x\n# EOF\n",
+            r#"expected a valid start token, got "x" ("INVALID") while parsing: "x""#,
+        ),
+        (
+            "a 1 2 # x\n# EOF\n",
+            r##"expected next entry after timestamp, got " # x" ("INVALID") while parsing: "a 1 2 # x""##,
+        ),
+        (
+            "a 1 \n# EOF\n",
+            r##"expected a valid start token, got "\n#" ("LINEBREAK") while parsing: "\n#""##,
+        ),
         ("a 1 NaN", "invalid timestamp NaN"),
         ("a 1 Inf", "invalid timestamp +Inf"),
         ("h_bucket{le=\"+Inf\"} 1 # {aa=\"bb\"} 4 -Inf", "invalid exemplar timestamp -Inf"),
