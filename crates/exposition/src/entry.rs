@@ -63,6 +63,9 @@ pub struct Series<'p, 'a> {
     pub(crate) exemplar: Option<ExemplarEntry<'p, 'a>>,
 }
 
+/// Up to so many labels it does not matter in which order they come.
+const FEW_LABELS: usize = 32;
+
 impl<'p, 'a> Series<'p, 'a> {
     /// The metric name, unescaped. May be empty: `{""} 1` parses.
     #[must_use]
@@ -109,7 +112,13 @@ impl<'p, 'a> Series<'p, 'a> {
             Ok(())
         };
         add(METRIC_NAME, &self.metric_name())?;
-        self.labels().try_for_each(|(name, value)| add(&name, &value))
+        if self.labels.len() <= FEW_LABELS {
+            return self.labels().try_for_each(|(name, value)| add(&name, &value));
+        }
+        // The builder keeps its pairs sorted: with many labels it must not move them each time.
+        let mut labels: Vec<_> = self.labels().collect();
+        labels.sort_by(|a, b| a.0.cmp(&b.0));
+        labels.into_iter().try_for_each(|(name, value)| add(&name, &value))
     }
 
     /// The label set.
@@ -180,9 +189,18 @@ pub(crate) fn unescape_slow(text: &str, quotes: bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// A bound as OpenMetrics writes it: shortest digits, with a point or an exponent.
 fn normalised(value: Cow<'_, str>) -> Cow<'_, str> {
-    if &*value == "+Inf" {
-        return value;
+    match number::plain_decimal(value.as_bytes()) {
+        Some(number::Plain::WithPoint) => return value,
+        Some(number::Plain::Integer) => {
+            let mut text = String::with_capacity(value.len() + 2);
+            text.push_str(&value);
+            text.push_str(".0");
+            return Cow::Owned(text);
+        }
+        None if &*value == "+Inf" => return value,
+        None => {}
     }
     let Ok(v) = number::float(value.as_bytes()) else { return value };
     let mut text = String::with_capacity(value.len() + 2);

@@ -35,7 +35,7 @@ impl fmt::Display for Error {
             Self::Syntax(e) => f.write_str(&e.message),
             Self::ContentType(message) => f.write_str(message),
             Self::DuplicateLabel(name) => {
-                write!(f, "label name {} is not unique", quote(name.as_bytes()))
+                write!(f, "label name {} is not unique: invalid sample", quote(name.as_bytes()))
             }
         }
     }

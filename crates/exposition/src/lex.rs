@@ -80,6 +80,10 @@ impl Lexer<'_> {
         }
     }
 
+    fn rest(&self) -> &[u8] {
+        self.page.get(self.at..).unwrap_or_default()
+    }
+
     fn step(&mut self) -> u8 {
         self.at += 1;
         while self.skip_nul && self.page.get(self.at) == Some(&0) {
@@ -186,6 +190,11 @@ impl State {
                 Timestamp
             }
             (Self::OmValue | Self::OmExemplarValue, b' ') => l.after_blank(Value),
+            // What looks like an exemplar is not taken for a timestamp.
+            (Self::OmTimestamp, b' ') if l.rest().starts_with(b" # ") => {
+                l.at += 3;
+                if l.cur() == b'{' { l.one(Comment) } else { Invalid }
+            }
             (Self::OmTimestamp | Self::OmExemplarTimestamp, b' ') => l.after_blank(Timestamp),
             _ => Invalid,
         }

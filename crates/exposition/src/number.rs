@@ -175,6 +175,35 @@ pub(crate) fn write_openmetrics(out: &mut String, v: f64) {
     }
 }
 
+/// A decimal number in the form that [`write_openmetrics`] gives it, but perhaps for the point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plain {
+    /// It has a point: it is written as it stands.
+    WithPoint,
+    /// It has none: `.0` is missing.
+    Integer,
+}
+
+/// Tells numbers that need no parsing to be written in their shortest form: up to six digits before
+/// the point, no zeros that could go, few enough digits to be exact, not below 1e-4.
+pub(crate) fn plain_decimal(text: &[u8]) -> Option<Plain> {
+    let digits = |t: &[u8]| t.iter().take_while(|b| b.is_ascii_digit()).count();
+    let whole = digits(text);
+    let leading_zero = text.first() == Some(&b'0');
+    if whole == 0 || whole > 6 || (leading_zero && whole > 1) {
+        return None;
+    }
+    let Some(rest) = text.get(whole..).filter(|r| !r.is_empty()) else {
+        return Some(Plain::Integer);
+    };
+    let fraction = rest.strip_prefix(b".")?;
+    let zeros = fraction.iter().take_while(|b| **b == b'0').count();
+    let exact = digits(fraction) == fraction.len() && whole + fraction.len() <= 15;
+    let shortest = fraction == b"0" || !matches!(fraction.last(), None | Some(b'0'));
+    let large = !leading_zero || zeros < 4;
+    (exact && shortest && large).then_some(Plain::WithPoint)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,6 +288,16 @@ mod tests {
                 && end == text.len()
             {
                 prop_assert_eq!(Ok(v.to_bits()), float(text.as_bytes()).map(f64::to_bits));
+            }
+        }
+
+        #[test]
+        fn plain_decimals_are_what_would_be_written(text in "[0-9]{0,8}\\.?[0-9]{0,10}") {
+            let written = float(text.as_bytes()).map(om).unwrap_or_default();
+            match plain_decimal(text.as_bytes()) {
+                Some(Plain::WithPoint) => prop_assert_eq!(written, text),
+                Some(Plain::Integer) => prop_assert_eq!(written, text + ".0"),
+                None => {}
             }
         }
 

@@ -11,7 +11,8 @@ use crate::{
     lex::State,
     number,
     parser::{Found, Sample, Tail},
-    scan::{self, LABEL, LABEL_START, NAME, NAME_START, Quoting, skip},
+    scan::{self, LABEL, LABEL_START, NAME_START, Quoting, skip},
+    text::MAX_LABELS,
 };
 
 const VALUE: Quoting = Quoting { line_feeds: false, nuls: true };
@@ -52,7 +53,7 @@ impl<'a> Parser<'a> {
             Some(b'#') => self.openmetrics_comment(start),
             Some(b'{') => self.openmetrics_series(start, start + 1, None),
             Some(c) if scan::is(c, NAME_START) => {
-                let end = skip(self.page, start, NAME);
+                let end = self.name_end(start);
                 self.openmetrics_series(start, end, Some((start, end, false)))
             }
             Some(_) => Err(self.no_start(start)),
@@ -150,11 +151,12 @@ impl<'a> Parser<'a> {
             let name = if quoted { (at + 1, end - 1) } else { (at, end) };
             let value_at = (value, value_end);
             let label = self.raw_label(start, name, escaped, value_at, value_escaped)?;
-            if metric.is_some() {
-                self.labels.push(label);
-            } else {
-                self.exemplar_labels.push(label);
+            let labels =
+                if metric.is_some() { &mut self.labels } else { &mut self.exemplar_labels };
+            if labels.len() >= MAX_LABELS {
+                return Err(self.too_many_labels(start, name.0));
             }
+            labels.push(label);
             match self.byte(value_end) {
                 Some(b',') => (before, at) = (value_end, value_end + 1),
                 Some(b'}') => return Ok(value_end + 1),
@@ -208,7 +210,8 @@ impl<'a> Parser<'a> {
         if rest.starts_with(b" # {") {
             return self.openmetrics_exemplar(start, at + 4, tail);
         }
-        if rest.first() != Some(&b' ') || matches!(rest.get(1), None | Some(0 | b' ' | b'\n')) {
+        let no_timestamp = matches!(rest.get(1), None | Some(0 | b' ' | b'\n'));
+        if rest.first() != Some(&b' ') || no_timestamp || rest.starts_with(b" # ") {
             // Prometheus takes the sample and stumbles at the entry that seems to begin here.
             let (_, stop) = State::OmTimestamp.lex(self.page, at, false);
             if stop >= self.page.len() {

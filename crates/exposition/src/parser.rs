@@ -23,6 +23,9 @@ pub struct Parser<'a> {
     start: usize,
     finished: bool,
     pub(crate) kind: MetricType,
+    /// The last metric name that was not quoted: lines next to each other have the same or one that
+    /// begins with it, so it need not be looked at byte by byte again.
+    pub(crate) last_name: &'a [u8],
     pub(crate) labels: Vec<RawLabel<'a>>,
     pub(crate) exemplar_labels: Vec<RawLabel<'a>>,
 }
@@ -78,6 +81,7 @@ impl<'a> Parser<'a> {
             start: 0,
             finished: false,
             kind: MetricType::Unknown,
+            last_name: &[],
             labels: Vec::new(),
             exemplar_labels: Vec::new(),
         }
@@ -212,6 +216,16 @@ impl<'a> Parser<'a> {
         self.page.get(at).copied()
     }
 
+    /// The end of the metric name that begins at `at`.
+    #[inline(always)]
+    pub(crate) fn name_end(&mut self, at: usize) -> usize {
+        let rest = self.page.get(at..).unwrap_or_default();
+        let known = if rest.starts_with(self.last_name) { self.last_name.len() } else { 0 };
+        let end = scan::skip(self.page, at + known, scan::NAME);
+        self.last_name = self.page.get(at..end).unwrap_or_default();
+        end
+    }
+
     pub(crate) fn place(&self, entry: usize) -> Place<'a> {
         let line_feed_at_end = self.format == Format::PrometheusText;
         Place { page: self.page, entry, line_feed_at_end }
@@ -249,7 +263,7 @@ impl<'a> Parser<'a> {
                 Some((at + 1, end - 1, escaped, end))
             }
             c if scan::is(c, scan::NAME_START) => {
-                let end = scan::skip(self.page, at, scan::NAME);
+                let end = self.name_end(at);
                 Some((at, end, false, end))
             }
             _ => None,

@@ -16,12 +16,16 @@ use crate::{
     lex::State,
     number,
     parser::{Found, Sample, Tail},
-    scan::{self, LABEL, LABEL_START, NAME, NAME_START, Quoting, skip, skip_blanks},
+    scan::{self, LABEL, LABEL_START, NAME_START, Quoting, skip, skip_blanks},
 };
 
 /// Strings where Prometheus' lexer skips NULs, and where it does not.
 const VALUE: Quoting = Quoting { line_feeds: true, nuls: true };
 const QUOTED_NAME: Quoting = Quoting { line_feeds: true, nuls: false };
+
+/// Labels of a series or an exemplar, at most. No honest page comes near; without a limit one line
+/// could take many times its size in memory.
+pub(crate) const MAX_LABELS: usize = 10_000;
 
 /// A metric name where it stands: its range and whether it has escapes.
 type NameAt = (usize, usize, bool);
@@ -37,7 +41,7 @@ impl<'a> Parser<'a> {
                 Some(b'#') => return self.text_comment(start, token),
                 Some(b'{') => return self.text_series(start, token + 1, None),
                 Some(c) if scan::is(c, NAME_START) => {
-                    let end = skip(self.page, token, NAME);
+                    let end = self.name_end(token);
                     return self.text_series(start, end, Some((start, end, false)));
                 }
                 Some(_) => {
@@ -144,8 +148,16 @@ impl<'a> Parser<'a> {
         value_escaped: bool,
     ) -> Result<(), Error> {
         let label = self.raw_label(start, name, name_escaped, value, value_escaped)?;
+        if self.labels.len() >= MAX_LABELS {
+            return Err(self.too_many_labels(start, name.0));
+        }
         self.labels.push(label);
         Ok(())
+    }
+
+    #[cold]
+    pub(crate) fn too_many_labels(&self, start: usize, at: usize) -> Error {
+        self.place(start).plain(format!("more than {MAX_LABELS} labels"), at)
     }
 
     #[inline(always)]
@@ -326,8 +338,8 @@ impl<'a> Parser<'a> {
             return Err(self.place(start).plain(message, text.0));
         };
         let family = self.family(start, name)?;
-        let text =
-            if help.contains('\\') { unescape_slow(help, quotes) } else { Cow::Borrowed(help) };
+        let escaped = memchr::memchr(b'\\', help.as_bytes()).is_some();
+        let text = if escaped { unescape_slow(help, quotes) } else { Cow::Borrowed(help) };
         Ok(Entry::Help { family, text })
     }
 }

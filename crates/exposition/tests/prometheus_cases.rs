@@ -305,6 +305,18 @@ fn openmetrics_errors_are_prometheus_own() {
             r##"expected label value, got "\"\x00" ("INVALID") while parsing: "m_total 1 # {b=\"\x00""##,
         ),
         (r#"{b="c",} 1"#, r#"metric name not set while parsing: "{b=\"c\",} 1""#),
+        (
+            "a 1 # x\n# EOF\n",
+            r#"expected a valid start token, got "x" ("INVALID") while parsing: "x""#,
+        ),
+        (
+            "a 1 2 # x\n# EOF\n",
+            r##"expected next entry after timestamp, got " # x" ("INVALID") while parsing: "a 1 2 # x""##,
+        ),
+        (
+            "a 1 \n# EOF\n",
+            r##"expected a valid start token, got "\n#" ("LINEBREAK") while parsing: "\n#""##,
+        ),
         ("a 1 NaN", "invalid timestamp NaN"),
         ("a 1 Inf", "invalid timestamp +Inf"),
         ("h_bucket{le=\"+Inf\"} 1 # {aa=\"bb\"} 4 -Inf", "invalid exemplar timestamp -Inf"),
@@ -326,7 +338,7 @@ fn oddities_of_the_text_format_are_kept() {
     assert_eq!(text("a 1\n\0garbage{{{"), ["a {__name__=\"a\"} 1"]);
     assert_eq!(text("a-1\n"), ["a {__name__=\"a\"} -1"]);
     let e = read(Format::PrometheusText, b"a{b=\"1\",b=\"2\"} 1").unwrap_err();
-    assert_eq!(e.to_string(), "label name \"b\" is not unique");
+    assert_eq!(e.to_string(), "label name \"b\" is not unique: invalid sample");
     assert!(read(Format::PrometheusText, b"a 1\r\n").is_err());
 }
 
@@ -346,4 +358,18 @@ fn a_known_series_is_read_without_its_labels() {
     assert!(parser.next_known(b"a").is_none());
     assert_eq!(parser.next_known(b"ab").unwrap().unwrap().value, 4.0);
     assert!(parser.next_entry().unwrap().is_none());
+}
+
+#[test]
+fn a_line_of_countless_labels_is_refused() {
+    let labels = |n: usize| (0..n).rev().map(|i| format!("l{i}=\"\",")).collect::<String>();
+    let page = format!("m{{{}}} 1\n", labels(10_000));
+    assert_eq!(text(&page).len(), 1);
+    for format in [Format::PrometheusText, Format::OpenMetrics] {
+        let page = format!("m{{{}}} 1\n", labels(10_001));
+        let e = read(format, page.as_bytes()).unwrap_err();
+        assert_eq!(e.to_string(), "more than 10000 labels");
+    }
+    let page = format!("m 1 # {{{}}} 1\n", labels(10_001));
+    assert!(read(Format::OpenMetrics, page.as_bytes()).is_err());
 }

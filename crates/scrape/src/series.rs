@@ -185,7 +185,7 @@ mod tests {
         );
         assert_eq!(
             stored("m{a=\"1\",a=\"2\"} 1", &settings).unwrap_err(),
-            "label name \"a\" is not unique"
+            "label name \"a\" is not unique: invalid sample"
         );
     }
 }

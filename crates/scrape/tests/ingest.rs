@@ -143,7 +143,7 @@ fn bad_replies_fail_the_scrape_and_end_all_series() {
         ),
         (
             Ok(Page { body: b"a 2\na{b=\"1\",b=\"2\"} 3\n", content_type: TEXT }),
-            "label name \"b\" is not unique",
+            "label name \"b\" is not unique: invalid sample",
         ),
         (Err(ScrapeError::BodySize), "body size limit exceeded"),
         (
