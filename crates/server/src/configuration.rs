@@ -118,7 +118,11 @@ fn read(
 ) -> Result<Config, ConfigError> {
     match source {
         ConfigSource::File(path) => load(Path::new(path), &OsFiles, options),
-        ConfigSource::Embedded => Ok(embedded_default(own_address)),
+        ConfigSource::Embedded => {
+            let mut config = embedded_default(own_address);
+            config.storage.retention = options.retention;
+            Ok(config)
+        }
     }
 }
 
