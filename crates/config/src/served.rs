@@ -70,10 +70,11 @@ pub(crate) fn not_served_jobs(file: &str, document: &Section) -> Vec<NotServed> 
                 add(field.name, *place, what);
             }
         }
-        if job.get("oauth2").is_some() {
+        let grant = job.section("oauth2").map_or("", |oauth2| oauth2.text("grant_type"));
+        if !matches!(grant, "" | "client_credentials") {
             let what =
-                format!("targets of job {name} are not scraped: OAuth 2.0 is not served yet");
-            add("oauth2", job.place_of("oauth2"), what);
+                format!("targets of job {name} are not scraped: this grant is not served yet");
+            add("oauth2.grant_type", job.place_of("oauth2"), what);
         }
         if job.url("proxy_url").is_some_and(|url| url.scheme() != "http") {
             let what = format!(

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use firesteel_config::{Auth, Credential, HttpClientConfig, HttpHeader};
 use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 
-use crate::NetErrorKind;
+use crate::{NetErrorKind, oauth2::Tokens};
 
 /// The largest file of a credential.
 const MAX_FILE: u64 = 1 << 20;
@@ -16,20 +16,22 @@ const MAX_FILE: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Extra {
     auth: Auth,
+    tokens: Option<Tokens>,
     headers: Vec<(HeaderName, HttpHeader)>,
 }
 
 impl Extra {
     pub(crate) fn new(config: &HttpClientConfig) -> Result<Self, NetErrorKind> {
-        if matches!(config.auth, Auth::OAuth2(_)) {
-            return Err(NetErrorKind::NotServed { key: "oauth2", what: "tokens are not fetched" });
-        }
+        let tokens = match &config.auth {
+            Auth::OAuth2(oauth2) => Some(Tokens::new(oauth2)?),
+            _ => None,
+        };
         let named = |header: &HttpHeader| match header.name.parse() {
             Ok(name) => Ok((name, header.clone())),
             Err(_) => Err(NetErrorKind::Header { name: header.name.clone() }),
         };
         let headers = config.headers.iter().map(named).collect::<Result<_, _>>()?;
-        Ok(Self { auth: config.auth.clone(), headers })
+        Ok(Self { auth: config.auth.clone(), tokens, headers })
     }
 
     /// Adds the headers. Credentials that the caller has set stay.
@@ -46,6 +48,10 @@ impl Extra {
             }
         }
         if headers.contains_key(AUTHORIZATION) {
+            return Ok(());
+        }
+        if let Some(tokens) = &self.tokens {
+            headers.insert(AUTHORIZATION, tokens.header().await?);
             return Ok(());
         }
         match &self.auth {
@@ -82,7 +88,10 @@ pub(crate) fn sensitive(name: &HeaderName, value: &str) -> Result<HeaderValue, N
     Ok(value)
 }
 
-async fn resolve(what: &'static str, credential: &Credential) -> Result<String, NetErrorKind> {
+pub(crate) async fn resolve(
+    what: &'static str,
+    credential: &Credential,
+) -> Result<String, NetErrorKind> {
     match credential {
         Credential::None => Ok(String::new()),
         Credential::Inline(secret) => Ok(secret.expose().to_owned()),

@@ -46,6 +46,9 @@ pub enum NetErrorKind {
     /// Certificates or keys that cannot be used.
     #[error("tls_config: {0}")]
     TlsConfig(String),
+    /// No token from the server of `oauth2`.
+    #[error("oauth2: cannot fetch token: {0}")]
+    Token(String),
     /// The time was over; Go's words.
     #[error("context deadline exceeded")]
     Timeout,

@@ -6,6 +6,7 @@ mod body;
 mod client;
 mod connect;
 mod error;
+mod oauth2;
 mod proxy;
 mod redirect;
 #[cfg(feature = "tls")]

@@ -197,6 +197,37 @@ async fn goes_through_proxies() {
 }
 
 #[tokio::test]
+async fn fetches_tokens_once() {
+    let server = serve(|head| {
+        if head.starts_with("POST /token") {
+            // This server wants the client's credentials in the form.
+            return if head.contains("authorization: Basic") {
+                answer("401 Unauthorized", "Connection: close\r\n", b"")
+            } else {
+                let token = br#"{"access_token":"t1","token_type":"bearer","expires_in":3600}"#;
+                answer("200 OK", "Connection: close\r\n", token)
+            };
+        }
+        ok(b"")
+    })
+    .await;
+    let url = format!("http://{}", server.address);
+    let text = format!(
+        "scrape_configs: [{{job_name: a, oauth2: {{client_id: me, client_secret: pw, token_url: '{url}/token', scopes: [a, b]}}}}]"
+    );
+    let config = firesteel_config::load_str("p.yml", &text).unwrap();
+    let client = HttpClient::new(&config.scrape_configs[0].http).unwrap();
+    for _ in 0..2 {
+        body(&client, Request::get(server.url("/metrics"))).await.unwrap();
+    }
+    let requests = server.log.requests();
+    let tokens = requests.iter().filter(|r| r.starts_with("POST /token")).count();
+    assert_eq!((requests.len(), tokens), (4, 2), "one refused, one granted, two scrapes");
+    assert!(requests[3].contains("authorization: Bearer t1\r\n"), "{}", requests[3]);
+    assert!(!format!("{client:?}").contains("t1"));
+}
+
+#[tokio::test]
 async fn refuses_what_it_cannot_do() {
     let mut config = HttpClientConfig::default();
     config.proxy.url = Some(Url::parse("socks5://p:1").unwrap());

@@ -339,7 +339,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(text in "[ -~\n\té]{0,40}") {
+        fn what_is_written_reads_back(text in "[ -~\n\t\u{e9}]{0,40}") {
             let mut out = String::from("k: ");
             string(&mut out, &text, Context::Block { indent: 2 });
             out.push('\n');
