@@ -103,6 +103,10 @@ pub(crate) struct HistogramSample {
 struct Cold {
     sealed: Vec<Sealed>,
     /// In order of time. Plain, until histogram chunks are written.
+    #[allow(
+        clippy::box_collection,
+        reason = "most series have none, and 8 bytes are less than 24"
+    )]
     histograms: Option<Box<Vec<HistogramSample>>>,
 }
 
@@ -508,7 +512,7 @@ impl Stripe {
     }
 
     /// Time of a series' oldest float sample.
-    fn oldest_float(&self, id: u32) -> Option<Timestamp> {
+    pub(super) fn oldest_float(&self, id: u32) -> Option<Timestamp> {
         let (hot, cold) = (self.hot(id)?, self.cold(id)?);
         if let Some(first) = cold.sealed.first() {
             return Some(first.mint);
