@@ -346,7 +346,7 @@ impl Inner {
         let from = self.histograms_from();
         // In steps, as each goes over all series.
         let step = self.options.range_ms() / 4;
-        if !self.head.time_range().is_some_and(|(oldest, _)| from > oldest.saturating_add(step)) {
+        if self.head.time_range().is_none_or(|(oldest, _)| from <= oldest.saturating_add(step)) {
             return;
         }
         self.head.raise_min_valid(from);
