@@ -229,3 +229,28 @@ fn the_log_is_synced_by_tick_and_survives_power_loss_then() {
     assert_eq!(read_all(&db)[&labels(0)].len(), 1);
     assert_eq!(DIR, "/data");
 }
+
+#[test]
+fn a_gap_of_years_is_no_work() {
+    let (fs, clock) = (SimFs::new(), clock());
+    let db = sim_builder(&fs, &clock).retention(None).open().unwrap();
+    let later = 300_000_000_000;
+    commit_all(&db, 3, 10, 1.0);
+    commit_all(&db, 3, 200_000_000_500, 1.0);
+    commit_all(&db, 3, later, 1.0);
+    assert_eq!(db.tick(0).unwrap().blocks_made.len(), 2);
+    assert_eq!(read_all(&db)[&labels(1)].len(), 3);
+}
+
+#[test]
+fn in_memory_forgets_what_the_retention_does_not_allow() {
+    let db = Db::in_memory();
+    let hour = 3_600_000;
+    for t in 0..500 {
+        commit_all(&db, 3, t * hour, 1.0);
+        db.tick(0).unwrap();
+    }
+    let left = read_all(&db)[&labels(1)].len();
+    assert!((15 * 24..15 * 24 + 3).contains(&left), "{left}");
+    assert_eq!(db.stats(3).series_count_by_metric_name, [("m".to_owned(), 3)]);
+}

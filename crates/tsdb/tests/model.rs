@@ -1,5 +1,7 @@
 //! The database against a map, under random work, restarts, crashes and failures.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code outside of test functions")]
+
 mod common;
 
 use std::{

@@ -1,5 +1,7 @@
 //! The real Prometheus on our directories, and we on its.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code outside of test functions")]
+
 mod common;
 
 use std::{

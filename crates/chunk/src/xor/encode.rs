@@ -81,6 +81,26 @@ impl XorState {
     /// [`ChunkError::NoRoom`], [`ChunkError::TooManySamples`] at 65 535; nothing has changed then.
     #[inline]
     pub fn append(&mut self, buffer: &mut [u8], t: i64, v: f64) -> Result<(), ChunkError> {
+        self.append_body(buffer, t, v)?;
+        self.put_header(buffer);
+        Ok(())
+    }
+
+    /// Writes the number of samples to the chunk's first two bytes.
+    #[inline]
+    pub fn put_header(&self, chunk: &mut [u8]) {
+        if let Some(header) = chunk.first_chunk_mut::<HEADER_LEN>() {
+            *header = self.num.to_be_bytes();
+        }
+    }
+
+    /// As [`XorState::append`], but leaves the chunk's first two bytes to a later
+    /// [`XorState::put_header`]: one cache line less for who appends to many chunks in turn.
+    ///
+    /// # Errors
+    /// As [`XorState::append`].
+    #[inline]
+    pub fn append_body(&mut self, buffer: &mut [u8], t: i64, v: f64) -> Result<(), ChunkError> {
         let len = self.len as usize;
         if buffer.len() < len + MAX_SAMPLE_LEN {
             return Err(ChunkError::NoRoom);
@@ -92,9 +112,6 @@ impl XorState {
             self.repeat(buffer);
         } else {
             self.append_other(buffer, delta, t, bits);
-        }
-        if let Some(header) = buffer.first_chunk_mut::<HEADER_LEN>() {
-            *header = num.to_be_bytes();
         }
         self.t = t;
         self.num = num;

@@ -99,7 +99,7 @@ impl Db {
         let range = inner.options.range_ms();
         while let Some((oldest, newest)) = inner.head.time_range() {
             let end = range_end(oldest, range);
-            if end > newest {
+            if end > newest || inner.options.dir.is_none() {
                 break;
             }
             inner.make_block(&mut maintenance, oldest, now, &mut stats)?;
@@ -254,6 +254,10 @@ impl Inner {
         stats: &mut TickStats,
     ) -> Result<(), TsdbError> {
         let range = self.options.range_ms();
+        if self.options.dir.is_none() {
+            self.forget_in_memory(stats);
+            return Ok(());
+        }
         while let Some((oldest, newest)) = self.head.time_range() {
             if newest.saturating_sub(oldest) <= range.saturating_add(range / 2) {
                 break;
@@ -272,12 +276,9 @@ impl Inner {
         stats: &mut TickStats,
     ) -> Result<(), TsdbError> {
         let range = self.options.range_ms();
-        let end = range_end(oldest, range);
+        let mut end = range_end(oldest, range);
         let start = oldest.div_euclid(range).saturating_mul(range);
-        let Some(dir) = &self.options.dir else {
-            self.forget_in_memory(stats);
-            return Ok(());
-        };
+        let Some(dir) = &self.options.dir else { return Ok(()) };
         self.metrics.compactions.inc();
         // Nothing may be added to the range while it is read, or it would be in no block.
         self.head.raise_min_valid(end);
@@ -295,7 +296,12 @@ impl Inner {
                 stats.blocks_made.push(meta.ulid);
                 Some(Arc::new(block))
             }
-            None => None,
+            None => {
+                // A gap, perhaps of years: goes on where there are samples.
+                let next = self.head.oldest_float().unwrap_or(end);
+                end = end.max(next.div_euclid(range).saturating_mul(range));
+                None
+            }
         };
         let mut view = self.view.write();
         if let Some(block) = block {
@@ -338,6 +344,11 @@ impl Inner {
     /// Without a directory there are no blocks: the head forgets what the retention does not allow.
     fn forget_in_memory(&self, stats: &mut TickStats) {
         let from = self.histograms_from();
+        // In steps, as each goes over all series.
+        let step = self.options.range_ms() / 4;
+        if self.head.time_range().is_none_or(|(oldest, _)| from <= oldest.saturating_add(step)) {
+            return;
+        }
         self.head.raise_min_valid(from);
         let mut view = self.view.write();
         view.head_from = view.head_from.max(from);

@@ -129,6 +129,12 @@ impl Head {
         ids
     }
 
+    /// The oldest float of all.
+    pub(crate) fn oldest_float(&self) -> Option<Timestamp> {
+        let ids = self.index.read().all();
+        ids.iter().filter_map(|&id| self.stripes[stripe_of(id)].lock().oldest_float(id)).min()
+    }
+
     /// Sorts series by their labels.
     pub(crate) fn label_order(&self, ids: &mut [u32]) -> LabelOrder {
         let index = self.index.read();

@@ -109,6 +109,7 @@ pub(crate) struct Head {
     readers: Arc<Readers>,
     committer: Mutex<Committer>,
     queue: Mutex<Vec<Waiting>>,
+    #[allow(clippy::vec_box, reason = "transactions are passed around as boxes")]
     pool: Mutex<Vec<Box<Pending>>>,
     min_time: AtomicI64,
     max_time: AtomicI64,

@@ -103,6 +103,10 @@ pub(crate) struct HistogramSample {
 struct Cold {
     sealed: Vec<Sealed>,
     /// In order of time. Plain, until histogram chunks are written.
+    #[allow(
+        clippy::box_collection,
+        reason = "most series have none, and 8 bytes are less than 24"
+    )]
     histograms: Option<Box<Vec<HistogramSample>>>,
 }
 
@@ -277,7 +281,7 @@ impl Stripe {
             let Some(buffer) = self.slab.ensure(hot.buffer, hot.state.len()) else { return false };
             hot.buffer = buffer;
         }
-        hot.state.append(self.slab.get_mut(hot.buffer), t, v).is_ok()
+        hot.state.append_body(self.slab.get_mut(hot.buffer), t, v).is_ok()
     }
 
     /// Closes the open chunk.
@@ -288,7 +292,9 @@ impl Stripe {
         if hot.state.num_samples() == 0 {
             return;
         }
-        let bytes = self.slab.get(hot.buffer).get(..hot.state.len()).unwrap_or_default();
+        let bytes = self.slab.get_mut(hot.buffer).get_mut(..hot.state.len()).unwrap_or_default();
+        hot.state.put_header(bytes);
+        let bytes: &[u8] = bytes;
         let sealed = Sealed {
             mint: first_time(bytes),
             maxt: hot.state.last_time(),
@@ -415,6 +421,7 @@ impl Stripe {
             let first = first_time(chunk);
             if first <= maxt {
                 out.open.extend_from_slice(chunk);
+                hot.state.put_header(&mut out.open);
                 out.open_range = (first, hot.state.last_time());
             }
         }
@@ -508,7 +515,7 @@ impl Stripe {
     }
 
     /// Time of a series' oldest float sample.
-    fn oldest_float(&self, id: u32) -> Option<Timestamp> {
+    pub(super) fn oldest_float(&self, id: u32) -> Option<Timestamp> {
         let (hot, cold) = (self.hot(id)?, self.cold(id)?);
         if let Some(first) = cold.sealed.first() {
             return Some(first.mint);

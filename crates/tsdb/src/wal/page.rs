@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next record or damage; `None` at the end.
-    pub fn next(&mut self) -> Option<Found<'_>> {
+    pub fn read_next(&mut self) -> Option<Found<'_>> {
         loop {
             if self.at >= self.data.len() {
                 return self.finish().map(Found::Damage);
@@ -401,7 +401,7 @@ mod tests {
     fn read(data: &[u8]) -> (Vec<Vec<u8>>, Vec<Damage>) {
         let (mut records, mut damage) = (Vec::new(), Vec::new());
         let mut reader = Reader::new(data);
-        while let Some(found) = reader.next() {
+        while let Some(found) = reader.read_next() {
             match found {
                 Found::Record { bytes, .. } => records.push(bytes.to_vec()),
                 Found::Damage(d) => damage.push(d),
@@ -443,7 +443,7 @@ mod tests {
         let data = segment(&some_records());
         let mut ends = Vec::new();
         let mut reader = Reader::new(&data);
-        while let Some(Found::Record { end, .. }) = reader.next() {
+        while let Some(Found::Record { end, .. }) = reader.read_next() {
             ends.push(end);
         }
         for cut in (0..data.len()).step_by(13) {

@@ -69,7 +69,7 @@ pub fn read_segment(data: &[u8], mut apply: impl FnMut(Records<'_>)) -> Summary 
     let mut reader = Reader::new(data);
     let mut pending = Pending::default();
     let mut first = true;
-    while let Some(found) = reader.next() {
+    while let Some(found) = reader.read_next() {
         match found {
             Found::Damage(damage) => {
                 pending.damaged = true;

@@ -1,5 +1,6 @@
 //! What several tests need.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code outside of test functions")]
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
