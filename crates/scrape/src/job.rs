@@ -25,7 +25,7 @@ pub(crate) fn accept_of(config: &ScrapeConfig) -> String {
     accept_header(&readable, config.name_escaping.name())
 }
 
-pub(crate) fn ingest_settings(config: &ScrapeConfig) -> IngestSettings {
+pub(crate) fn ingest_settings(config: &ScrapeConfig, append_metadata: bool) -> IngestSettings {
     IngestSettings {
         honor_labels: config.honor_labels,
         honor_timestamps: config.honor_timestamps,
@@ -39,7 +39,7 @@ pub(crate) fn ingest_settings(config: &ScrapeConfig) -> IngestSettings {
         fallback: config.fallback_scrape_protocol.and_then(|p| protocol(p).format()),
         extra_metrics: config.extra_scrape_metrics,
         timeout: config.scrape_timeout,
-        append_metadata: false,
+        append_metadata,
     }
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn same_job(a: &ScrapeConfig, b: &ScrapeConfig) -> bool {
         && a.http == b.http
         && a.relabel_configs == b.relabel_configs
         && accept_of(a) == accept_of(b)
-        && ingest_settings(a) == ingest_settings(b)
+        && ingest_settings(a, false) == ingest_settings(b, false)
 }
 
 /// Whether targets come from the same places.

@@ -14,6 +14,7 @@ use firesteel_config::{Config, DiscoveryConfig, ScrapeConfig};
 use firesteel_discovery::{Discoverer, StaticDiscoverer, updates};
 use firesteel_model::{
     Labels,
+    budget::Budget,
     clock::{Clock, SystemClock},
     metrics::{Collect, Families},
     storage::Appendable,
@@ -49,6 +50,10 @@ pub struct ScrapeOptions {
     pub workers: usize,
     /// Under which name targets on this host are shown, where that is known.
     pub external: Option<ExternalAddress>,
+    /// Whether metadata goes to the storage along with new series (`metadata-wal-records`).
+    pub append_metadata: bool,
+    /// Where pages in flight are reserved, by their decompressed size.
+    pub budget: Budget,
     /// The least time between two changes of a job's targets that discovery brings about.
     pub discovery_pause: Duration,
 }
@@ -66,6 +71,8 @@ impl ScrapeOptions {
             hostname: String::new(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             external: None,
+            append_metadata: false,
+            budget: Budget::unlimited(),
             discovery_pause: Duration::from_secs(5),
         }
     }
@@ -120,6 +127,8 @@ impl ScrapeManager {
             shutdown: shutdown.clone(),
             tasks: Default::default(),
             runtime: Handle::current(),
+            append_metadata: options.append_metadata,
+            budget: options.budget.clone(),
         });
         Self { shared, options, jobs: Mutex::default(), _stop: shutdown.drop_guard() }
     }
@@ -182,7 +191,6 @@ impl ScrapeManager {
             job.pool.reload(Arc::clone(&config), fetch)?;
             if !same_discovery(&job.config, &config) {
                 job.discovery.cancel();
-                job.pool.forget_groups();
                 job.discovery = self.discover(&job.pool, &config);
             }
             job.config = config;
@@ -199,6 +207,7 @@ impl ScrapeManager {
     /// Starts a job's discoverers and the task that brings their groups into the pool.
     fn discover(&self, pool: &Arc<Pool>, config: &ScrapeConfig) -> CancellationToken {
         let stop = self.shared.shutdown.child_token();
+        let epoch = pool.begin_discovery();
         let changed = Arc::new(Notify::new());
         let waiting = Arc::new(AtomicUsize::new(0));
         for (index, section) in config.discovery.iter().enumerate() {
@@ -216,7 +225,7 @@ impl ScrapeManager {
             self.spawn(&stop, async move {
                 let mut first = true;
                 while let Some(groups) = receiver.recv().await {
-                    pool.update(index, groups);
+                    pool.update(epoch, index, groups);
                     if std::mem::take(&mut first) {
                         waiting.fetch_sub(1, Ordering::AcqRel);
                     }

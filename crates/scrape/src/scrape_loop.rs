@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use firesteel_model::{Timestamp, clock::Clock, storage::Appendable};
+use firesteel_model::{Timestamp, budget::Budget, clock::Clock, storage::Appendable};
 use tokio::{
     runtime::Handle,
     sync::Semaphore,
@@ -36,7 +36,13 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Where they run.
     pub(crate) runtime: Handle,
+    pub(crate) append_metadata: bool,
+    /// Where pages in flight are reserved.
+    pub(crate) budget: Budget,
 }
+
+/// What is reserved for a page whose size is not known yet.
+const LEAST_PAGE: usize = 64 * 1024;
 
 /// The storage, with a name for debugging.
 #[derive(Clone)]
@@ -126,7 +132,17 @@ impl ScrapeLoop {
             let lengths = shared.metrics.intervals(self.target.interval());
             lengths.observe(started.saturating_sub(last));
         }
-        let fetched = self.fetch(*size_hint).await;
+        // Reserved before the page comes; grown to what has come.
+        let mut reserved = shared.budget.reserve((*size_hint).max(LEAST_PAGE) as u64);
+        let mut fetched = match &reserved {
+            Ok(_) => self.fetch(*size_hint).await,
+            Err(e) => Err(ScrapeError::Fetch(e.to_string())),
+        };
+        if let (Ok(page), Ok(held)) = (&fetched, &mut reserved)
+            && let Err(e) = held.grow((page.body.capacity() as u64).saturating_sub(held.bytes()))
+        {
+            fetched = Err(ScrapeError::Fetch(e.to_string()));
+        }
         if let Ok(fetched) = &fetched
             && !fetched.body.is_empty()
         {
