@@ -80,6 +80,15 @@ fn value(node: &Node, kind: Kind, diagnostics: &mut Diagnostics) -> Option<Value
     }
 }
 
+/// Decodes a list of sections.
+pub(crate) fn sections(
+    node: &Node,
+    schema: &'static Schema,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<Item>> {
+    list(node, Kind::Section(schema), diagnostics)
+}
+
 fn list(node: &Node, kind: Kind, diagnostics: &mut Diagnostics) -> Option<Vec<Item>> {
     let NodeKind::List(nodes) = &node.kind else {
         diagnostics.error(node.place, format!("expected a list, found {}", node.describe()));

@@ -123,7 +123,7 @@ fn scalar(out: &mut String, value: &Value, context: Context) {
         }
         Value::Float(v) => write::float(out, *v),
         Value::Text(text) => write::string(out, text, context),
-        Value::Secret(secret) if secret.is_empty() => out.push_str("\"\""),
+        Value::Secret(secret) if secret.is_empty() => out.push_str("null"),
         Value::Secret(_) => out.push_str(MASK),
         Value::Duration(d) => write::string(out, &duration::format(*d), context),
         Value::Size(bytes) => write::string(out, &size::format(*bytes), context),
@@ -137,7 +137,13 @@ fn flow_list(out: &mut String, list: &Value, indent: usize) {
     out.push_str(" [");
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
-            out.push_str(", ");
+            out.push(',');
+        }
+        if write::column(out) > write::BEST_WIDTH {
+            out.push('\n');
+            spaces(out, indent + 2);
+        } else if i > 0 {
+            out.push(' ');
         }
         scalar(out, &item.value, Context::Flow { indent: indent + 2 });
     }
@@ -152,7 +158,7 @@ fn zero(out: &mut String, kind: Kind) {
         Kind::Duration => " 0s\n",
         Kind::List(_) | Kind::Sections(_) => " []\n",
         Kind::Map(_) | Kind::SectionMap(_) | Kind::Labels | Kind::Section(_) => " {}\n",
-        Kind::Url => " null\n",
-        Kind::Text | Kind::Secret | Kind::Size | Kind::Path | Kind::Checked(_) => " \"\"\n",
+        Kind::Url | Kind::Secret => " null\n",
+        Kind::Text | Kind::Size | Kind::Path | Kind::Checked(_) => " \"\"\n",
     });
 }

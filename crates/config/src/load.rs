@@ -8,10 +8,11 @@ use std::{
 use firesteel_model::{Labels, ValidationScheme, float::go_quote};
 
 use crate::{
-    Config, ConfigError, Diagnostic, Place, ReadFiles, Retention, ScrapeConfig, decode,
+    Config, ConfigError, Diagnostic, Place, ReadFiles, Retention, ScrapeConfig, StaticGroup,
+    decode,
     diagnose::Diagnostics,
     inherit, paths,
-    schema::{Schema, root, scrape::GLOBAL},
+    schema::{Schema, discovery::STATIC, root, scrape::GLOBAL},
     served,
     typed::convert,
     value::{Item, Section, Value},
@@ -58,7 +59,7 @@ pub fn load_str(name: &str, text: &str) -> Result<Config, ConfigError> {
 pub fn embedded_default(target: &str) -> Config {
     let mut job = ScrapeConfig::new("prometheus");
     job.scrape_interval = std::time::Duration::from_secs(15);
-    job.discovery.push(crate::DiscoveryConfig::Static(vec![crate::StaticGroup::new(
+    job.discovery.push(crate::DiscoveryConfig::Static(vec![StaticGroup::new(
         vec![target.to_owned()],
         Labels::empty(),
     )]));
@@ -74,6 +75,39 @@ pub fn embedded_default(target: &str) -> Config {
         config.scrape_configs = vec![job];
         config
     })
+}
+
+/// Reads the target groups of a file of `file_sd_configs`, in YAML.
+///
+/// # Errors
+/// Something is wrong in the text: everything that was found.
+pub fn load_target_groups(name: &str, text: &str) -> Result<Vec<StaticGroup>, ConfigError> {
+    let mut diagnostics = Diagnostics::new(name);
+    let items = match yaml::load(text) {
+        Err(error) => {
+            diagnostics.error(error.place, error.message);
+            Vec::new()
+        }
+        Ok(Some(node)) if !node.is_null() => {
+            decode::sections(&node, &STATIC, &mut diagnostics).unwrap_or_default()
+        }
+        Ok(_) => Vec::new(),
+    };
+    let mut groups = Vec::with_capacity(items.len());
+    for (i, item) in items.iter().enumerate() {
+        match item.value.as_section() {
+            Some(group) if !group.is_null() => groups.push(convert::static_group(group)),
+            _ => {
+                let message = "nil target group item found";
+                diagnostics.at_index(i, |d| d.error(item.place, message));
+            }
+        }
+    }
+    if diagnostics.errors.is_empty() {
+        Ok(groups)
+    } else {
+        Err(ConfigError::Invalid(diagnostics.errors))
+    }
 }
 
 fn load_text(

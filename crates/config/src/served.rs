@@ -57,21 +57,37 @@ pub(crate) fn not_served(file: &str, document: &Section) -> Vec<NotServed> {
 pub(crate) fn not_served_jobs(file: &str, document: &Section) -> Vec<NotServed> {
     let mut found = Vec::new();
     for (i, job) in document.sections("scrape_configs").enumerate() {
+        let name = firesteel_model::float::go_quote(job.text("job_name"));
+        let mut add = |key: &str, place: Place, what: String| {
+            found.push(entry(file, format!("scrape_configs[{i}].{key}"), place, &what));
+        };
         for field in MECHANISMS.iter().filter(|f| !SERVED_MECHANISMS.contains(&f.name)) {
             if let Some(Item { place, .. }) =
                 job.get(field.name).filter(|item| !item.value.is_zero())
             {
-                let what = format!(
-                    "targets of job {:?} are not discovered by this mechanism yet",
-                    job.text("job_name")
-                );
-                found.push(entry(
-                    file,
-                    format!("scrape_configs[{i}].{}", field.name),
-                    *place,
-                    &what,
-                ));
+                let what =
+                    format!("targets of job {name} are not discovered by this mechanism yet");
+                add(field.name, *place, what);
             }
+        }
+        if job.get("oauth2").is_some() {
+            let what =
+                format!("targets of job {name} are not scraped: OAuth 2.0 is not served yet");
+            add("oauth2", job.place_of("oauth2"), what);
+        }
+        if job.url("proxy_url").is_some_and(|url| url.scheme() != "http") {
+            let what = format!(
+                "targets of job {name} are not scraped: only proxies with http:// are served yet"
+            );
+            add("proxy_url", job.place_of("proxy_url"), what);
+        }
+        if job.has("scrape_failure_log_file") {
+            let place = job.place_of("scrape_failure_log_file");
+            add(
+                "scrape_failure_log_file",
+                place,
+                "failed scrapes are not logged to a file yet".into(),
+            );
         }
     }
     found

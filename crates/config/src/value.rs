@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{Place, Secret, Url, schema::Schema};
+use crate::{
+    Place, Secret, Url,
+    schema::{Print, Schema},
+};
 
 /// A value of a known type.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,7 +116,11 @@ impl Section {
 
     /// Whether nothing differs from zero values.
     pub(crate) fn is_zero(&self) -> bool {
-        self.slots.iter().flatten().all(|item| item.value.is_zero())
+        // What Go holds by a pointer is zero only where it is not set at all.
+        self.schema.fields().zip(&self.slots).all(|(field, slot)| match slot {
+            Some(item) => field.print != Print::WhenSet && item.value.is_zero(),
+            None => true,
+        })
     }
 
     /// Where the section stands.

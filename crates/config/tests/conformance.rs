@@ -397,6 +397,56 @@ fn every_file_named_bad_is_refused_and_every_one_named_good_loads() {
 }
 
 #[test]
+fn agents_refuse_what_they_refuse_in_prometheus() {
+    let Some(folder) = conformance("config") else { return };
+    for path in yaml_files(&folder) {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let Some(rest) = name.strip_prefix("agent_mode.") else { continue };
+        let agent = try_load(&path).unwrap().check_agent(&name);
+        let good = rest.starts_with("good") || rest.starts_with("without");
+        assert_eq!(agent.is_ok(), good, "{name}");
+    }
+}
+
+/// Bytes changed, lines removed, lines doubled: whatever comes of it, no panic.
+#[test]
+fn survives_mutilated_configurations() {
+    let Some(folder) = conformance("config") else { return };
+    let mut state = 0x9e37_79b9_u64;
+    let mut random = move |below: usize| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below.max(1)
+    };
+    let texts: Vec<String> =
+        yaml_files(&folder).iter().map(|p| std::fs::read_to_string(p).unwrap()).collect();
+    for _ in 0..2000 {
+        let mut lines: Vec<String> =
+            texts[random(texts.len())].lines().map(str::to_owned).collect();
+        for _ in 0..=random(4) {
+            let at = random(lines.len());
+            match random(4) {
+                0 if !lines.is_empty() => drop(lines.remove(at)),
+                1 if !lines.is_empty() => lines.insert(at, lines[at].clone()),
+                2 => lines.insert(at, " ".repeat(random(6)) + "- &a *a"),
+                _ => {
+                    if let Some(line) = lines.get_mut(at) {
+                        let mut chars: Vec<char> = line.chars().collect();
+                        let i = random(chars.len() + 1);
+                        let odd = [':', '-', '"', '[', '{', '!', '&', '%', '\t', '0', '~', '|'];
+                        chars.insert(i, odd[random(odd.len())]);
+                        *line = chars.into_iter().collect();
+                    }
+                }
+            }
+        }
+        if let Ok(config) = firesteel_config::load_str("mutilated", &lines.join("\n")) {
+            let _ = (config.to_yaml(), format!("{config:?}"));
+        }
+    }
+}
+
+#[test]
 fn loads_what_people_run() {
     for (folder, least) in [("setups", 5), ("real/configs-operator", 300)] {
         let Some(root) = conformance(folder) else { return };
@@ -443,4 +493,17 @@ fn helps_with_dotted_retention_and_misplaced_tls() {
     assert!(text.contains("retention:\n    time: 30d"), "{text}");
     let tls = try_load(&folder.join("prometheus.misplaced-tls.yml")).unwrap_err().to_string();
     assert!(tls.contains("--web.config.file"), "{tls}");
+}
+
+/// `everything.yml` was given to Prometheus 3.5.3, and its `/api/v1/status/config` compared with
+/// ours: they differ only in what 3.14 has and 3.5 has not (keys of `global` and of jobs for native
+/// histograms and extra metrics, `storage.tsdb.retention`, two keys of `otlp`, an empty
+/// `replacement`, and `scrape_protocols` of `global`, which 3.14 does not fill in).
+#[test]
+fn prints_what_prometheus_prints() {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let text = std::fs::read_to_string(testdata.join("everything.yml")).unwrap();
+    let expected = std::fs::read_to_string(testdata.join("everything.status.yml")).unwrap();
+    let config = firesteel_config::load_str("everything.yml", &text).unwrap();
+    assert_eq!(config.to_yaml(), expected);
 }

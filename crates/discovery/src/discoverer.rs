@@ -10,23 +10,50 @@ use crate::{TargetGroup, group::static_groups};
 
 /// The sending end of a discoverer: bounded, so a discoverer waits while nobody takes its groups.
 #[derive(Debug, Clone)]
-pub struct Updates(mpsc::Sender<Vec<TargetGroup>>);
+pub struct Updates {
+    /// Whose groups these are, for a receiver of many.
+    provider: u64,
+    sender: mpsc::Sender<Update>,
+}
+
+/// Groups, and the provider that found them.
+pub(crate) type Update = (u64, Vec<TargetGroup>);
+
+/// The receiving end for a single discoverer.
+#[derive(Debug)]
+pub struct UpdatesReceiver(mpsc::Receiver<Update>);
 
 /// How many lists of groups may wait.
 const WAITING: usize = 8;
 
-/// A channel for a discoverer's groups.
+/// A channel for one discoverer, for programs that do without the [`Manager`](crate::Manager).
 #[must_use]
-pub fn updates() -> (Updates, mpsc::Receiver<Vec<TargetGroup>>) {
+pub fn updates() -> (Updates, UpdatesReceiver) {
     let (sender, receiver) = mpsc::channel(WAITING);
-    (Updates(sender), receiver)
+    (Updates { provider: 0, sender }, UpdatesReceiver(receiver))
 }
 
 impl Updates {
+    /// A channel for the discoverers of many providers.
+    pub(crate) fn shared() -> (mpsc::Sender<Update>, mpsc::Receiver<Update>) {
+        mpsc::channel(WAITING)
+    }
+
+    pub(crate) const fn of(provider: u64, sender: mpsc::Sender<Update>) -> Self {
+        Self { provider, sender }
+    }
+
     /// Hands over groups: each replaces what its source found earlier. False when nobody listens any
     /// more and the discoverer may end.
     pub async fn send(&self, groups: Vec<TargetGroup>) -> bool {
-        self.0.send(groups).await.is_ok()
+        self.sender.send((self.provider, groups)).await.is_ok()
+    }
+}
+
+impl UpdatesReceiver {
+    /// The next groups; `None` when the discoverer has ended.
+    pub async fn recv(&mut self) -> Option<Vec<TargetGroup>> {
+        self.0.recv().await.map(|(_, groups)| groups)
     }
 }
 

@@ -42,17 +42,26 @@ impl Labels {
     /// Builds a set from pairs that the caller has sorted by name, without duplicates; the fast
     /// way in for parsers and storage. Pairs with an empty value are left out.
     pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut data = Vec::with_capacity(128);
+        Self::from_sorted_in(&mut Vec::with_capacity(128), pairs)
+    }
+
+    /// [`Labels::from_sorted`] by way of a buffer that is kept from set to set, so that the set
+    /// itself is all that is allocated.
+    pub fn from_sorted_in<'a>(
+        buffer: &mut Vec<u8>,
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        buffer.clear();
         let mut previous: Option<&str> = None;
         for (name, value) in pairs {
             debug_assert!(previous.is_none_or(|p| p < name), "label names must be sorted");
             previous = Some(name);
             if !value.is_empty() {
-                push_str(&mut data, name);
-                push_str(&mut data, value);
+                push_str(buffer, name);
+                push_str(buffer, value);
             }
         }
-        Self(data.into())
+        Self(buffer.as_slice().into())
     }
 
     /// The pairs in order of their names.
@@ -204,6 +213,7 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
+#[inline]
 fn push_str(data: &mut Vec<u8>, s: &str) {
     let mut len = s.len();
     if len > MAX_STRING {

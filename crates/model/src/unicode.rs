@@ -1,7 +1,7 @@
 //! Sets of characters as Go's package `unicode` defines them.
 //!
-//! The tables are regex-syntax's; its Unicode version may be newer than Go's, so that characters
-//! assigned in the meantime can count differently.
+//! The tables are regex-syntax's; where its Unicode version is not that of Go, characters assigned
+//! between the two count differently.
 
 use std::sync::LazyLock;
 

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     Body, Limits, NetError, NetErrorKind,
     auth::{Extra, basic_value},
-    connect::{ConnectError, Connector, unix_uri},
+    connect::{ConnectError, Connector, is_unix_domain, unix_uri},
     error::innermost,
     proxy::{Proxies, decoded},
     redirect,
@@ -229,6 +229,9 @@ fn without_user(uri: &Uri, headers: &mut HeaderMap) -> Result<Uri, NetErrorKind>
     let authority = uri.authority().ok_or(NetErrorKind::Url("it has no host"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(NetErrorKind::Url("its scheme is not http or https"));
+    }
+    if is_unix_domain(uri) {
+        return Err(NetErrorKind::Url("its host is reserved"));
     }
     let Some((user, host)) = authority.as_str().rsplit_once('@') else { return Ok(uri.clone()) };
     let (user, password) = user.split_once(':').unwrap_or((user, ""));

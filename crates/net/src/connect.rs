@@ -93,8 +93,8 @@ impl Connector {
     }
 
     async fn tcp(&mut self, uri: Uri) -> Result<TcpStream, ConnectError> {
-        let connected = self.http.call(uri).await;
-        let stream = connected.map_err(|e| NetErrorKind::Connect(crate::error::innermost(&e)))?;
+        let connected = self.http.call(uri.clone()).await;
+        let stream = connected.map_err(|e| NetErrorKind::Connect(dial_error(&uri, &e)))?;
         Ok(stream.into_inner())
     }
 
@@ -120,6 +120,34 @@ impl Connector {
         let what = "this build has no TLS (feature `tls`)";
         Err(NetErrorKind::NotServed { key: "scheme: https", what }.into())
     }
+}
+
+/// Why there is no TCP connection, in Go's words where they are known: people search for them.
+fn dial_error(uri: &Uri, error: &(dyn std::error::Error + 'static)) -> String {
+    let host = uri.host().unwrap_or_default();
+    let default = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(default);
+    let mut kind = None;
+    let mut source = Some(error);
+    while let Some(reason) = source {
+        if let Some(io) = reason.downcast_ref::<io::Error>() {
+            kind = Some(io.kind());
+        }
+        source = reason.source();
+    }
+    let reason = crate::error::innermost(error);
+    let reason = match kind {
+        Some(io::ErrorKind::ConnectionRefused) => "connect: connection refused",
+        Some(io::ErrorKind::HostUnreachable) => "connect: no route to host",
+        Some(io::ErrorKind::NetworkUnreachable) => "connect: network is unreachable",
+        Some(io::ErrorKind::ConnectionReset) => "connect: connection reset by peer",
+        Some(io::ErrorKind::TimedOut) => "i/o timeout",
+        _ if reason.contains("lookup address") => {
+            return format!("dial tcp: lookup {host}: no such host");
+        }
+        _ => &reason,
+    };
+    format!("dial tcp {host}:{port}: {reason}")
 }
 
 fn proxy_uri(proxy: &Proxy) -> Result<Uri, NetErrorKind> {
@@ -175,6 +203,15 @@ pub(crate) fn unix_uri(uri: &Uri, path: &std::path::Path) -> Result<Uri, NetErro
     let authority = host.parse().map_err(|_| NetErrorKind::Url("the socket's path is too long"))?;
     parts.authority = Some(authority);
     Uri::from_parts(parts).map_err(|_| NetErrorKind::Url("the socket's path is not one"))
+}
+
+/// Whether a URL names the domain that stands for unix sockets. Only we may write such URLs: a
+/// redirect to one would let a target reach any socket of this machine.
+pub(crate) fn is_unix_domain(uri: &Uri) -> bool {
+    uri.host().is_some_and(|host| {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        host.ends_with(UNIX_DOMAIN) || format!(".{host}") == UNIX_DOMAIN
+    })
 }
 
 /// The path of the unix socket that a URL stands for.

@@ -94,9 +94,9 @@ pub(crate) static OAUTH2: Schema = Schema::new(
     &[
         &[
             key("client_id", Kind::Text).always(),
-            key("client_secret", Kind::Secret).always(),
-            key("client_secret_file", Kind::Path).always(),
-            key("client_secret_ref", Kind::Text).always(),
+            key("client_secret", Kind::Secret),
+            key("client_secret_file", Kind::Path),
+            key("client_secret_ref", Kind::Text),
             key("client_certificate_key_id", Kind::Text),
             key("client_certificate_key", Kind::Secret),
             key("client_certificate_key_file", Kind::Path),
@@ -218,7 +218,7 @@ fn check_oauth2(oauth2: &mut Section, diagnostics: &mut Diagnostics) {
     if count(oauth2, &["client_secret", "client_secret_file", "client_secret_ref"]) > 1 {
         diagnostics.error_in(
             oauth2,
-            "at most one of oauth2 client_secret, client_secret_file & client_secret_ref must be configured using grant-type=client_credentials",
+            "at most one of oauth2 client_secret, client_secret_file & client_secret_ref must be configured",
         );
     }
     match oauth2.text("grant_type") {
@@ -305,11 +305,11 @@ fn check_auth(section: &mut Section, diagnostics: &mut Diagnostics) {
         for (keys, text) in [
             (
                 ["username", "username_file", "username_ref"],
-                "at most one of basic_auth username & username_file must be configured",
+                "at most one of basic_auth username, username_file & username_ref must be configured",
             ),
             (
                 ["password", "password_file", "password_ref"],
-                "at most one of basic_auth password & password_file must be configured",
+                "at most one of basic_auth password, password_file & password_ref must be configured",
             ),
         ] {
             if count(basic, &keys) > 1 {

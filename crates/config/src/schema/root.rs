@@ -7,7 +7,10 @@ use super::{
     remote::{self, REMOTE_READ, REMOTE_WRITE},
     scrape::{GLOBAL, SCRAPE},
 };
-use crate::{diagnose::Diagnostics, value::Section};
+use crate::{
+    diagnose::Diagnostics,
+    value::{Item, Section, Value},
+};
 
 /// `prometheus.yml`.
 pub(crate) static CONFIG: Schema = Schema::new(
@@ -53,12 +56,14 @@ static STORAGE: Schema = Schema::new(
 pub(crate) static TSDB: Schema = Schema::new(
     "config.plain",
     &[&[
+        // Prometheus' own form of the next key, in milliseconds, which it prints too.
+        key("outofordertimewindow", Kind::Int).always(),
         key("out_of_order_time_window", Kind::Duration),
         key("stale_series_compaction_threshold", Kind::Float),
         key("chunk_encoding", Kind::Section(&CHUNK_ENCODING)),
         key("retention", Kind::Section(&RETENTION)).when_set().or(Preset::Defaults),
     ]],
-    anything_goes,
+    check_tsdb,
 );
 
 static CHUNK_ENCODING: Schema = Schema::new(
@@ -169,6 +174,12 @@ fn float_encoding(text: &str) -> Result<String, String> {
     }
 }
 
+fn check_tsdb(tsdb: &mut Section, _: &mut Diagnostics) {
+    let window = tsdb.duration("out_of_order_time_window").as_millis();
+    let window = i64::try_from(window).unwrap_or(i64::MAX);
+    tsdb.fill("outofordertimewindow", Value::Int(window));
+}
+
 fn check_retention(retention: &mut Section, diagnostics: &mut Diagnostics) {
     let size = retention.int("size");
     if size < 0 {
@@ -255,11 +266,11 @@ fn check_otlp(otlp: &mut Section, diagnostics: &mut Diagnostics) {
 /// Trims names of attributes; they must be there and differ.
 fn tidy_attributes(otlp: &mut Section, key: &str, adjective: &str, diagnostics: &mut Diagnostics) {
     let mut seen = std::collections::HashSet::new();
-    let Some(crate::Item { value: crate::Value::List(items), .. }) = otlp.get_mut(key) else {
+    let Some(Item { value: Value::List(items), .. }) = otlp.get_mut(key) else {
         return;
     };
     for item in items {
-        let crate::Value::Text(text) = &mut item.value else { continue };
+        let Value::Text(text) = &mut item.value else { continue };
         *text = text.trim().to_owned();
         let message = if text.is_empty() {
             format!("invalid '{key}': empty {adjective} OTel resource attribute")

@@ -222,32 +222,44 @@ fn relabel_config(
     }
 }
 
+/// One entry of `static_configs`.
+pub(crate) fn static_group(group: &Section) -> StaticGroup {
+    StaticGroup::new(texts(group, "targets"), labels(group, "labels"))
+}
+
 fn discovery(section: &Section) -> Vec<DiscoveryConfig> {
     let mut all = Vec::new();
-    let groups: Vec<_> = section
-        .sections("static_configs")
-        .map(|group| StaticGroup::new(texts(group, "targets"), labels(group, "labels")))
-        .collect();
+    let groups: Vec<_> = section.sections("static_configs").map(static_group).collect();
     if !groups.is_empty() {
         all.push(DiscoveryConfig::Static(groups));
     }
     for field in MECHANISMS.iter().filter(|f| f.name != "static_configs") {
-        all.extend(section.sections(field.name).map(|one| match field.name {
-            "file_sd_configs" => DiscoveryConfig::File(FileSdConfig {
-                files: one.texts("files").map(PathBuf::from).collect(),
-                refresh_interval: one.duration("refresh_interval"),
-            }),
-            "http_sd_configs" if let Ok(url) = Url::parse(one.text("url")) => {
-                DiscoveryConfig::Http(Box::new(HttpSdConfig {
-                    url,
-                    refresh_interval: one.duration("refresh_interval"),
-                    http: http_client(one),
-                }))
-            }
-            key => DiscoveryConfig::Other { key, section: one.clone() },
-        }));
+        all.extend(section.sections(field.name).map(|one| mechanism(field.name, one)));
     }
     all
+}
+
+/// One entry of a mechanism's list.
+fn mechanism(key: &'static str, section: &Section) -> DiscoveryConfig {
+    let other = || DiscoveryConfig::Other { key, section: section.clone() };
+    match key {
+        "file_sd_configs" => DiscoveryConfig::File(FileSdConfig {
+            files: section.texts("files").map(PathBuf::from).collect(),
+            refresh_interval: section.duration("refresh_interval"),
+        }),
+        // The schema has checked the URL; where it did not like it, this is never served.
+        "http_sd_configs" => Url::parse(section.text("url")).map_or_else(
+            |_| other(),
+            |url| {
+                DiscoveryConfig::Http(Box::new(HttpSdConfig {
+                    url,
+                    refresh_interval: section.duration("refresh_interval"),
+                    http: http_client(section),
+                }))
+            },
+        ),
+        _ => other(),
+    }
 }
 
 fn limits(section: &Section) -> ScrapeLimits {

@@ -8,7 +8,7 @@ use super::http::HttpClientConfig;
 use crate::{Section, Url};
 
 /// One discovery section of a job.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum DiscoveryConfig {
     /// All of the job's `static_configs`, in order.

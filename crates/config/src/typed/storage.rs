@@ -14,6 +14,14 @@ pub struct Retention {
     pub percentage: f64,
 }
 
+impl Retention {
+    /// All three; 0 where there is no limit.
+    #[must_use]
+    pub const fn new(time: Duration, size_bytes: u64, percentage: f64) -> Self {
+        Self { time, size_bytes, percentage }
+    }
+}
+
 /// How chunks of floats are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FloatEncoding {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::scalar;
 
 /// Beyond this column a text is broken at its next space.
-const BEST_WIDTH: usize = 80;
+pub(crate) const BEST_WIDTH: usize = 80;
 
 /// Where a scalar is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +171,7 @@ fn analyse(text: &str) -> Analysis {
 }
 
 /// The column at which the text written so far ends.
-fn column(out: &str) -> usize {
+pub(crate) fn column(out: &str) -> usize {
     out.rfind('\n').map_or(out, |i| &out[i + 1..]).chars().count()
 }
 

@@ -5,8 +5,8 @@ use regex_syntax::hir::{Capture, Class, ClassUnicode, Hir, HirKind, Look, Repeti
 
 /// How many texts a product of choices may make.
 const MAX_PRODUCT: usize = 256;
-/// How many bytes they may have in all.
-const MAX_PRODUCT_BYTES: usize = 1 << 20;
+/// How many bytes they, or a list of alternatives, may have in all.
+const MAX_BYTES: usize = 1 << 20;
 /// How deep the expression is looked into.
 const MAX_DEPTH: usize = 64;
 
@@ -104,9 +104,14 @@ fn expand(hir: &Hir, depth: usize) -> Option<Vec<Sequence>> {
         HirKind::Capture(Capture { sub, .. }) => expand(sub, depth + 1),
         HirKind::Concat(subs) => concat(subs, depth),
         HirKind::Alternation(subs) => {
-            let mut all = Vec::new();
+            let (mut all, mut bytes) = (Vec::new(), 0);
             for sub in subs {
-                all.append(&mut expand(sub, depth + 1)?);
+                let mut alternative = expand(sub, depth + 1)?;
+                bytes += total_bytes(&alternative);
+                if bytes > MAX_BYTES {
+                    return None;
+                }
+                all.append(&mut alternative);
             }
             Some(all)
         }
@@ -148,7 +153,7 @@ fn repeat(repetition: &Repetition, depth: usize) -> Option<Vec<Sequence>> {
         if count >= min {
             all.extend_from_slice(&power);
         }
-        if all.len() > MAX_PRODUCT {
+        if all.len() > MAX_PRODUCT || total_bytes(&all) > MAX_BYTES {
             return None;
         }
     }
@@ -172,17 +177,19 @@ fn concat(subs: &[Hir], depth: usize) -> Option<Vec<Sequence>> {
 
 /// Each of the first followed by each of the second.
 fn product(mut first: Vec<Sequence>, second: &[Sequence]) -> Option<Vec<Sequence>> {
-    if let [one] = second {
-        first.iter_mut().try_for_each(|s| s.append(one))?;
-        return within_limits(first);
-    }
-    if first.iter().all(|s| s.parts.is_empty() && !s.ended) && first.len() == 1 {
+    let (n, m) = (first.len(), second.len());
+    if n == 1 && first.iter().all(|s| s.parts.is_empty() && !s.ended) {
         return Some(second.to_vec());
     }
-    if first.len().checked_mul(second.len())? > MAX_PRODUCT && first.len() > 1 {
+    let bytes = total_bytes(&first) * m + total_bytes(second) * n;
+    if bytes > MAX_BYTES || (n > 1 && m > 1 && n * m > MAX_PRODUCT) {
         return None;
     }
-    let mut all = Vec::with_capacity(first.len() * second.len());
+    if let [one] = second {
+        first.iter_mut().try_for_each(|s| s.append(one))?;
+        return Some(first);
+    }
+    let mut all = Vec::with_capacity(n * m);
     for start in &first {
         for end in second {
             let mut joined = start.clone();
@@ -190,13 +197,11 @@ fn product(mut first: Vec<Sequence>, second: &[Sequence]) -> Option<Vec<Sequence
             all.push(joined);
         }
     }
-    within_limits(all)
+    Some(all)
 }
 
-fn within_limits(all: Vec<Sequence>) -> Option<Vec<Sequence>> {
-    let small =
-        all.len() <= 1 || all.iter().map(Sequence::bytes).sum::<usize>() <= MAX_PRODUCT_BYTES;
-    small.then_some(all)
+fn total_bytes(all: &[Sequence]) -> usize {
+    all.iter().map(Sequence::bytes).sum()
 }
 
 /// A literal that every match of an anchored expression begins with.

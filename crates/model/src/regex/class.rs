@@ -118,7 +118,7 @@ const CATEGORIES: &[&str] = &[
 ];
 
 /// A general category by its short name or a script by its long one, as Go wants them. The tables
-/// are regex-syntax's, whose Unicode version may be newer than Go's.
+/// are regex-syntax's, whose Unicode version may differ from Go's.
 fn table(name: &str) -> Option<ClassUnicode> {
     let pattern = match name {
         "Any" => return Some(ClassUnicode::new([ClassUnicodeRange::new('\0', char::MAX)])),

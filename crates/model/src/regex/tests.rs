@@ -264,6 +264,20 @@ fn knows_literals_and_prefixes() {
 }
 
 #[test]
+fn what_would_grow_large_is_left_to_the_automaton() {
+    let long = "x".repeat(5000);
+    for pattern in [
+        format!("(?:{long}){{250}}"),
+        format!("(?:{long}){{1,250}}"),
+        vec!["x{1000}"; 1100].join("|"),
+        format!("(?:{long}|{long}y){{1,8}}"),
+    ] {
+        let regex = Regex::anchored(&pattern);
+        assert!(regex.is_err() || regex.is_ok_and(|r| r.literals().is_none()));
+    }
+}
+
+#[test]
 fn common_expressions_need_no_automaton() {
     for pattern in [
         ".*",

@@ -50,7 +50,9 @@ pub enum Action {
     DropEqual,
     /// Sets the target label to a hash of the joined sources modulo a number.
     HashMod,
-    /// Copies the labels whose names match to the names that the replacement makes.
+    /// Copies the labels whose names match to the names that the replacement makes. Of several that
+    /// get the same name, the last in the order of names counts (Prometheus goes by the order in
+    /// which they were set, which for targets is random).
     LabelMap,
     /// Removes the labels whose names match.
     LabelDrop,

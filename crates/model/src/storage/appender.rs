@@ -53,6 +53,22 @@ pub trait Appender: Send {
         options: &AppendOptions<'_>,
     ) -> Result<SeriesRef, AppendError>;
 
+    /// Adds exemplars to a series that exists already, without a sample: senders of remote write
+    /// ship them apart from the samples. A storage that keeps no exemplars ignores them, which is
+    /// what this method does unless it is overridden.
+    ///
+    /// # Errors
+    /// The series is unknown, or an exemplar is older than the series' newest. The transaction goes
+    /// on.
+    fn append_exemplars(
+        &mut self,
+        series: SeriesKey<'_>,
+        exemplars: &[Exemplar],
+    ) -> Result<(), AppendError> {
+        let _ = (series, exemplars);
+        Ok(())
+    }
+
     /// Ends the transaction: logged, then in memory, then visible. When it returns, the samples
     /// survive a crash of the process.
     ///

@@ -1,0 +1,101 @@
+//! Runs the same work on Firesteel and on real peers and prints the figures side by side:
+//! CPU per million samples, anonymous memory, bytes per sample on disk, query times.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
+
+mod exporter;
+mod http;
+mod peer;
+mod process;
+mod work;
+
+use std::path::PathBuf;
+
+use peer::{Kind, Peer};
+use work::{Plan, Report};
+
+fn main() {
+    let arguments = match Arguments::read() {
+        Ok(arguments) => arguments,
+        Err(text) => {
+            eprintln!("{text}");
+            std::process::exit(2);
+        }
+    };
+    let mut reports = Vec::new();
+    for peer in &arguments.peers {
+        eprintln!("running {} ({})", peer.kind.name(), peer.program.display());
+        match work::run(peer, &arguments.plan) {
+            Ok(report) => reports.push(report),
+            Err(error) => eprintln!("{}: {error}", peer.kind.name()),
+        }
+    }
+    print_table(&arguments.plan, &reports);
+}
+
+struct Arguments {
+    peers: Vec<Peer>,
+    plan: Plan,
+}
+
+impl Arguments {
+    fn read() -> Result<Self, String> {
+        let mut plan = Plan::default();
+        let mut programs: Vec<(Kind, Option<PathBuf>)> =
+            Kind::ALL.into_iter().map(|kind| (kind, kind.find())).collect();
+        let mut args = std::env::args().skip(1);
+        while let Some(flag) = args.next() {
+            let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
+            let number =
+                || value.parse::<u64>().map_err(|_| format!("{flag} {value}: not a number"));
+            match flag.as_str() {
+                "--targets" => plan.targets = number()? as usize,
+                "--series" => plan.series = number()? as usize,
+                "--interval" => plan.interval_ms = number()?,
+                "--seconds" => plan.seconds = number()?,
+                _ => {
+                    let kind = flag.trim_start_matches('-');
+                    let known = programs.iter_mut().find(|(k, _)| k.name() == kind);
+                    known.ok_or_else(|| format!("unknown flag {flag}"))?.1 = Some(value.into());
+                }
+            }
+        }
+        let peers = programs
+            .into_iter()
+            .filter_map(|(kind, program)| Some(Peer { kind, program: program? }))
+            .collect();
+        Ok(Self { peers, plan })
+    }
+}
+
+fn print_table(plan: &Plan, reports: &[Report]) {
+    println!(
+        "\n{} targets x {} series, every {} ms, {} s measured after warming up",
+        plan.targets, plan.series, plan.interval_ms, plan.seconds
+    );
+    print!("{:44}", "");
+    for report in reports {
+        print!("{:>17}", report.name);
+    }
+    println!();
+    let rows = reports.first().map_or(0, |r| r.rows.len());
+    for row in 0..rows {
+        print!("{:44}", reports[0].rows[row].0);
+        for report in reports {
+            print!("{:>17}", report.rows.get(row).map_or("-".to_owned(), |r| format_figure(r.1)));
+        }
+        // How many times more the peers need than the first.
+        let ours = reports[0].rows[row].1;
+        for report in &reports[1..] {
+            print!(
+                "{:>8}",
+                report.rows.get(row).map_or(String::new(), |r| format!("{:.1}x", r.1 / ours))
+            );
+        }
+        println!();
+    }
+}
+
+fn format_figure(v: f64) -> String {
+    if v >= 100.0 { format!("{v:.0}") } else { format!("{v:.2}") }
+}

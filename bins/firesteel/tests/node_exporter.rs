@@ -1,0 +1,201 @@
+//! Side by side with the real Prometheus on a real node exporter: the same answers to queries from
+//! public dashboards. `FIRESTEEL_SOAK_SECONDS` sets how long both scrape first (20).
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::SocketAddr,
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+use support::{
+    Process, Server, api_data, conformance, escape, free_address, get, now_ms, peer, prometheus,
+    wait_for,
+};
+
+/// How many queries are compared, and how many of them must find something.
+const QUERIES: usize = 60;
+const NON_EMPTY: usize = 45;
+
+#[test]
+fn answers_as_prometheus_does() {
+    let (Some(program), Some(exporter)) = (peer("prometheus"), peer("prometheus-node-exporter"))
+    else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let target = free_address();
+    let listen = vec![format!("--web.listen-address={target}")];
+    let _exporter = Process::start(&exporter, &listen, folder.path());
+    wait_for("the exporter", || (get(target, "/metrics").ok()?.0 == 200).then_some(()));
+
+    let config = folder.path().join("prometheus.yml");
+    fs::write(
+        &config,
+        format!(
+            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: node\n  static_configs:\n  - targets: ['{target}']\n"
+        ),
+    )
+    .unwrap();
+    let (_peer, theirs) =
+        prometheus(&program, folder.path(), &folder.path().join("theirs"), &config);
+    let server = Server::start(folder.path(), &[&format!("--config.file={}", config.display())]);
+    let seconds = std::env::var("FIRESTEEL_SOAK_SECONDS").map_or(20, |s| s.parse().unwrap());
+    thread::sleep(Duration::from_secs(seconds));
+
+    let cores = thread::available_parallelism().unwrap().get() as f64;
+    let rate = server.query("sum(rate(node_cpu_seconds_total[1m]))");
+    let rate: f64 = rate[0]["value"][1].as_str().unwrap().parse().unwrap();
+    println!("sum(rate(node_cpu_seconds_total[1m])) = {rate} on {cores} cores");
+    assert!((rate / cores - 1.0).abs() < 0.05, "{rate} is not near {cores}");
+    compare_queries(theirs, server.address);
+}
+
+fn compare_queries(theirs: SocketAddr, ours: SocketAddr) {
+    let Some(file) = conformance("real/queries.jsonl") else { return };
+    let time = now_ms() / 1000 - 3;
+    let (mut compared, mut non_empty, mut values, mut failures) = (0, 0, 0, Vec::new());
+    for query in node_queries(&fs::read_to_string(file).unwrap()) {
+        if compared == QUERIES {
+            break;
+        }
+        let Some(expected) = vector(theirs, &query, time) else { continue };
+        // Keep places for queries that find something.
+        if expected.is_empty() && compared - non_empty >= QUERIES - NON_EMPTY {
+            continue;
+        }
+        compared += 1;
+        non_empty += usize::from(!expected.is_empty());
+        let before = vector(theirs, &query, time - 5).unwrap_or_default();
+        let Some(found) = vector(ours, &query, time) else {
+            failures.push(format!("{query}: no vector"));
+            continue;
+        };
+        if found.keys().ne(expected.keys()) {
+            failures.push(format!(
+                "{query}: series {:?}\nexpected {:?}",
+                found.keys(),
+                expected.keys()
+            ));
+            continue;
+        }
+        for (labels, value) in &expected {
+            let rests = before.get(labels).is_some_and(|b| b.to_bits() == value.to_bits());
+            if rests {
+                values += 1;
+                if !close(found[labels], *value) {
+                    failures
+                        .push(format!("{query}: {labels}: {} instead of {value}", found[labels]));
+                }
+            }
+        }
+    }
+    println!("{compared} queries, {non_empty} of them not empty, {values} resting values compared");
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        compared == QUERIES && non_empty >= NON_EMPTY,
+        "{compared} queries, {non_empty} not empty"
+    );
+}
+
+fn close(a: f64, b: f64) -> bool {
+    a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 0.02 * a.abs().max(b.abs())
+}
+
+/// An instant vector by its label sets, `None` for other results.
+fn vector(address: SocketAddr, query: &str, time: u64) -> Option<BTreeMap<String, f64>> {
+    let path = format!("query?query={}&time={time}", escape(query));
+    let (status, _) = get(address, &format!("/api/v1/{path}")).unwrap();
+    if status != 200 {
+        return None;
+    }
+    let data = api_data(address, &path);
+    if data["resultType"] != "vector" {
+        return None;
+    }
+    let samples = data["result"].as_array()?.clone();
+    samples
+        .iter()
+        .map(|s| Some((s["metric"].to_string(), s["value"][1].as_str()?.parse().ok()?)))
+        .collect()
+}
+
+/// Queries on the node exporter's metrics, in an order of chance that is always the same, without
+/// the matchers that name an installation.
+fn node_queries(lines: &str) -> Vec<String> {
+    let mut all = BTreeSet::new();
+    for line in lines.lines() {
+        let query: Value = serde_json::from_str(line).unwrap();
+        let text = query["expr"].as_str().unwrap();
+        let other = ["$", "kube_", "container_", "instance:", "ALERTS"];
+        if query["parses"] == true
+            && text.contains("node_")
+            && !other.iter().any(|o| text.contains(o))
+        {
+            all.insert(strip(text));
+        }
+    }
+    let mut all: Vec<_> = all.into_iter().collect();
+    let hash = |text: &String| {
+        text.bytes().fold(7_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
+    };
+    all.sort_by_key(hash);
+    all
+}
+
+/// Leaves out matchers on job, instance, cluster and nodename.
+fn strip(query: &str) -> String {
+    let mut out = String::new();
+    let mut rest = query;
+    while let Some(open) = rest.find('{') {
+        let Some(close) = matching_brace(&rest[open..]) else { break };
+        out.push_str(&rest[..=open]);
+        let inside = &rest[open + 1..open + close];
+        let kept: Vec<_> = split_matchers(inside)
+            .into_iter()
+            .filter(|m| {
+                let name = m.trim().split(['=', '!']).next().unwrap_or_default().trim();
+                !["job", "instance", "cluster", "nodename"].contains(&name)
+            })
+            .collect();
+        out.push_str(&kept.join(","));
+        rest = &rest[open + close..];
+    }
+    out + rest
+}
+
+/// Offset of the brace that closes the one at the beginning, strings aside.
+fn matching_brace(text: &str) -> Option<usize> {
+    let mut quote = None;
+    for (i, c) in text.char_indices() {
+        match (quote, c) {
+            (None, '}') => return Some(i),
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (Some(q), c) if q == c => quote = None,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn split_matchers(text: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut quote) = (Vec::new(), 0, None);
+    for (i, c) in text.char_indices() {
+        match (quote, c) {
+            (None, ',') => {
+                parts.push(&text[start..i]);
+                start = i + 1;
+            }
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (Some(q), c) if q == c => quote = None,
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts.retain(|p| !p.trim().is_empty());
+    parts
+}

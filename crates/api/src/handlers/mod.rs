@@ -1,0 +1,11 @@
+//! One module per family of endpoints.
+
+pub(crate) mod format;
+pub(crate) mod labels;
+pub(crate) mod metadata;
+pub(crate) mod query;
+pub(crate) mod selectors;
+pub(crate) mod series;
+pub(crate) mod status;
+pub(crate) mod targets;
+pub(crate) mod write;

@@ -1,0 +1,192 @@
+//! JSON of query results, written straight into a buffer. Source of the forms:
+//! `web/api/v1/json_codec.go`, `util/jsonutil/marshal.go`.
+
+use firesteel_model::{FloatHistogram, Labels, Timestamp, float};
+use firesteel_promql::{QueryValue, SampleValue};
+
+/// Appends a JSON string.
+pub(crate) fn write_string(out: &mut Vec<u8>, s: &str) {
+    out.push(b'"');
+    let bytes = s.as_bytes();
+    let mut start = 0;
+    for (i, &b) in bytes.iter().enumerate() {
+        if b >= 0x20 && b != b'"' && b != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(&bytes[start..i]);
+        start = i + 1;
+        match b {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => out.extend_from_slice(format!("\\u{b:04x}").as_bytes()),
+        }
+    }
+    out.extend_from_slice(&bytes[start..]);
+    out.push(b'"');
+}
+
+/// Appends a label set as an object.
+pub(crate) fn write_labels(out: &mut Vec<u8>, labels: &Labels) {
+    out.push(b'{');
+    for (i, (name, value)) in labels.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_string(out, name);
+        out.push(b':');
+        write_string(out, value);
+    }
+    out.push(b'}');
+}
+
+/// Appends a timestamp: seconds, with exactly three decimals where there are milliseconds.
+fn write_timestamp(out: &mut Vec<u8>, t: Timestamp) {
+    let mut buffer = itoa::Buffer::new();
+    if t < 0 {
+        out.push(b'-');
+    }
+    let t = t.unsigned_abs();
+    out.extend_from_slice(buffer.format(t / 1000).as_bytes());
+    let ms = t % 1000;
+    if ms != 0 {
+        out.push(b'.');
+        out.extend([ms / 100, ms / 10 % 10, ms % 10].map(|digit| b'0' + digit as u8));
+    }
+}
+
+struct ValueWriter {
+    text: String,
+}
+
+impl ValueWriter {
+    fn float(&mut self, out: &mut Vec<u8>, v: f64) {
+        self.text.clear();
+        float::write_json(&mut self.text, v);
+        out.push(b'"');
+        out.extend_from_slice(self.text.as_bytes());
+        out.push(b'"');
+    }
+
+    fn point(&mut self, out: &mut Vec<u8>, t: Timestamp, v: f64) {
+        out.push(b'[');
+        write_timestamp(out, t);
+        out.push(b',');
+        self.float(out, v);
+        out.push(b']');
+    }
+
+    fn histogram_point(&mut self, out: &mut Vec<u8>, t: Timestamp, h: &FloatHistogram) {
+        out.push(b'[');
+        write_timestamp(out, t);
+        out.extend_from_slice(b",{\"count\":");
+        self.float(out, h.count);
+        out.extend_from_slice(b",\"sum\":");
+        self.float(out, h.sum);
+        let mut any = false;
+        for bucket in h.bucket_iter() {
+            out.extend_from_slice(if any { b",[" } else { b",\"buckets\":[[" });
+            any = true;
+            let boundaries = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+                (true, true) => b'3',
+                (false, false) => b'2',
+                (true, false) => b'1',
+                (false, true) => b'0',
+            };
+            out.push(boundaries);
+            for v in [bucket.lower, bucket.upper, bucket.count] {
+                out.push(b',');
+                self.float(out, v);
+            }
+            out.push(b']');
+        }
+        if any {
+            out.push(b']');
+        }
+        out.extend_from_slice(b"}]");
+    }
+}
+
+/// Appends `"resultType":...,"result":...` of a query result, the inside of an object.
+pub fn write_query_value(out: &mut Vec<u8>, value: &QueryValue) {
+    let mut writer = ValueWriter { text: String::with_capacity(32) };
+    out.extend_from_slice(b"\"resultType\":\"");
+    out.extend_from_slice(value.value_type().as_str().as_bytes());
+    out.extend_from_slice(b"\",\"result\":");
+    match value {
+        QueryValue::Scalar(sample) => writer.point(out, sample.t, sample.v),
+        QueryValue::String { t, value } => {
+            out.push(b'[');
+            write_timestamp(out, *t);
+            out.push(b',');
+            write_string(out, value);
+            out.push(b']');
+        }
+        QueryValue::Vector(samples) => {
+            out.push(b'[');
+            for (i, sample) in samples.iter().enumerate() {
+                out.extend_from_slice(if i > 0 { b",{\"metric\":" } else { b"{\"metric\":" });
+                write_labels(out, &sample.labels);
+                match &sample.value {
+                    SampleValue::Float(v) => {
+                        out.extend_from_slice(b",\"value\":");
+                        writer.point(out, sample.t, *v);
+                    }
+                    SampleValue::Histogram(h) => {
+                        out.extend_from_slice(b",\"histogram\":");
+                        writer.histogram_point(out, sample.t, h);
+                    }
+                }
+                out.push(b'}');
+            }
+            out.push(b']');
+        }
+        QueryValue::Matrix(series) => {
+            out.push(b'[');
+            for (i, one) in series.iter().enumerate() {
+                out.extend_from_slice(if i > 0 { b",{\"metric\":" } else { b"{\"metric\":" });
+                write_labels(out, &one.labels);
+                for (k, sample) in one.floats.iter().enumerate() {
+                    out.extend_from_slice(if k > 0 { b"," } else { b",\"values\":[" });
+                    writer.point(out, sample.t, sample.v);
+                }
+                if !one.floats.is_empty() {
+                    out.push(b']');
+                }
+                for (k, (t, h)) in one.histograms.iter().enumerate() {
+                    out.extend_from_slice(if k > 0 { b"," } else { b",\"histograms\":[" });
+                    writer.histogram_point(out, *t, h);
+                }
+                if !one.histograms.is_empty() {
+                    out.push(b']');
+                }
+                out.push(b'}');
+            }
+            out.push(b']');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_have_three_decimals_or_none() {
+        for (t, text) in [(0, "0"), (1500, "1.500"), (1000, "1"), (-1, "-0.001"), (-2500, "-2.500")]
+        {
+            let mut out = Vec::new();
+            write_timestamp(&mut out, t);
+            assert_eq!(out, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn strings_are_escaped() {
+        let mut out = Vec::new();
+        write_string(&mut out, "a\"b\\c\n\u{1}d\u{e9}");
+        assert_eq!(String::from_utf8(out).unwrap(), "\"a\\\"b\\\\c\\n\\u0001d\u{e9}\"");
+    }
+}

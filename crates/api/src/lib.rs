@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod endpoints;
+mod envelope;
+mod handlers;
+mod http_metrics;
+mod json;
+mod management;
+mod pages;
+mod params;
+mod serve;
+mod service;
+mod sources;
+
+pub use endpoints::{ENDPOINTS, Endpoint, Support};
+pub use envelope::{ApiError, ErrorKind};
+pub use json::write_query_value;
+pub use serve::{ServeOptions, serve};
+pub use service::{Api, ApiBuilder, ApiService, Body};
+pub use sources::{
+    BuildInfo, CardinalityEntry, DroppedTarget, FamilyMetadata, Lifecycle, RuntimeInfo,
+    StatusSource, TargetSource, TargetView, TsdbStatus,
+};

@@ -1,0 +1,188 @@
+//! What the API asks of the program around it, as traits. All methods may block briefly; they are
+//! called from blocking threads.
+
+use firesteel_model::{Labels, Metadata, Timestamp};
+use serde::Serialize;
+
+/// A target that is scraped.
+#[derive(Clone, Debug)]
+pub struct TargetView {
+    /// Labels before relabelling.
+    pub discovered_labels: Labels,
+    /// Labels that its series get.
+    pub labels: Labels,
+    /// Its job.
+    pub scrape_pool: String,
+    /// Where it is scraped.
+    pub scrape_url: String,
+    /// The same as seen from elsewhere.
+    pub global_url: String,
+    /// Why the last scrape failed; empty if it did not.
+    pub last_error: String,
+    /// When the last scrape began, `None` before the first.
+    pub last_scrape: Option<Timestamp>,
+    /// How long it took, in seconds.
+    pub last_scrape_duration: f64,
+    /// `up`, `down` or `unknown`.
+    pub health: &'static str,
+    /// As Prometheus prints durations.
+    pub scrape_interval: String,
+    /// As Prometheus prints durations.
+    pub scrape_timeout: String,
+}
+
+/// A target that relabelling dropped.
+#[derive(Clone, Debug)]
+pub struct DroppedTarget {
+    /// Labels before relabelling.
+    pub discovered_labels: Labels,
+    /// Its job.
+    pub scrape_pool: String,
+}
+
+/// Metadata of a metric family as one target gave it.
+#[derive(Clone, Debug)]
+pub struct FamilyMetadata {
+    /// Name of the family.
+    pub family: String,
+    /// Type, unit and help.
+    pub metadata: Metadata,
+    /// Labels of the target.
+    pub target: Labels,
+}
+
+/// The scraper, as the API sees it.
+pub trait TargetSource: Send + Sync {
+    /// Targets that are scraped, in order of their pools.
+    fn active(&self) -> Vec<TargetView>;
+    /// Targets that relabelling dropped, as far as they are kept.
+    fn dropped(&self) -> Vec<DroppedTarget>;
+    /// Number of dropped targets per pool.
+    fn dropped_counts(&self) -> Vec<(String, usize)>;
+    /// Metadata of all targets' families.
+    fn metadata(&self) -> Vec<FamilyMetadata>;
+}
+
+/// `/api/v1/status/buildinfo`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildInfo {
+    /// The Prometheus version that the program is compatible with.
+    pub version: String,
+    /// Source revision.
+    pub revision: String,
+    /// Source branch.
+    pub branch: String,
+    /// Who built it.
+    pub build_user: String,
+    /// When, as `YYYYMMDD-hh:mm:ss`.
+    pub build_date: String,
+    /// The compiler.
+    pub go_version: String,
+    /// The program's name.
+    pub application: String,
+    /// The program's own version.
+    pub application_version: String,
+}
+
+/// `/api/v1/status/runtimeinfo`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(non_snake_case, reason = "the API's own spelling of its keys")]
+pub struct RuntimeInfo {
+    /// RFC 3339.
+    pub start_time: String,
+    /// Working directory.
+    #[serde(rename = "CWD")]
+    pub cwd: String,
+    /// Host name.
+    pub hostname: String,
+    /// RFC 3339.
+    pub server_time: String,
+    /// Whether the last reload succeeded.
+    pub reload_config_success: bool,
+    /// RFC 3339, of the last successful load.
+    pub last_config_time: String,
+    /// Corruptions found in the WAL.
+    pub corruption_count: i64,
+    /// Threads.
+    pub goroutine_count: i64,
+    /// Cores that are used.
+    #[serde(rename = "GOMAXPROCS")]
+    pub gomaxprocs: i64,
+    /// Memory limit in bytes.
+    #[serde(rename = "GOMEMLIMIT")]
+    pub gomemlimit: i64,
+    /// Always empty.
+    #[serde(rename = "GOGC")]
+    pub gogc: String,
+    /// Always empty.
+    #[serde(rename = "GODEBUG")]
+    pub godebug: String,
+    /// As `15d or 10GiB`.
+    pub storage_retention: String,
+    /// Settings of the configuration that have no effect yet, each with file and line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_served: Vec<String>,
+}
+
+/// A row of the tables of `/api/v1/status/tsdb`.
+#[derive(Clone, Debug, Serialize)]
+pub struct CardinalityEntry {
+    /// What is counted.
+    pub name: String,
+    /// How many.
+    pub value: u64,
+}
+
+/// `/api/v1/status/tsdb`.
+#[derive(Clone, Debug, Default)]
+pub struct TsdbStatus {
+    /// Series in the head.
+    pub num_series: u64,
+    /// Distinct label pairs in the head.
+    pub num_label_pairs: u64,
+    /// Chunks in the head.
+    pub chunk_count: u64,
+    /// Oldest sample of the head.
+    pub min_time: Timestamp,
+    /// Newest sample of the head.
+    pub max_time: Timestamp,
+    /// Metrics with the most series.
+    pub series_count_by_metric_name: Vec<CardinalityEntry>,
+    /// Labels with the most values.
+    pub label_value_count_by_label_name: Vec<CardinalityEntry>,
+    /// Labels whose values take the most bytes.
+    pub memory_in_bytes_by_label_name: Vec<CardinalityEntry>,
+    /// Label pairs with the most series.
+    pub series_count_by_label_value_pair: Vec<CardinalityEntry>,
+}
+
+/// The program, as the API sees it.
+pub trait StatusSource: Send + Sync {
+    /// `/-/ready` and everything that needs storage answer 503 until this is true.
+    fn is_ready(&self) -> bool;
+    /// What was built.
+    fn build_info(&self) -> BuildInfo;
+    /// How it runs.
+    fn runtime_info(&self) -> RuntimeInfo;
+    /// The flags, sorted by name.
+    fn flags(&self) -> Vec<(String, String)>;
+    /// The configuration in force, secrets masked.
+    fn config_yaml(&self) -> String;
+    /// The storage's cardinality, tables with at most `limit` rows; `None` where there is none.
+    fn tsdb_status(&self, limit: usize) -> Option<TsdbStatus>;
+}
+
+/// What `/-/reload` and `/-/quit` do.
+pub trait Lifecycle: Send + Sync {
+    /// Whether `--web.enable-lifecycle` was given.
+    fn is_enabled(&self) -> bool;
+    /// Reloads the configuration; returns when it is in force.
+    ///
+    /// # Errors
+    /// Why the old configuration stays in force.
+    fn reload(&self) -> Result<(), String>;
+    /// Asks the program to stop.
+    fn quit(&self);
+}

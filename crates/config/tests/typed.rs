@@ -1,0 +1,234 @@
+//! What the typed values hold, and what the loader does beyond one text.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use firesteel_config::{
+    Auth, Credential, DiscoveryConfig, LoadOptions, NameEscaping, ReadFiles, Retention,
+    ScrapeProtocol, TlsVersion, embedded_default, load, load_str, load_target_groups,
+};
+
+/// Files in memory.
+#[derive(Default)]
+struct Files(BTreeMap<PathBuf, String>);
+
+impl Files {
+    fn with(mut self, path: &str, text: &str) -> Self {
+        self.0.insert(path.into(), text.to_owned());
+        self
+    }
+}
+
+impl ReadFiles for Files {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        self.0.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn expand(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
+        let name = pattern.file_name().unwrap().to_str().unwrap();
+        let same = |path: &&PathBuf| {
+            path.parent() == pattern.parent()
+                && firesteel_config::file_name_matches(
+                    name,
+                    path.file_name().unwrap().to_str().unwrap(),
+                )
+        };
+        Ok(self.0.keys().filter(same).cloned().collect())
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "HOST").then(|| "pi".to_owned())
+    }
+}
+
+#[test]
+fn jobs_take_their_defaults_from_global() {
+    let config = load_str(
+        "p.yml",
+        "
+global: {scrape_interval: 5s, sample_limit: 100, scrape_native_histograms: true}
+scrape_configs:
+- job_name: a
+- job_name: b
+  scrape_interval: 1m
+  scrape_timeout: 30s
+  scrape_native_histograms: false
+  metric_name_validation_scheme: legacy
+  bearer_token_file: token
+  tls_config: {ca_file: ca.pem, min_version: TLS13}
+  relabel_configs: [{source_labels: [__address__], target_label: instance}]
+",
+    )
+    .unwrap();
+    let [a, b] = &config.scrape_configs[..] else { panic!() };
+    assert_eq!(a.scrape_interval, Duration::from_secs(5));
+    assert_eq!(a.scrape_timeout, Duration::from_secs(5));
+    assert_eq!(a.limits.samples, 100);
+    assert_eq!(a.scrape_protocols, ScrapeProtocol::DEFAULT_WITH_NATIVE_HISTOGRAMS);
+    assert_eq!((a.metrics_path.as_str(), a.scheme.as_str()), ("/metrics", "http"));
+    assert_eq!(b.scrape_protocols, ScrapeProtocol::DEFAULT);
+    assert_eq!(b.scrape_timeout, Duration::from_secs(30));
+    assert_eq!(b.name_escaping, NameEscaping::Underscores);
+    assert_eq!(b.http.tls.min_version, Some(TlsVersion::Tls13));
+    assert_eq!(b.http.tls.ca, Credential::File("ca.pem".into()));
+    let Auth::Authorization(auth) = &b.http.auth else { panic!() };
+    assert_eq!(
+        (auth.scheme.as_str(), &auth.credentials),
+        ("Bearer", &Credential::File("token".into()))
+    );
+    assert_eq!(b.relabel_configs.len(), 1);
+}
+
+#[test]
+fn loads_further_jobs_and_joins_paths() {
+    let files = Files::default()
+        .with(
+            "/etc/p/p.yml",
+            "
+global: {external_labels: {host: $HOST-1, none: '${NONE}'}}
+scrape_config_files: [jobs/*.yml]
+rule_files: [rules/*.yml]
+scrape_configs: [{job_name: a, file_sd_configs: [{files: [t/*.json]}]}]
+",
+        )
+        .with("/etc/p/jobs/1.yml", "scrape_configs: [{job_name: b, bearer_token_file: tok}]")
+        .with("/etc/p/jobs/2.yml", "scrape_configs: [{job_name: c, scrape_timeout: 2m}]")
+        .with("/etc/p/jobs/3.yml", "scrape_configs: [{job_name: a}]\nglobal: {}");
+    let error = load(Path::new("/etc/p/p.yml"), &files, &LoadOptions::default()).unwrap_err();
+    let text = error.to_string();
+    for expected in [
+        "/etc/p/jobs/2.yml:1:48: scrape_configs[0].scrape_timeout: scrape timeout greater than scrape interval for scrape config with job name \"c\"",
+        "found multiple scrape configs with job name \"a\", first found in main config file",
+        "/etc/p/jobs/3.yml:2:1: global: field global not found in type config.ScrapeConfigs",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    let mut files = files;
+    files.0.remove(Path::new("/etc/p/jobs/2.yml"));
+    files.0.remove(Path::new("/etc/p/jobs/3.yml"));
+    let config = load(Path::new("/etc/p/p.yml"), &files, &LoadOptions::default()).unwrap();
+    assert_eq!(config.scrape_configs.len(), 2);
+    assert_eq!(config.rule_files, [Path::new("/etc/p/rules/*.yml")]);
+    let DiscoveryConfig::File(sd) = &config.scrape_configs[0].discovery[0] else { panic!() };
+    assert_eq!(sd.files, [Path::new("/etc/p/t/*.json")]);
+    let Auth::Authorization(auth) = &config.scrape_configs[1].http.auth else { panic!() };
+    assert_eq!(auth.credentials, Credential::File("/etc/p/jobs/tok".into()));
+    assert_eq!(config.global.external_labels.to_string(), r#"{host="pi-1"}"#);
+    assert!(config.warnings()[0].message.contains("NONE"));
+    assert!(!config.to_yaml().contains("job_name: b"));
+    assert!(config.not_served().iter().any(|n| n.key_path == "rule_files"));
+}
+
+#[test]
+fn lists_every_error_with_its_place() {
+    let error = load_str(
+        "p.yml",
+        "
+global:
+  scrape_interval: 15
+  evaluation_intervall: 15s
+scrape_configs:
+- job_name: a
+  job_name: b
+  sample_limit: many
+  static_configs:
+  - target: [x]
+- scheme: https
+remote_write:
+- {}
+storage: {tsdb: {retention: {percentage: 200}}}
+",
+    )
+    .unwrap_err();
+    let text = error.to_string();
+    for expected in [
+        "p.yml:3:20: global.scrape_interval: not a valid duration string: \"15\" (expected",
+        "p.yml:4:3: global.evaluation_intervall: field evaluation_intervall not found in type config.plain (did you mean evaluation_interval?)",
+        "p.yml:7:3: scrape_configs[0].job_name: field job_name already set in type config.ScrapeConfig",
+        "p.yml:8:17: scrape_configs[0].sample_limit: expected a whole number, 0 or more, found `many`",
+        "(did you mean targets?)",
+        "p.yml:11:3: scrape_configs[1]: job_name is empty",
+        "remote_write[0]: url for remote_write is empty",
+        "storage.tsdb.retention.percentage: 'storage.tsdb.retention.percentage' must be in the range [0, 100], got 200",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    assert_eq!(error.diagnostics().len(), 8);
+    assert!(text.starts_with("8 errors:\n"));
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let text = "
+scrape_configs:
+- job_name: a
+  basic_auth: {username: me, password: hunter2}
+- job_name: b
+  authorization: {credentials: hunter2}
+  proxy_url: http://me:hunter2@proxy
+  http_headers: {X-Key: {secrets: [hunter2]}}
+- job_name: c
+  consul_sd_configs: [{token: hunter2}]
+";
+    let config = load_str("p.yml", text).unwrap();
+    assert!(!config.to_yaml().contains("hunter2"));
+    assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    assert!(config.to_yaml().contains("password: <secret>"));
+}
+
+#[test]
+fn retention_comes_from_the_options_unless_configured() {
+    let mut options = LoadOptions::default();
+    options.retention = Retention::new(Duration::from_secs(86_400), 0, 0.0);
+    let files = Files::default()
+        .with("a.yml", "global: {}")
+        .with("b.yml", "storage: {tsdb: {retention: {size: 1GB}}}");
+    let a = load(Path::new("a.yml"), &files, &options).unwrap();
+    assert_eq!(a.storage.retention.time, Duration::from_secs(86_400));
+    assert!(a.to_yaml().contains("    retention:\n      time: 1d\n"));
+    let b = load(Path::new("b.yml"), &files, &options).unwrap();
+    assert_eq!(
+        (b.storage.retention.time, b.storage.retention.size_bytes),
+        (Duration::ZERO, 1 << 30)
+    );
+}
+
+#[test]
+fn scrapes_itself_without_a_file() {
+    let config = embedded_default("localhost:9090");
+    let job = &config.scrape_configs[0];
+    assert_eq!(
+        (job.job_name.as_str(), job.scrape_interval),
+        ("prometheus", Duration::from_secs(15))
+    );
+    let DiscoveryConfig::Static(groups) = &job.discovery[0] else { panic!() };
+    assert_eq!(groups[0].targets, ["localhost:9090"]);
+    assert!(config.not_served().is_empty());
+    assert_eq!(embedded_default("[::1]:9090").scrape_configs.len(), 1);
+    assert_eq!(embedded_default("a/b: c").scrape_configs.len(), 1);
+}
+
+#[test]
+fn agents_refuse_what_they_do_not_do() {
+    let config = load_str("p.yml", "rule_files: [a.yml]").unwrap();
+    let error = config.check_agent("p.yml").unwrap_err().to_string();
+    assert_eq!(error, "p.yml:1:13: rule_files: field rule_files is not allowed in agent mode");
+    load_str("p.yml", "").unwrap().check_agent("p.yml").unwrap();
+}
+
+#[test]
+fn reads_target_groups() {
+    let groups = load_target_groups("t.yml", "- targets: [a:1, b]\n  labels: {x: 1}\n").unwrap();
+    assert_eq!(groups[0].targets, ["a:1", "b"]);
+    assert_eq!(groups[0].labels.to_string(), r#"{x="1"}"#);
+    assert!(load_target_groups("t.yml", "").unwrap().is_empty());
+    for bad in ["- null", "a: b", "- targets: a", "- job: a"] {
+        assert!(load_target_groups("t.yml", bad).is_err(), "{bad}");
+    }
+}

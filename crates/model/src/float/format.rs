@@ -1,0 +1,234 @@
+//! Floats to text.
+
+use std::fmt::{self, Write};
+
+/// The shortest digits of a finite float: `0.d1d2d3... * 10^point`.
+struct Digits {
+    /// What `{:e}` prints: `d.ddde-eee` at its longest.
+    text: [u8; 32],
+    len: usize,
+    /// Where the decimal point is, counted from before the first digit.
+    point: i32,
+}
+
+impl Digits {
+    /// Digits of a finite float without its sign.
+    fn new(v: f64) -> Self {
+        let mut digits = Self { text: [0; 32], len: 0, point: 0 };
+        let written = write!(digits, "{:e}", v.abs());
+        debug_assert!(written.is_ok(), "the buffer holds the longest float");
+        digits.split_exponent();
+        digits
+    }
+
+    /// Turns `d.dddeX` into digits alone and a position of the point.
+    fn split_exponent(&mut self) {
+        let text = &self.text[..self.len];
+        let mark = text.iter().position(|b| *b == b'e').unwrap_or(text.len());
+        let exponent = std::str::from_utf8(text.get(mark + 1..).unwrap_or_default());
+        self.point = 1 + exponent.ok().and_then(|e| e.parse::<i32>().ok()).unwrap_or(0);
+        if mark > 1 {
+            self.text.copy_within(2..mark, 1);
+        }
+        self.len = if mark > 1 { mark - 1 } else { mark };
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.len]).unwrap_or_default()
+    }
+}
+
+impl Write for Digits {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        let free = self.text.get_mut(self.len..self.len + s.len()).ok_or(fmt::Error)?;
+        free.copy_from_slice(s.as_bytes());
+        self.len += s.len();
+        Ok(())
+    }
+}
+
+/// Writes what is not finite, or the sign of what is; true if that was all.
+fn write_special(out: &mut String, v: f64) -> bool {
+    if v.is_finite() {
+        if v.is_sign_negative() {
+            out.push('-');
+        }
+        return false;
+    }
+    out.push_str(match v {
+        f64::INFINITY => "+Inf",
+        f64::NEG_INFINITY => "-Inf",
+        _ => "NaN",
+    });
+    true
+}
+
+/// Appends `v` as Go's `strconv.FormatFloat(v, 'f', -1, 64)`: without exponent, however long.
+pub fn write_f(out: &mut String, v: f64) {
+    /// Floats below are exact integers if they have no fraction.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if write_special(out, v) {
+        return;
+    }
+    let v = v.abs();
+    // Fast path: most samples are small integers.
+    let written = if v < EXACT && v.fract() == 0.0 {
+        write!(out, "{}", v as u64)
+    } else {
+        write!(out, "{v}")
+    };
+    debug_assert!(written.is_ok(), "a string takes what is written");
+}
+
+/// [`write_f`] into a new string.
+#[must_use]
+pub fn format_f(v: f64) -> String {
+    let mut out = String::new();
+    write_f(&mut out, v);
+    out
+}
+
+/// Appends `v` as Go's `strconv.FormatFloat(v, 'e', -1, 64)`: `1.5e+06`, at least two digits of
+/// exponent.
+pub fn write_e(out: &mut String, v: f64) {
+    if !write_special(out, v) {
+        push_e(out, &Digits::new(v));
+    }
+}
+
+fn push_e(out: &mut String, digits: &Digits) {
+    let text = digits.as_str();
+    let (first, rest) = text.split_at(1.min(text.len()));
+    out.push_str(first);
+    if !rest.is_empty() {
+        out.push('.');
+        out.push_str(rest);
+    }
+    // Zero has an exponent of zero.
+    let exponent = if text == "0" { 0 } else { digits.point - 1 };
+    let sign = if exponent < 0 { '-' } else { '+' };
+    let written = write!(out, "e{sign}{:02}", exponent.unsigned_abs());
+    debug_assert!(written.is_ok(), "a string takes what is written");
+}
+
+/// Appends `v` as Prometheus' API does within quotes: [`write_f`], but [`write_e`] below `1e-6` and
+/// from `1e21`. Source: `util/jsonutil/marshal.go`.
+pub fn write_json(out: &mut String, v: f64) {
+    let abs = v.abs();
+    if abs != 0.0 && !(1e-6..1e21).contains(&abs) { write_e(out, v) } else { write_f(out, v) }
+}
+
+/// Appends `v` as Go's `strconv.FormatFloat(v, 'g', -1, 64)`, which is also its `%v` and `%g`: with
+/// an exponent where that is below -4 or at least 6, whatever the number of digits (`1e+06`).
+pub fn write_g(out: &mut String, v: f64) {
+    if write_special(out, v) {
+        return;
+    }
+    let digits = Digits::new(v);
+    let exponent = digits.point - 1;
+    if v != 0.0 && !(-4..6).contains(&exponent) {
+        push_e(out, &digits);
+    } else {
+        push_f(out, &digits);
+    }
+}
+
+/// Writes digits without an exponent.
+fn push_f(out: &mut String, digits: &Digits) {
+    let text = digits.as_str();
+    let Ok(point) = usize::try_from(digits.point) else {
+        out.push_str("0.");
+        out.extend((0..digits.point.unsigned_abs()).map(|_| '0'));
+        out.push_str(text);
+        return;
+    };
+    if point == 0 {
+        out.push_str("0.");
+        out.push_str(text);
+    } else if text.len() > point {
+        let (whole, fraction) = text.split_at(point);
+        out.push_str(whole);
+        out.push('.');
+        out.push_str(fraction);
+    } else {
+        out.push_str(text);
+        out.extend((text.len()..point).map(|_| '0'));
+    }
+}
+
+/// Appends `v` as the values of `le` and `quantile` labels are written: [`write_g`], and `.0` where
+/// neither a point nor an exponent shows that it is a float. Source: `model/labels/float.go`.
+pub fn write_om(out: &mut String, v: f64) {
+    let start = out.len();
+    write_g(out, v);
+    let written = &out.as_bytes()[start..];
+    if v.is_finite() && !written.iter().any(|b| matches!(b, b'.' | b'e')) {
+        out.push_str(".0");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn with(write: fn(&mut String, f64), v: f64) -> String {
+        let mut out = String::new();
+        write(&mut out, v);
+        out
+    }
+
+    #[test]
+    fn prints_as_go_does() {
+        // Columns: f, e, g, JSON of the API, labels.
+        #[rustfmt::skip]
+        let rows: &[(f64, &str, &str, &str, &str, &str)] = &[
+            (0.0, "0", "0e+00", "0", "0", "0.0"),
+            (-0.0, "-0", "-0e+00", "-0", "-0", "-0.0"),
+            (1.0, "1", "1e+00", "1", "1", "1.0"),
+            (-1.5, "-1.5", "-1.5e+00", "-1.5", "-1.5", "-1.5"),
+            (0.25, "0.25", "2.5e-01", "0.25", "0.25", "0.25"),
+            (100_000.0, "100000", "1e+05", "100000", "100000", "100000.0"),
+            (123_456.5, "123456.5", "1.234565e+05", "123456.5", "123456.5", "123456.5"),
+            (1e6, "1000000", "1e+06", "1e+06", "1000000", "1e+06"),
+            (12_540_168.0, "12540168", "1.2540168e+07", "1.2540168e+07", "12540168", "1.2540168e+07"),
+            (1e-4, "0.0001", "1e-04", "0.0001", "0.0001", "0.0001"),
+            (1.5e-5, "0.000015", "1.5e-05", "1.5e-05", "0.000015", "1.5e-05"),
+            (1e-6, "0.000001", "1e-06", "1e-06", "0.000001", "1e-06"),
+            (9.5e-7, "0.00000095", "9.5e-07", "9.5e-07", "9.5e-07", "9.5e-07"),
+            (9_223_372_036_854_775_807.0, "9223372036854776000", "9.223372036854776e+18",
+                "9.223372036854776e+18", "9223372036854776000", "9.223372036854776e+18"),
+            (1e21, "1000000000000000000000", "1e+21", "1e+21", "1e+21", "1e+21"),
+            (1.5e300, "", "1.5e+300", "1.5e+300", "1.5e+300", "1.5e+300"),
+            (5e-324, "", "5e-324", "5e-324", "5e-324", "5e-324"),
+            (f64::NAN, "NaN", "NaN", "NaN", "NaN", "NaN"),
+            (f64::INFINITY, "+Inf", "+Inf", "+Inf", "+Inf", "+Inf"),
+            (f64::NEG_INFINITY, "-Inf", "-Inf", "-Inf", "-Inf", "-Inf"),
+        ];
+        for (v, f, e, g, json, om) in rows {
+            if !f.is_empty() {
+                assert_eq!(with(write_f, *v), *f);
+            }
+            assert_eq!(with(write_e, *v), *e);
+            assert_eq!(with(write_g, *v), *g);
+            assert_eq!(with(write_json, *v), *json);
+            assert_eq!(with(write_om, *v), *om);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_form_reads_back_the_same(bits in any::<u64>(), small in -1e9..1e9_f64) {
+            for v in [f64::from_bits(bits), small, small.trunc(), small.trunc() / 1e7] {
+                for write in [write_f, write_e, write_g, write_json, write_om] {
+                    let text = with(write, v);
+                    let back: f64 = text.parse().unwrap();
+                    prop_assert!(back.to_bits() == v.to_bits() || v.is_nan(), "{text}");
+                }
+                prop_assert!(!v.is_finite() || with(write_f, v) == v.to_string());
+                let digits = |s: &str| s.bytes().filter(|b| (b'1'..=b'9').contains(b)).count();
+                prop_assert!(!v.is_finite() || v == 0.0 || digits(&with(write_g, v)) > 0);
+            }
+        }
+    }
+}

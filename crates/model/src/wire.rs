@@ -1,1 +1,0 @@
-//! Bare protobuf bytes: varints, tags, lengths, with limits.

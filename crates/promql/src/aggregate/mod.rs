@@ -1,0 +1,4 @@
+//! Aggregations.
+
+pub(crate) mod fold;
+pub(crate) mod select;

@@ -1,0 +1,65 @@
+//! Errors of queries.
+
+use firesteel_model::{budget::BudgetError, storage::StorageError};
+
+use crate::ParseErrors;
+
+/// Why a query has no result. The texts are Prometheus'.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// The text is not a query.
+    #[error(transparent)]
+    Parse(#[from] ParseErrors),
+    /// The sample limit ([`EngineOptions::max_samples`](super::EngineOptions::max_samples)).
+    #[error("query processing would load too many samples into memory in {0}")]
+    TooManySamples(&'static str),
+    /// The deadline has passed.
+    #[error("query timed out in {0}")]
+    TimedOut(&'static str),
+    /// The query was cancelled.
+    #[error("query was canceled in {0}")]
+    Canceled(&'static str),
+    /// A memory limit; the text names it.
+    #[error(transparent)]
+    Budget(BudgetError),
+    /// The storage failed.
+    #[error("expanding series: {0}")]
+    Storage(#[source] StorageError),
+    /// The query cannot be evaluated on this data.
+    #[error("{0}")]
+    Execution(String),
+}
+
+/// The engine's own name for the error.
+pub(crate) type EvalError = QueryError;
+
+/// What timeouts and cancellations name as the place.
+const PLACE: &str = "expression evaluation";
+
+impl From<StorageError> for QueryError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Canceled => Self::Canceled(PLACE),
+            StorageError::TimedOut { .. } => Self::TimedOut(PLACE),
+            StorageError::Budget(error) => Self::Budget(error),
+            other => Self::Storage(other),
+        }
+    }
+}
+
+impl From<BudgetError> for QueryError {
+    fn from(error: BudgetError) -> Self {
+        Self::Budget(error)
+    }
+}
+
+/// An execution error.
+pub(crate) fn execution(text: impl Into<String>) -> QueryError {
+    QueryError::Execution(text.into())
+}
+
+/// Two series with the same labels.
+pub(crate) fn same_labelset() -> QueryError {
+    execution("vector cannot contain metrics with the same labelset")
+}

@@ -1,0 +1,443 @@
+//! The engine: runs queries over any [`Queryable`].
+//!
+//! A query is parsed, made into a plan (`lower`), its series are selected once (`source`), and the
+//! plan is evaluated node by node, each over all steps at once (`eval`). Unlike Prometheus' engine,
+//! which goes step by step, the unit of work is the series: selectors and functions of range
+//! vectors decode a series once and compute all its steps (`scan`, `crate::window`), aggregations
+//! take it in right away where they can (`crate::aggregate::fold`). Label sets are integers
+//! (`labels`) until the result is made.
+//!
+//! Results are Prometheus': bit for bit within a series; sums across series are compensated, and
+//! their order is fixed, so they do not depend on the number of threads.
+
+mod aggregate;
+mod binary;
+pub(crate) mod block;
+mod call;
+mod classic;
+pub(crate) mod error;
+mod eval;
+mod executor;
+mod info;
+pub(crate) mod labels;
+mod leaf;
+mod limits;
+mod lower;
+mod metrics;
+pub(crate) mod notes;
+mod plan;
+mod result;
+mod scan;
+mod source;
+
+use std::{sync::Arc, time::Duration};
+
+use firesteel_model::{
+    Timestamp,
+    budget::Budget,
+    clock::{Clock, SystemClock},
+    storage::{CancelToken, QueryContext, QueryStats, Queryable},
+};
+
+pub use error::QueryError;
+pub use executor::{Executor, Inline, ScopedThreads};
+
+use self::{
+    error::{EvalError, execution},
+    eval::Evaluator,
+    labels::LabelStore,
+    limits::Samples,
+    lower::Times,
+    plan::{Kind, Plan},
+    source::Source,
+};
+use crate::{Annotations, Expr, ParserOptions, QueryValue, ValueType, parse, window::Grid};
+
+/// How an engine works. The defaults are Prometheus'.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// How old a sample may be that an instant selector takes.
+    pub lookback_delta: Duration,
+    /// How long a query may take.
+    pub timeout: Duration,
+    /// How many samples a query may hold at a time, counted as Prometheus counts them.
+    pub max_samples: u64,
+    /// How many steps a range query may have, `None` for any number.
+    pub max_steps: Option<usize>,
+    /// The step of subqueries that give none.
+    pub subquery_step: Duration,
+    /// What the parser accepts.
+    pub parser: ParserOptions,
+    /// Drop metric names at the end of a query, not at each operation
+    /// (`promql-delayed-name-removal`).
+    pub delayed_name_removal: bool,
+    /// Series carry `__type__` and `__unit__` labels (`type-and-unit-labels`).
+    pub type_and_unit_labels: bool,
+    /// Start timestamps tell counter resets (`use-start-timestamps`).
+    pub use_start_timestamps: bool,
+    /// `@` may be used.
+    pub at_modifier: bool,
+    /// Offsets may be negative.
+    pub negative_offset: bool,
+    /// Where the work runs.
+    pub executor: Arc<dyn Executor>,
+    /// What queries may take of memory, all together.
+    pub budget: Budget,
+    /// What a single query may take of memory, bytes.
+    pub query_bytes: u64,
+    /// Where deadlines are read.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            lookback_delta: Duration::from_secs(5 * 60),
+            timeout: Duration::from_secs(2 * 60),
+            max_samples: 50_000_000,
+            max_steps: None,
+            subquery_step: Duration::from_secs(60),
+            parser: ParserOptions::default(),
+            delayed_name_removal: false,
+            type_and_unit_labels: false,
+            use_start_timestamps: false,
+            at_modifier: true,
+            negative_offset: true,
+            executor: Arc::new(Inline),
+            budget: Budget::root("queries", u64::MAX),
+            query_bytes: u64::MAX,
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+}
+
+impl std::fmt::Debug for EngineOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineOptions")
+            .field("lookback_delta", &self.lookback_delta)
+            .field("timeout", &self.timeout)
+            .field("max_samples", &self.max_samples)
+            .field("parser", &self.parser)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a single query wants otherwise than its engine.
+#[derive(Clone, Debug, Default)]
+pub struct QueryOptions {
+    /// Another lookback; zero and `None` mean the engine's.
+    pub lookback_delta: Option<Duration>,
+    /// A shorter timeout; a longer one has no effect.
+    pub timeout: Option<Duration>,
+    /// Cancels the query.
+    pub cancel: CancelToken,
+}
+
+/// What a query returned.
+#[derive(Clone, Debug)]
+pub struct QueryResult {
+    /// The value. Range queries return a matrix, sorted by labels; the order of an instant vector
+    /// is that of the storage unless the query sorts it.
+    pub value: QueryValue,
+    /// Warnings and remarks.
+    pub annotations: Annotations,
+    /// What it took.
+    pub stats: EngineStats,
+}
+
+/// What a query took.
+#[derive(Clone, Debug, Default)]
+pub struct EngineStats {
+    /// Samples in all windows of all steps (`totalQueryableSamples`).
+    pub total_samples: u64,
+    /// Samples read from storage (`samplesRead`).
+    pub samples_read: u64,
+    /// The most samples held at a time (`peakSamples`).
+    pub peak_samples: u64,
+    /// Parsing and planning.
+    pub parse_time: Duration,
+    /// Selecting series (`queryPreparationTime`).
+    pub preparation_time: Duration,
+    /// Evaluating (`innerEvalTime`).
+    pub evaluation_time: Duration,
+    /// Ordering the result and making its labels (`resultSortTime`).
+    pub result_time: Duration,
+    /// All of it (`execTotalTime`).
+    pub total_time: Duration,
+    /// What storage did.
+    pub storage: Arc<QueryStats>,
+}
+
+/// The switches that evaluation looks at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EngineFlags {
+    pub(crate) delayed_name_removal: bool,
+    pub(crate) type_and_unit_labels: bool,
+    pub(crate) use_start_timestamps: bool,
+}
+
+/// Runs queries. Has no state of its own but its metrics, and no threads; share it freely.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    options: Arc<EngineOptions>,
+    metrics: Arc<metrics::EngineMetrics>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new(EngineOptions::default())
+    }
+}
+
+impl Engine {
+    /// An engine that works like this.
+    #[must_use]
+    pub fn new(options: EngineOptions) -> Self {
+        Self { options: Arc::new(options), metrics: Arc::default() }
+    }
+
+    /// How it works.
+    #[must_use]
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// Evaluates a query at one time. Blocks.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn instant(
+        &self,
+        storage: &dyn Queryable,
+        query: &str,
+        t: Timestamp,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        self.counted(storage, query, Span::Instant(t), options)
+    }
+
+    /// Evaluates a query at `start`, `start + step`, ... up to `end`. Blocks.
+    ///
+    /// # Errors
+    /// See [`QueryError`]. The query must be a scalar or an instant vector; `step` is cut to
+    /// milliseconds and must be positive.
+    pub fn range(
+        &self,
+        storage: &dyn Queryable,
+        query: &str,
+        start: Timestamp,
+        end: Timestamp,
+        step: Duration,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
+        if step <= 0 {
+            return Err(execution(
+                "zero or negative query resolution step widths are not accepted. Try a positive \
+                 integer",
+            ));
+        }
+        self.counted(storage, query, Span::Range { start, end, step }, options)
+    }
+
+    fn counted(
+        &self,
+        storage: &dyn Queryable,
+        query: &str,
+        span: Span,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let _running = self.metrics.begin();
+        let result = self.run(storage, query, span, options)?;
+        self.metrics.observe(&result.stats);
+        Ok(result)
+    }
+
+    fn run(
+        &self,
+        storage: &dyn Queryable,
+        query: &str,
+        span: Span,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let o = &*self.options;
+        let timeout = options.timeout.map_or(o.timeout, |t| t.min(o.timeout));
+        let mut ctx =
+            QueryContext::new(Arc::clone(&o.clock), o.budget.child("query", o.query_bytes))
+                .with_timeout(timeout);
+        ctx.cancel = options.cancel.clone();
+        let mut watch = Watch::new(&*o.clock);
+        let expr = parse(query, &o.parser)?;
+        let lookback = options.lookback_delta.filter(|d| !d.is_zero()).unwrap_or(o.lookback_delta);
+        let lookback = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
+        let plan = self.plan(&expr, span, lookback)?;
+        let mut stats = EngineStats { parse_time: watch.lap(), ..EngineStats::default() };
+
+        let mut evaluator = self.prepare(storage, &ctx, &plan, lookback)?;
+        stats.preparation_time = watch.lap();
+        let grid = span.grid();
+        let evaluated = evaluator.top_level(&expr, grid, matches!(span, Span::Instant(_)))?;
+        stats.evaluation_time = watch.lap();
+        let value = evaluator.result(evaluated, grid, matches!(span, Span::Instant(_)))?;
+        stats.result_time = watch.lap();
+        stats.total_time = watch.total();
+        let count = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
+        stats.total_samples = count(&evaluator.samples.total);
+        stats.samples_read = count(&evaluator.samples.read);
+        stats.peak_samples = evaluator.samples.peak();
+        stats.storage = Arc::clone(&ctx.stats);
+        Ok(QueryResult { value, annotations: evaluator.annotations, stats })
+    }
+
+    /// Checks a parsed query against the engine's options and makes its plan.
+    fn plan(&self, expr: &Expr, span: Span, lookback: i64) -> Result<Plan, EvalError> {
+        let o = &*self.options;
+        self.check_modifiers(expr)?;
+        if let Span::Range { .. } = span {
+            let value_type = expr.value_type();
+            if !matches!(value_type, ValueType::Vector | ValueType::Scalar) {
+                return Err(execution(format!(
+                    "invalid expression type \"{}\" for range query, must be Scalar or instant \
+                     Vector",
+                    value_type.documented()
+                )));
+            }
+            let steps = span.grid().n;
+            if o.max_steps.is_some_and(|max| steps > max) {
+                return Err(execution(format!(
+                    "exceeded maximum resolution of {} points per timeseries. Try decreasing the \
+                     query resolution (?step=XX)",
+                    o.max_steps.unwrap_or_default()
+                )));
+            }
+        }
+        let (start, end, step) = match span {
+            Span::Instant(t) => (t, t, 0),
+            Span::Range { start, end, step } => (start, end, step),
+        };
+        let subquery_step = i64::try_from(o.subquery_step.as_millis()).unwrap_or(i64::MAX);
+        lower::lower(expr, Times { start, end, step, lookback, subquery_step })
+    }
+
+    fn check_modifiers(&self, expr: &Expr) -> Result<(), EvalError> {
+        let o = &*self.options;
+        if o.at_modifier && o.negative_offset {
+            return Ok(());
+        }
+        let mut refused = None;
+        expr.walk(&mut |expr| {
+            let (at, offset) = match expr {
+                Expr::Vector(v) => (v.at, &v.offset),
+                Expr::Matrix(m) => (m.vector.at, &m.vector.offset),
+                Expr::Subquery(s) => (s.at, &s.offset),
+                _ => return,
+            };
+            if at.is_some() && !o.at_modifier {
+                refused.get_or_insert("@ modifier is disabled");
+            }
+            if offset.as_millis().is_some_and(|ms| ms < 0) && !o.negative_offset {
+                refused.get_or_insert("negative offset is disabled");
+            }
+        });
+        refused.map_or(Ok(()), |text| Err(execution(text)))
+    }
+
+    /// Opens the storage and selects all series.
+    fn prepare<'a>(
+        &'a self,
+        storage: &dyn Queryable,
+        ctx: &'a QueryContext,
+        plan: &'a Plan,
+        lookback: i64,
+    ) -> Result<Evaluator<'a>, EvalError> {
+        let o = &*self.options;
+        ctx.check().map_err(|error| match EvalError::from(error) {
+            EvalError::Canceled(_) => EvalError::Canceled("query execution"),
+            EvalError::TimedOut(_) => EvalError::TimedOut("query execution"),
+            other => other,
+        })?;
+        let (mint, maxt) = plan.time_range();
+        let querier = storage.querier(mint, maxt)?;
+        let mut store = LabelStore::new()?;
+        let mut annotations = Annotations::new();
+        let sources = Source::select_all(
+            &*querier,
+            ctx,
+            &plan.sources,
+            &*o.executor,
+            &mut store.interner,
+            &mut annotations,
+        )?;
+        let label_memory = ctx.budget.reserve(store.bytes() as u64)?;
+        Ok(Evaluator {
+            label_memory,
+            gathered: 0,
+            plan,
+            ctx,
+            flags: EngineFlags {
+                delayed_name_removal: o.delayed_name_removal,
+                type_and_unit_labels: o.type_and_unit_labels,
+                use_start_timestamps: o.use_start_timestamps,
+            },
+            executor: &*o.executor,
+            querier,
+            lookback,
+            store,
+            sources,
+            annotations,
+            samples: Samples::new(o.max_samples),
+        })
+    }
+}
+
+impl Plan {
+    /// Whether the whole query is a selector of a range vector.
+    fn matrix_selector(&self) -> Option<usize> {
+        match self.node(self.root).kind {
+            Kind::Matrix(selector) => Some(selector),
+            _ => None,
+        }
+    }
+}
+
+/// The times of a query.
+#[derive(Clone, Copy, Debug)]
+enum Span {
+    Instant(Timestamp),
+    Range { start: Timestamp, end: Timestamp, step: i64 },
+}
+
+impl Span {
+    fn grid(self) -> Grid {
+        match self {
+            Self::Instant(t) => Grid::instant(t),
+            Self::Range { start, end, step } => Grid::range(start, end, step),
+        }
+    }
+}
+
+/// Measures the stages of a query.
+struct Watch<'a> {
+    clock: &'a dyn Clock,
+    start: Duration,
+    last: Duration,
+}
+
+impl<'a> Watch<'a> {
+    fn new(clock: &'a dyn Clock) -> Self {
+        let now = clock.monotonic();
+        Self { clock, start: now, last: now }
+    }
+
+    fn lap(&mut self) -> Duration {
+        let now = self.clock.monotonic();
+        let lap = now.saturating_sub(self.last);
+        self.last = now;
+        lap
+    }
+
+    fn total(&self) -> Duration {
+        self.last.saturating_sub(self.start)
+    }
+}

@@ -1,0 +1,565 @@
+//! Reads series, runs a selector or a range function over each, and either keeps the rows or folds
+//! them into an aggregation at once.
+//!
+//! Series are cut into morsels, which run wherever the executor likes. How they are cut and in
+//! which order their results are merged depends on the query and the data alone, so a result is the
+//! same whatever the number of threads. Where an aggregation has many groups, series are dealt out
+//! by group, so that no group has accumulators in two morsels.
+
+use std::sync::Arc;
+
+use firesteel_model::{
+    CounterResetHint, FloatHistogram, Timestamp,
+    budget::Budget,
+    is_stale_nan,
+    storage::{
+        BatchValues, HistogramBatch, SampleBatch, StorageError,
+        merge::{MergedReader, MergedSeries},
+    },
+};
+
+use super::{
+    block::{Block, RowBuf, bits},
+    error::EvalError,
+    eval::Evaluator,
+    executor,
+    labels::SetId,
+    limits::{self, Samples},
+};
+use crate::{
+    aggregate::fold::{FoldNotes, Folds},
+    ast::AggregateOp,
+    histogram,
+    window::{Grid, InstantJob, InstantRunner, Notes, RangeJob, RangeRunner},
+};
+
+/// What is computed per series.
+#[derive(Clone, Copy)]
+pub(crate) enum Job<'a> {
+    Instant(InstantJob),
+    Range(&'a RangeJob<'a>),
+}
+
+impl Job<'_> {
+    const fn grid(&self) -> Grid {
+        match self {
+            Self::Instant(job) => job.grid,
+            Self::Range(job) => job.spec.grid,
+        }
+    }
+}
+
+/// Where the series come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Input<'a> {
+    /// Storage, and from what time on resets of histograms are detected sample by sample.
+    Series(&'a MergedSeries, Option<Timestamp>),
+    /// The rows of a subquery's result, and its times.
+    Rows(&'a Block, Grid),
+}
+
+impl Input<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Series(series, _) => series.len(),
+            Self::Rows(block, _) => block.len(),
+        }
+    }
+}
+
+/// What becomes of the rows.
+pub(crate) enum Target<'a> {
+    /// They are kept, with these labels.
+    Keep { sets: &'a [SetId], drop_name: &'a dyn Fn(usize) -> bool },
+    /// They are folded into an aggregation; `groups[series]` is below `count`.
+    Fold { op: AggregateOp, groups: &'a [u32], count: usize, drop_name: &'a dyn Fn(usize) -> bool },
+}
+
+/// What came out.
+pub(crate) enum Output {
+    Rows(Block),
+    Folds(Folds),
+}
+
+/// The result of a scan.
+pub(crate) struct Scanned {
+    pub(crate) output: Output,
+    /// What was noticed, by series.
+    pub(crate) notes: Vec<(usize, Notes)>,
+    /// Series that gave floats.
+    pub(crate) with_floats: Vec<u64>,
+    /// Samples of all rows, as Prometheus counts them.
+    pub(crate) samples: u64,
+}
+
+/// Series per morsel.
+const MORSEL: usize = 256;
+/// The most morsels that have accumulators of their own.
+const MAX_FOLDS: usize = 16;
+/// From how many groups on series are dealt out by group.
+const MANY_GROUPS: usize = 32;
+
+/// What a morsel needs of the query.
+struct Shared<'a> {
+    input: Input<'a>,
+    job: Job<'a>,
+    ctx: &'a firesteel_model::storage::QueryContext,
+    samples: &'a Samples,
+    budget: &'a Budget,
+}
+
+/// The result of a morsel.
+struct Part {
+    output: Output,
+    notes: Vec<(usize, Notes)>,
+    with_floats: Vec<u64>,
+    samples: u64,
+}
+
+impl Evaluator<'_> {
+    /// Runs a job over all series of an input.
+    pub(crate) fn scan(
+        &self,
+        input: Input<'_>,
+        job: Job<'_>,
+        target: &Target<'_>,
+    ) -> Result<Scanned, EvalError> {
+        let shared =
+            Shared { input, job, ctx: self.ctx, samples: &self.samples, budget: &self.ctx.budget };
+        let n = input.len();
+        let mut scanned = Scanned {
+            output: Output::Rows(Block::new(job.grid().n)),
+            notes: Vec::new(),
+            with_floats: vec![0; bits::words(n)],
+            samples: 0,
+        };
+        let mut absorb = |part: Part, output: &mut Option<Output>| {
+            scanned.notes.extend(part.notes);
+            bits::or(&mut scanned.with_floats, &part.with_floats);
+            scanned.samples += part.samples;
+            *output = Some(match (output.take(), part.output) {
+                (None, new) => new,
+                (Some(Output::Rows(mut all)), Output::Rows(new)) => {
+                    all.append(new);
+                    Output::Rows(all)
+                }
+                (Some(Output::Folds(mut all)), Output::Folds(new)) => {
+                    all.merge(new);
+                    Output::Folds(all)
+                }
+                (Some(all), _) => all,
+            });
+        };
+        let mut output = None;
+        match target {
+            Target::Keep { sets, drop_name } => {
+                // Rows are only copied together if there is somebody to share the work with.
+                let morsel = if self.executor.parallelism() > 1 { MORSEL } else { n.max(1) };
+                let flags: Vec<bool> = (0..n).map(drop_name).collect();
+                let parts = executor::map(self.executor, n.div_ceil(morsel), |i| {
+                    let range = i * morsel..n.min((i + 1) * morsel);
+                    let block = Block::new(job.grid().n);
+                    shared.run(range, block, |block, series, row| {
+                        block.push(sets[series], flags[series], row.as_row());
+                    })
+                });
+                for part in parts {
+                    absorb(part?.into_rows(), &mut output);
+                }
+            }
+            Target::Fold { op, groups, count, drop_name } => {
+                let flags: Vec<bool> = (0..n).map(drop_name).collect();
+                let bytes = Folds::bytes(*count, job.grid().n);
+                if *count >= MANY_GROUPS {
+                    let _reserved = self.ctx.budget.reserve(bytes)?;
+                    let deal = deal_by_group(groups, *count);
+                    let parts = executor::map(self.executor, deal.cuts.len(), |i| {
+                        let (series, first, end) = deal.part(i);
+                        let folds = Folds::new(*op, end - first, job.grid().n);
+                        shared.run(series.iter().map(|s| *s as usize), folds, |f, series, row| {
+                            let group = groups[series] as usize - first;
+                            f.fold(group, series, row.as_row(), flags[series]);
+                        })
+                    });
+                    let mut all: Option<Folds> = None;
+                    for part in parts {
+                        let (folds, rest) = part?.split();
+                        match &mut all {
+                            None => all = Some(folds),
+                            Some(all) => all.append(folds),
+                        }
+                        scanned.notes.extend(rest.0);
+                        bits::or(&mut scanned.with_floats, &rest.1);
+                        scanned.samples += rest.2;
+                    }
+                    scanned.notes.sort_by_key(|n| n.0);
+                    output = all.map(Output::Folds);
+                } else {
+                    let parts = n.div_ceil(MORSEL).clamp(1, MAX_FOLDS);
+                    let _reserved = self.ctx.budget.reserve(bytes.saturating_mul(parts as u64))?;
+                    let size = n.div_ceil(parts).max(1);
+                    let parts = executor::map(self.executor, n.div_ceil(size), |i| {
+                        let folds = Folds::new(*op, *count, job.grid().n);
+                        let range = i * size..n.min((i + 1) * size);
+                        shared.run(range, folds, |f, series, row| {
+                            f.fold(groups[series] as usize, series, row.as_row(), flags[series]);
+                        })
+                    });
+                    for part in parts {
+                        absorb(part?.into_folds(), &mut output);
+                    }
+                }
+                if output.is_none() {
+                    output = Some(Output::Folds(Folds::new(*op, *count, job.grid().n)));
+                }
+            }
+        }
+        if let Some(output) = output {
+            scanned.output = output;
+        }
+        Ok(scanned)
+    }
+}
+
+/// A morsel's result with a sink of any type.
+struct Done<S> {
+    sink: S,
+    notes: Vec<(usize, Notes)>,
+    with_floats: Vec<u64>,
+    samples: u64,
+}
+
+impl Done<Block> {
+    fn into_rows(self) -> Part {
+        let Self { sink, notes, with_floats, samples } = self;
+        Part { output: Output::Rows(sink), notes, with_floats, samples }
+    }
+}
+
+impl Done<Folds> {
+    fn into_folds(self) -> Part {
+        let Self { sink, notes, with_floats, samples } = self;
+        Part { output: Output::Folds(sink), notes, with_floats, samples }
+    }
+
+    fn split(self) -> (Folds, (Vec<(usize, Notes)>, Vec<u64>, u64)) {
+        (self.sink, (self.notes, self.with_floats, self.samples))
+    }
+}
+
+impl Shared<'_> {
+    /// Runs the job over some series and gives rows with samples to `sink`.
+    fn run<S: HasBytes>(
+        &self,
+        series: impl Iterator<Item = usize>,
+        mut sink: S,
+        mut take: impl FnMut(&mut S, usize, &RowBuf),
+    ) -> Result<Done<S>, EvalError> {
+        let grid = self.job.grid();
+        let mut row = RowBuf::new(grid.n);
+        let mut batch = SampleBatch::default();
+        let mut feed = Feed::new(self.input, self.ctx);
+        let mut instant = match self.job {
+            Job::Instant(job) => Some(InstantRunner::new(job)),
+            Job::Range(_) => None,
+        };
+        let mut range = match self.job {
+            Job::Range(job) => Some(RangeRunner::new(job)),
+            Job::Instant(_) => None,
+        };
+        let mut done = (Vec::new(), vec![0; bits::words(self.input.len())], 0);
+        let mut reserved = self.budget.reserve(0)?;
+        for (number, series) in series.enumerate() {
+            if number % 16 == 0 {
+                self.ctx.check()?;
+                let bytes = sink.bytes();
+                if bytes > reserved.bytes() {
+                    // Ahead of what the next series will take.
+                    reserved.grow(bytes + bytes / 2 - reserved.bytes())?;
+                }
+            }
+            row.clear();
+            feed.open(series)?;
+            let mut passing = 0;
+            if let Some(runner) = &mut instant {
+                runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
+                if runner.has_histograms {
+                    return Err(super::error::execution(
+                        "this should be an info metric, with float samples",
+                    ));
+                }
+            } else if let Some(runner) = &mut range {
+                runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
+                self.samples.add(0, runner.peak_window)?;
+                passing = runner.last_window;
+                if !runner.notes.is_empty() {
+                    done.0.push((series, std::mem::take(&mut runner.notes)));
+                }
+            }
+            if !bits::any(&row.present) {
+                continue;
+            }
+            let view = row.as_row();
+            let samples = view.samples();
+            done.2 += samples;
+            self.samples.add(samples, passing)?;
+            if row.histograms.len() < grid.n || row.histograms.iter().any(Option::is_none) {
+                bits::set(&mut done.1, series);
+            }
+            take(&mut sink, series, &row);
+        }
+        let add = |counter: &std::sync::atomic::AtomicU64, n| {
+            counter.fetch_add(n, std::sync::atomic::Ordering::Relaxed);
+        };
+        if let Some(runner) = range {
+            add(&self.samples.total, runner.window_samples);
+            if matches!(self.input, Input::Series(..)) {
+                add(&self.samples.read, runner.samples_read);
+            }
+        }
+        if let Some(runner) = instant {
+            add(&self.samples.total, runner.samples);
+            add(&self.samples.read, runner.samples);
+        }
+        Ok(Done { sink, notes: done.0, with_floats: done.1, samples: done.2 })
+    }
+}
+
+/// Something whose memory grows with the rows it is given.
+trait HasBytes {
+    fn bytes(&self) -> u64;
+}
+
+impl HasBytes for Block {
+    fn bytes(&self) -> u64 {
+        Self::bytes(self) as u64
+    }
+}
+
+impl HasBytes for Folds {
+    /// Reserved beforehand.
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// Gives the batches of series after series.
+enum Feed<'a> {
+    Series(MergedReader<'a>, Option<Resets>),
+    Rows { block: &'a Block, grid: Grid, row: usize, given: bool, pending: Vec<SampleBatch> },
+}
+
+impl<'a> Feed<'a> {
+    fn new(input: Input<'a>, ctx: &firesteel_model::storage::QueryContext) -> Self {
+        match input {
+            Input::Series(series, from) => {
+                Self::Series(series.reader(ctx), from.map(|from| Resets { from, last: None }))
+            }
+            Input::Rows(block, grid) => {
+                Self::Rows { block, grid, row: 0, given: true, pending: Vec::new() }
+            }
+        }
+    }
+
+    fn open(&mut self, index: usize) -> Result<(), StorageError> {
+        match self {
+            Self::Series(reader, resets) => {
+                if let Some(resets) = resets {
+                    resets.last = None;
+                }
+                reader.open(index)
+            }
+            Self::Rows { row, given, pending, .. } => {
+                (*row, *given) = (index, false);
+                pending.clear();
+                Ok(())
+            }
+        }
+    }
+
+    fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
+        match self {
+            Self::Series(reader, resets) => {
+                let more = reader.next(batch)?;
+                if let Some(resets) = resets {
+                    resets.detect(batch);
+                }
+                Ok(more)
+            }
+            Self::Rows { block, grid, row, given, pending } => {
+                if *given {
+                    let Some(next) = pending.pop() else {
+                        batch.clear_floats();
+                        return Ok(false);
+                    };
+                    *batch = next;
+                    return Ok(true);
+                }
+                *given = true;
+                let source = block.row(*row);
+                if source.histograms.is_empty() {
+                    let (ts, vs) = batch.clear_floats();
+                    for step in bits::ones(source.present) {
+                        ts.push(grid.time(step));
+                        vs.push(source.values[step]);
+                    }
+                    return Ok(!ts.is_empty());
+                }
+                *pending = mixed_batches(source, *grid);
+                self.next(batch)
+            }
+        }
+    }
+}
+
+/// Detects resets of a series' histograms, sample by sample.
+struct Resets {
+    /// Samples before are not known to the query.
+    from: Timestamp,
+    last: Option<Box<FloatHistogram>>,
+}
+
+impl Resets {
+    /// Replaces hints that say nothing. Source: Prometheus `promql/histogram_stats_iterator.go`.
+    fn detect(&mut self, batch: &mut SampleBatch) {
+        let BatchValues::Histograms(column) = &mut batch.values else { return };
+        for (i, t) in batch.timestamps.iter().enumerate() {
+            let Some(mut h) = column.row(i).filter(|h| *t >= self.from && !is_stale_nan(h.sum))
+            else {
+                continue;
+            };
+            if let (CounterResetHint::Unknown, Some(last)) = (h.counter_reset_hint, &self.last) {
+                h.counter_reset_hint = if histogram::detect_reset(&h, last) {
+                    CounterResetHint::Reset
+                } else {
+                    CounterResetHint::NotReset
+                };
+                if let Some(hint) = column.hints.get_mut(i) {
+                    *hint = h.counter_reset_hint;
+                }
+            }
+            self.last = Some(Box::new(h));
+        }
+    }
+}
+
+/// Batches of a row that has histograms, last first.
+fn mixed_batches(row: super::block::Row<'_>, grid: Grid) -> Vec<SampleBatch> {
+    let mut batches: Vec<SampleBatch> = Vec::new();
+    for step in bits::ones(row.present) {
+        let t = grid.time(step);
+        match row.histogram(step) {
+            Some(h) => {
+                let mut h = (**h).clone();
+                // Between steps of a subquery anything may have happened.
+                if matches!(
+                    h.counter_reset_hint,
+                    CounterResetHint::Reset | CounterResetHint::NotReset
+                ) {
+                    h.counter_reset_hint = CounterResetHint::Unknown;
+                }
+                let mut column = HistogramBatch::new(Arc::new(h.layout.clone()));
+                column.push(&h);
+                let values = BatchValues::Histograms(column);
+                batches.push(SampleBatch { timestamps: vec![t], values, ..SampleBatch::default() });
+            }
+            None => match batches.last_mut().map(|b| (&mut b.timestamps, &mut b.values)) {
+                Some((ts, BatchValues::Floats(vs))) => {
+                    ts.push(t);
+                    vs.push(row.values[step]);
+                }
+                _ => {
+                    let values = BatchValues::Floats(vec![row.values[step]]);
+                    batches.push(SampleBatch {
+                        timestamps: vec![t],
+                        values,
+                        ..SampleBatch::default()
+                    });
+                }
+            },
+        }
+    }
+    batches.reverse();
+    batches
+}
+
+/// Series dealt out by group.
+struct Deal {
+    /// Series ordered by group, within a group by index.
+    order: Vec<u32>,
+    /// Per part: end in `order`, first group, group behind the last.
+    cuts: Vec<(usize, usize, usize)>,
+}
+
+impl Deal {
+    fn part(&self, i: usize) -> (&[u32], usize, usize) {
+        let start = i.checked_sub(1).map_or(0, |before| self.cuts[before].0);
+        let (end, first, last) = self.cuts[i];
+        (&self.order[start..end], first, last)
+    }
+}
+
+fn deal_by_group(groups: &[u32], count: usize) -> Deal {
+    let mut ends = vec![0_usize; count];
+    groups.iter().for_each(|g| ends[*g as usize] += 1);
+    let mut total = 0;
+    for end in &mut ends {
+        total += *end;
+        *end = total;
+    }
+    let mut order = vec![0_u32; groups.len()];
+    let mut next = ends.clone();
+    for (series, group) in groups.iter().enumerate().rev() {
+        next[*group as usize] -= 1;
+        order[next[*group as usize]] = series as u32;
+    }
+    let size = groups.len().div_ceil(MAX_FOLDS).max(MORSEL);
+    let (mut cuts, mut first) = (Vec::new(), 0);
+    for (group, &end) in ends.iter().enumerate() {
+        let start = cuts.last().map_or(0, |c: &(usize, usize, usize)| c.0);
+        if end - start >= size || group + 1 == count {
+            cuts.push((end, first, group + 1));
+            first = group + 1;
+        }
+    }
+    Deal { order, cuts }
+}
+
+/// The remarks of a fold, as the caller needs them.
+pub(crate) fn finish_folds(
+    budget: &Budget,
+    folds: Folds,
+    sets: &[SetId],
+) -> Result<(Block, FoldNotes), EvalError> {
+    let reserved = limits::reserve_rows(budget, sets.len(), 0)?;
+    let (mut block, notes) = folds.finish(sets);
+    block.reserved = Some(reserved);
+    limits::account(budget, &mut block)?;
+    Ok((block, notes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dealing_keeps_groups_together_and_series_in_order() {
+        let groups: Vec<u32> = (0..2000).map(|i| i % 40).collect();
+        let deal = deal_by_group(&groups, 40);
+        let mut seen = 0;
+        let mut next_group = 0;
+        for i in 0..deal.cuts.len() {
+            let (series, first, end) = deal.part(i);
+            assert_eq!(first, next_group);
+            next_group = end;
+            seen += series.len();
+            assert!(series.iter().all(|s| (first..end).contains(&(groups[*s as usize] as usize))));
+            assert!(
+                series
+                    .windows(2)
+                    .all(|p| groups[p[0] as usize] < groups[p[1] as usize] || p[0] < p[1])
+            );
+        }
+        assert_eq!((seen, next_group), (2000, 40));
+    }
+}

@@ -1,0 +1,214 @@
+//! Instant selectors: the newest sample of a series at each step, not older than the lookback.
+
+use std::sync::Arc;
+
+use firesteel_model::{
+    FloatHistogram, Timestamp, is_stale_nan,
+    storage::{BatchValues, SampleBatch, StorageError},
+};
+
+use super::Grid;
+use crate::engine::block::{RowBuf, histogram_samples};
+
+/// What of a sample becomes the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pick {
+    /// Its value.
+    Value,
+    /// Its time in seconds (`timestamp`).
+    Time,
+    /// Its start time in seconds (`start_timestamp`).
+    StartTime,
+    /// Its time in milliseconds (for `info`).
+    Millis,
+}
+
+/// What to select.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InstantJob {
+    pub(crate) grid: Grid,
+    pub(crate) offset: i64,
+    pub(crate) at: Option<Timestamp>,
+    /// Milliseconds.
+    pub(crate) lookback: i64,
+    pub(crate) pick: Pick,
+}
+
+impl InstantJob {
+    /// The time that a step looks at.
+    #[inline(always)]
+    fn time(&self, step: usize) -> Timestamp {
+        self.at.unwrap_or_else(|| self.grid.time(step)).saturating_sub(self.offset)
+    }
+}
+
+/// The newest sample seen so far.
+#[derive(Clone, Debug, Default)]
+struct Newest {
+    t: Timestamp,
+    /// The value to emit; the stale NaN where there is none.
+    v: f64,
+    start: Timestamp,
+    histogram: Option<Arc<FloatHistogram>>,
+    any: bool,
+}
+
+/// Selects from series after series; one per thread.
+#[derive(Debug)]
+pub(crate) struct InstantRunner {
+    job: InstantJob,
+    newest: Newest,
+    /// Samples emitted, as Prometheus counts them.
+    pub(crate) samples: u64,
+    /// Whether a histogram was met where only the times of floats are asked for.
+    pub(crate) has_histograms: bool,
+}
+
+impl InstantRunner {
+    pub(crate) fn new(job: InstantJob) -> Self {
+        Self { job, newest: Newest::default(), samples: 0, has_histograms: false }
+    }
+
+    /// Selects from the series whose batches `feed` gives, into `row`, which is clear.
+    pub(crate) fn series(
+        &mut self,
+        batch: &mut SampleBatch,
+        feed: &mut dyn FnMut(&mut SampleBatch) -> Result<bool, StorageError>,
+        row: &mut RowBuf,
+    ) -> Result<(), StorageError> {
+        let steps = self.job.grid.n;
+        let mut step = 0;
+        self.newest = Newest::default();
+        while step < steps && feed(batch)? {
+            step = match &batch.values {
+                BatchValues::Floats(vs) if self.job.pick == Pick::Value => {
+                    self.floats(&batch.timestamps, vs, step, row)
+                }
+                _ => self.any(batch, step, row),
+            };
+        }
+        self.emit(step, Timestamp::MAX, row);
+        Ok(())
+    }
+
+    /// Takes in floats and emits the steps before the last of them.
+    #[inline]
+    fn floats(&mut self, ts: &[i64], vs: &[f64], mut step: usize, row: &mut RowBuf) -> usize {
+        let (Some(&first), Some(&last), Some(&last_v)) = (ts.first(), ts.last(), vs.last()) else {
+            return step;
+        };
+        step = self.emit(step, first, row);
+        let job = self.job;
+        let mut at = 0;
+        let mut emitted = 0;
+        while step < job.grid.n {
+            let t = job.time(step);
+            if t >= last {
+                break;
+            }
+            // `ts[at] <= t < last`, so the search ends.
+            while ts[at + 1] <= t {
+                at += 1;
+            }
+            let v = vs[at];
+            if ts[at] > t.saturating_sub(job.lookback) && !is_stale_nan(v) {
+                row.set(step, v);
+                emitted += 1;
+            }
+            step += 1;
+        }
+        self.samples += emitted;
+        self.newest = Newest { t: last, v: last_v, start: 0, histogram: None, any: true };
+        step
+    }
+
+    /// Takes in any samples and emits the steps before the last of them.
+    fn any(&mut self, batch: &SampleBatch, mut step: usize, row: &mut RowBuf) -> usize {
+        for (i, &t) in batch.timestamps.iter().enumerate() {
+            step = self.emit(step, t, row);
+            if step == self.job.grid.n {
+                break;
+            }
+            let start = batch.start_timestamps.get(i).copied().unwrap_or(0);
+            let (v, histogram) = match &batch.values {
+                BatchValues::Floats(vs) => (vs[i], None),
+                BatchValues::Histograms(h) => {
+                    // Rows are only built for samples that a step looks at.
+                    let next = batch.timestamps.get(i + 1).copied().unwrap_or(Timestamp::MAX);
+                    if self.job.time(step) >= next {
+                        continue;
+                    }
+                    let row = h.row(i).unwrap_or_default();
+                    (row.sum, Some(Arc::new(row)))
+                }
+            };
+            self.newest = Newest { t, v, start, histogram, any: true };
+        }
+        step
+    }
+
+    /// Emits the newest sample for the steps before `until`; returns the first other step.
+    fn emit(&mut self, mut step: usize, until: Timestamp, row: &mut RowBuf) -> usize {
+        let job = self.job;
+        while step < job.grid.n {
+            let t = job.time(step);
+            if t >= until {
+                break;
+            }
+            let n = &self.newest;
+            if n.any && n.t > t.saturating_sub(job.lookback) && !is_stale_nan(n.v) {
+                self.samples += 1;
+                match (job.pick, &n.histogram) {
+                    (Pick::Value, None) => row.set(step, n.v),
+                    (Pick::Value, Some(h)) => {
+                        self.samples += histogram_samples(h) as u64 - 1;
+                        row.set_histogram(step, Arc::clone(h));
+                    }
+                    (Pick::Time, _) => row.set(step, n.t as f64 / 1000.0),
+                    (Pick::StartTime, _) => row.set(step, n.start as f64 / 1000.0),
+                    (Pick::Millis, Some(_)) => self.has_histograms = true,
+                    (Pick::Millis, None) => row.set(step, n.t as f64),
+                }
+            }
+            step += 1;
+        }
+        step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firesteel_model::stale_nan;
+
+    fn select(samples: &[(i64, f64)], batch_size: usize, lookback: i64) -> Vec<Option<f64>> {
+        let grid = Grid::range(0, 100, 10);
+        let job = InstantJob { grid, offset: 0, at: None, lookback, pick: Pick::Value };
+        let mut row = RowBuf::new(grid.n);
+        let mut chunks = samples.chunks(batch_size);
+        let mut feed = |batch: &mut SampleBatch| {
+            let (ts, vs) = batch.clear_floats();
+            let Some(chunk) = chunks.next() else { return Ok(false) };
+            ts.extend(chunk.iter().map(|s| s.0));
+            vs.extend(chunk.iter().map(|s| s.1));
+            Ok(true)
+        };
+        let mut runner = InstantRunner::new(job);
+        runner.series(&mut SampleBatch::default(), &mut feed, &mut row).unwrap();
+        let row = row.as_row();
+        (0..grid.n).map(|i| row.has(i).then(|| row.values[i])).collect()
+    }
+
+    #[test]
+    fn takes_the_newest_sample_within_the_lookback() {
+        let samples = [(-5, 0.5), (5, 1.0), (10, 2.0), (12, 3.0), (41, stale_nan()), (70, 4.0)];
+        let (n, x, one, two, three, four) =
+            (None, Some(0.5), Some(1.0), Some(2.0), Some(3.0), Some(4.0));
+        for size in 1..7 {
+            let _ = one;
+            let got = select(&samples, size, 20);
+            assert_eq!(got, [x, two, three, three, n, n, n, four, four, n, n], "{size}");
+        }
+        assert_eq!(select(&[], 1, 20), [None; 11]);
+    }
+}

@@ -1,0 +1,69 @@
+//! The names that `--enable-feature` knows.
+
+/// What a feature does here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeatureEffect {
+    /// What it does in Prometheus.
+    Works,
+    /// It is on in any case.
+    AlwaysOn,
+    /// It is taken and has no effect; one line in the log says so.
+    Ignored,
+}
+
+/// A feature.
+#[derive(Clone, Copy, Debug)]
+pub struct Feature {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does here.
+    pub effect: FeatureEffect,
+}
+
+const fn feature(name: &'static str, effect: FeatureEffect) -> Feature {
+    Feature { name, effect }
+}
+
+use FeatureEffect::{AlwaysOn, Ignored, Works};
+
+/// The features of Prometheus 3.14, then those of older versions that became the default.
+pub static FEATURES: &[Feature] = &[
+    feature("exemplar-storage", Ignored),
+    feature("memory-snapshot-on-shutdown", Ignored),
+    feature("extra-scrape-metrics", Ignored),
+    feature("metadata-wal-records", Ignored),
+    feature("promql-per-step-stats", Ignored),
+    feature("promql-experimental-functions", Works),
+    feature("promql-duration-expr", AlwaysOn),
+    feature("promql-delayed-name-removal", Works),
+    feature("promql-extended-range-selectors", Ignored),
+    feature("promql-binop-fill-modifiers", Ignored),
+    feature("use-start-timestamps", Ignored),
+    feature("created-timestamp-zero-ingestion", Ignored),
+    feature("st-storage", Ignored),
+    feature("st-synthesis", Ignored),
+    feature("xor2-encoding", Ignored),
+    feature("histograms-st-encoding", Ignored),
+    feature("native-histograms", AlwaysOn),
+    feature("ooo-native-histograms", AlwaysOn),
+    feature("auto-reload-config", Ignored),
+    feature("concurrent-rule-eval", Ignored),
+    feature("delayed-compaction", Ignored),
+    feature("old-ui", Ignored),
+    feature("otlp-deltatocumulative", Ignored),
+    feature("otlp-native-delta-ingestion", Ignored),
+    feature("type-and-unit-labels", Ignored),
+    feature("use-uncached-io", Ignored),
+    feature("fast-startup", Ignored),
+    feature("search-api", Ignored),
+    feature("promql-at-modifier", AlwaysOn),
+    feature("promql-negative-offset", AlwaysOn),
+    feature("new-service-discovery-manager", AlwaysOn),
+    feature("no-default-scrape-port", AlwaysOn),
+    feature("auto-gomemlimit", AlwaysOn),
+    feature("auto-gomaxprocs", AlwaysOn),
+    feature("expand-external-labels", AlwaysOn),
+    feature("utf8-names", AlwaysOn),
+    feature("remote-write-receiver", Ignored),
+    feature("otlp-write-receiver", Ignored),
+];

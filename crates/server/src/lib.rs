@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod adapters;
+mod configuration;
+mod error;
+pub mod flags;
+mod late;
+mod log;
+mod memory;
+mod options;
+mod process;
+mod run;
+mod signals;
+mod status;
+
+pub use error::ServerError;
+pub use options::{ConfigSource, Options};
+pub use run::run;

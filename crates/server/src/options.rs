@@ -1,0 +1,258 @@
+//! What the flags say, typed and checked.
+
+use std::{path::PathBuf, time::Duration};
+
+use firesteel_config::size;
+use tracing::Level;
+
+use crate::{
+    error::ServerError,
+    flags::{FEATURES, FLAGS, FeatureEffect, FlagEffect, FlagError, Flags},
+    log::LogFormat,
+};
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigSource {
+    /// A file.
+    File(PathBuf),
+    /// No file was named and none is there: the server scrapes itself.
+    Embedded,
+}
+
+/// The server's settings.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the configuration comes from.
+    pub config: ConfigSource,
+    /// Addresses to listen on.
+    pub listen: Vec<String>,
+    /// Path prefix of everything served.
+    pub route_prefix: String,
+    /// Address under which the server is reached from outside; empty for its own.
+    pub external_url: String,
+    /// Title of the pages.
+    pub page_title: String,
+    /// Whether reload and shutdown by HTTP are allowed.
+    pub enable_lifecycle: bool,
+    /// Whether remote write requests are taken.
+    pub enable_remote_write: bool,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// How long a client may take to send a request.
+    pub read_timeout: Duration,
+    /// Folder of the data.
+    pub data: PathBuf,
+    /// Whether to lock it.
+    pub lock: bool,
+    /// How much time a block covers.
+    pub block_range: Duration,
+    /// Size of a WAL segment.
+    pub wal_segment_size: Option<u64>,
+    /// Whether the WAL is compressed.
+    pub wal_compression: bool,
+    /// Retention by age as the flag says.
+    pub retention_time: Option<Duration>,
+    /// Retention by size as the flag says.
+    pub retention_size: Option<u64>,
+    /// How far instant selectors look back.
+    pub lookback: Duration,
+    /// How long a query may take.
+    pub query_timeout: Duration,
+    /// Queries at a time.
+    pub query_concurrency: usize,
+    /// Samples that a query may hold.
+    pub query_max_samples: u64,
+    /// Features that are on.
+    pub features: Vec<String>,
+    /// Whether scrapes' timestamps are aligned.
+    pub align_timestamps: bool,
+    /// Level of the log.
+    pub log_level: Level,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// What to say in the log about flags without effect.
+    pub remarks: Vec<String>,
+}
+
+impl Options {
+    /// Reads the flags.
+    ///
+    /// # Errors
+    /// A value does not fit, or the server cannot do safely what a flag asks for.
+    pub fn from_flags(flags: &Flags) -> Result<Self, ServerError> {
+        refuse(flags)?;
+        let seconds = |name: &str| flags.duration(name).map(Option::unwrap_or_default);
+        Ok(Self {
+            config: config_source(flags),
+            listen: flags.all("web.listen-address").to_vec(),
+            route_prefix: route_prefix(flags),
+            external_url: flags.text("web.external-url").to_owned(),
+            page_title: flags.text("web.page-title").to_owned(),
+            enable_lifecycle: flags.bool("web.enable-lifecycle"),
+            enable_remote_write: flags.bool("web.enable-remote-write-receiver"),
+            max_connections: flags.number("web.max-connections")?,
+            read_timeout: seconds("web.read-timeout")?,
+            data: flags.text("storage.tsdb.path").into(),
+            lock: !flags.bool("storage.tsdb.no-lockfile"),
+            block_range: seconds("storage.tsdb.min-block-duration")?,
+            wal_segment_size: bytes(flags, "storage.tsdb.wal-segment-size")?,
+            wal_compression: flags.bool("storage.tsdb.wal-compression"),
+            retention_time: flags.duration("storage.tsdb.retention.time")?,
+            retention_size: bytes(flags, "storage.tsdb.retention.size")?,
+            lookback: seconds("query.lookback-delta")?,
+            query_timeout: seconds("query.timeout")?,
+            query_concurrency: flags.number("query.max-concurrency")?,
+            query_max_samples: flags.number("query.max-samples")? as u64,
+            features: features(flags),
+            align_timestamps: flags.bool("scrape.adjust-timestamps"),
+            log_level: log_level(flags)?,
+            log_format: log_format(flags)?,
+            remarks: remarks(flags),
+        })
+    }
+
+    /// Whether a feature is on.
+    #[must_use]
+    pub fn feature(&self, name: &str) -> bool {
+        self.features.iter().any(|f| f == name)
+    }
+}
+
+/// The flags whose absence would lose data or safety.
+fn refuse(flags: &Flags) -> Result<(), FlagError> {
+    let error = |text: String| FlagError { text, exit_code: 2 };
+    for flag in FLAGS.iter().filter(|f| flags.given().contains(&f.name)) {
+        if let FlagEffect::Refused(why) = flag.effect
+            && flags.text(flag.name) != flag.default
+        {
+            return Err(error(format!("--{} is not served yet: {why}\n", flag.name)));
+        }
+    }
+    let file = flags.text("web.config.file");
+    if file.is_empty() {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| error(format!("reading --web.config.file {file:?}: {e}\n")))?;
+    let says_nothing = |l: &str| l.trim().is_empty() || l.trim_start().starts_with('#');
+    if text.lines().all(says_nothing) {
+        return Ok(());
+    }
+    Err(error(format!(
+        "--web.config.file {file:?} has content, but TLS and authentication are not served yet: without them \
+         the server would be open to everybody. Put a proxy in front and remove the flag\n"
+    )))
+}
+
+fn config_source(flags: &Flags) -> ConfigSource {
+    let file = PathBuf::from(flags.text("config.file"));
+    if flags.given().contains(&"config.file") || file.exists() {
+        ConfigSource::File(file)
+    } else {
+        ConfigSource::Embedded
+    }
+}
+
+/// The path of `--web.external-url` unless `--web.route-prefix` says otherwise.
+fn route_prefix(flags: &Flags) -> String {
+    let given = flags.text("web.route-prefix");
+    let path = if given.is_empty() {
+        let url = flags.text("web.external-url");
+        let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+        after_scheme.find('/').map_or("", |at| &after_scheme[at..])
+    } else {
+        given
+    };
+    match path.trim_matches('/') {
+        "" => String::new(),
+        path => format!("/{path}"),
+    }
+}
+
+fn bytes(flags: &Flags, name: &str) -> Result<Option<u64>, FlagError> {
+    match flags.text(name) {
+        "" | "0" => Ok(None),
+        text => match size::parse(text) {
+            Ok(0) => Ok(None),
+            Ok(bytes) if bytes > 0 => Ok(Some(bytes.unsigned_abs())),
+            _ => Err(flags.wrong(name, "a size with a unit such as 512MB")),
+        },
+    }
+}
+
+fn features(flags: &Flags) -> Vec<String> {
+    let all = flags.all("enable-feature").iter().flat_map(|v| v.split(','));
+    all.map(str::trim).filter(|f| !f.is_empty()).map(str::to_owned).collect()
+}
+
+fn log_level(flags: &Flags) -> Result<Level, FlagError> {
+    match flags.text("log.level") {
+        "debug" => Ok(Level::DEBUG),
+        "info" => Ok(Level::INFO),
+        "warn" => Ok(Level::WARN),
+        "error" => Ok(Level::ERROR),
+        _ => Err(flags.wrong("log.level", "one of debug, info, warn, error")),
+    }
+}
+
+fn log_format(flags: &Flags) -> Result<LogFormat, FlagError> {
+    match flags.text("log.format") {
+        "logfmt" => Ok(LogFormat::Logfmt),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(flags.wrong("log.format", "logfmt or json")),
+    }
+}
+
+/// One line for each flag and feature that was given and has no effect.
+fn remarks(flags: &Flags) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for flag in FLAGS.iter().filter(|f| flags.given().contains(&f.name)) {
+        if let FlagEffect::Ignored(why) = flag.effect {
+            remarks.push(format!("--{} has no effect: {why}", flag.name));
+        }
+    }
+    for name in features(flags) {
+        match FEATURES.iter().find(|f| f.name == name).map(|f| f.effect) {
+            Some(FeatureEffect::Works | FeatureEffect::AlwaysOn) => {}
+            Some(FeatureEffect::Ignored) => {
+                remarks.push(format!("--enable-feature={name} has no effect yet"));
+            }
+            None => remarks.push(format!("--enable-feature={name}: unknown feature")),
+        }
+    }
+    remarks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::parse;
+
+    fn options(args: &[&str]) -> Result<Options, ServerError> {
+        let all = std::iter::once("firesteel").chain(args.iter().copied());
+        Options::from_flags(&parse(all, "0").unwrap())
+    }
+
+    #[test]
+    fn prefixes_come_from_the_external_url() {
+        for (args, prefix) in [
+            (&["--web.external-url=http://x/"][..], ""),
+            (&["--web.external-url=https://x:1/a/b/"], "/a/b"),
+            (&["--web.external-url=https://x/a", "--web.route-prefix=/"], ""),
+            (&["--web.route-prefix=p"], "/p"),
+        ] {
+            assert_eq!(options(args).unwrap().route_prefix, prefix, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_checked_and_flags_without_effect_named() {
+        let text = options(&["--query.timeout=x"]).unwrap_err().to_string();
+        assert!(text.contains("--query.timeout") && text.contains("\"x\""), "{text}");
+        assert_eq!(options(&["--agent"]).unwrap_err().exit_code(), 2);
+        let options =
+            options(&["--auto-gomaxprocs", "--enable-feature=nonsense,native-histograms"]).unwrap();
+        assert_eq!(options.remarks.len(), 2);
+    }
+}

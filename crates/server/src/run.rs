@@ -1,0 +1,377 @@
+//! Starts the parts in order, keeps them together, stops them in reverse.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use firesteel_api::{Api, ApiService, Lifecycle, ServeOptions, serve};
+use firesteel_config::Config;
+use firesteel_model::{
+    budget::Budget,
+    clock::{Clock, SystemClock},
+};
+use firesteel_promql::{Engine, EngineOptions};
+use firesteel_scrape::{ExternalAddress, HttpFetch, ScrapeManager, ScrapeOptions};
+use firesteel_tsdb::{Db, Durability};
+use tokio::{net::TcpListener, runtime::Builder, sync::Notify};
+
+use crate::{
+    adapters::Targets,
+    configuration::Configuration,
+    error::ServerError,
+    flags::Flags,
+    late::LateDb,
+    log, memory,
+    options::{ConfigSource, Options},
+    process::ProcessMetrics,
+    signals::{Signal, Signals},
+    status::{ServerStatus, hostname},
+};
+
+/// The share of the memory limit that reservations may take; the rest is for what is not counted.
+const BUDGET_SHARE: f64 = 0.8;
+
+/// Runs the server until it is told to stop: by a signal, or by HTTP where that is allowed. Blocks.
+///
+/// # Errors
+/// The server could not start; see [`ServerError::exit_code`].
+pub fn run(flags: &Flags) -> Result<(), ServerError> {
+    let options = Options::from_flags(flags)?;
+    log::init(options.log_level, options.log_format);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting Firesteel");
+    for remark in &options.remarks {
+        tracing::warn!("{remark}");
+    }
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("firesteel")
+        .build()
+        .map_err(|source| ServerError::System { context: "starting threads", source })?;
+    let result = runtime.block_on(Server::start_and_run(options, flags));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    result
+}
+
+struct Server {
+    configuration: Arc<Configuration>,
+    scrape: Arc<ScrapeManager>,
+    db: LateDb,
+    enable_lifecycle: bool,
+    /// Asks the main loop to stop.
+    quit: Notify,
+    /// Reloads one at a time.
+    reloading: parking_lot::Mutex<()>,
+    storage_open: AtomicBool,
+}
+
+impl Server {
+    async fn start_and_run(options: Options, flags: &Flags) -> Result<(), ServerError> {
+        let signals = Signals::new()
+            .map_err(|source| ServerError::System { context: "taking signals", source })?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let (listeners, addresses) = listen(&options.listen).await?;
+        let own =
+            addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 9090)));
+        let own_target = format!("localhost:{}", own.port());
+        let configuration = Configuration::load(&options, own_target, Arc::clone(&clock))?;
+        let configuration = Arc::new(configuration);
+
+        let memory_limit = memory::limit();
+        let budget_bytes = memory_limit.map_or(u64::MAX, |b| (b as f64 * BUDGET_SHARE) as u64);
+        let budget = Budget::root("process", budget_bytes);
+        let db = LateDb::default();
+        let engine =
+            Arc::new(Engine::new(engine_options(&options, &configuration, &budget, &clock)));
+        let scrape = Arc::new(scrape_manager(&options, &db, &clock, own));
+        let server = Arc::new(Self {
+            configuration: Arc::clone(&configuration),
+            scrape: Arc::clone(&scrape),
+            db: db.clone(),
+            enable_lifecycle: options.enable_lifecycle,
+            quit: Notify::new(),
+            reloading: parking_lot::Mutex::new(()),
+            storage_open: AtomicBool::new(false),
+        });
+        let status = Arc::new(ServerStatus {
+            flags: flags.listing(),
+            configuration: Arc::clone(&configuration),
+            db: db.clone(),
+            clock: Arc::clone(&clock),
+            started: clock.now(),
+            memory_limit,
+            ready: AtomicBool::new(false),
+        });
+        let service = service(&options, &server, &status, engine, &clock);
+        let stop = Arc::new(Notify::new());
+        let mut serving = Vec::new();
+        for listener in listeners {
+            let stop = Arc::clone(&stop);
+            let mut serve_options = ServeOptions::default();
+            serve_options.max_connections = options.max_connections;
+            serve_options.header_timeout = options.read_timeout;
+            let service = service.clone();
+            serving.push(tokio::spawn(async move {
+                serve(listener, service, serve_options, stop.notified()).await;
+            }));
+        }
+        say_where(&options, &addresses);
+
+        let result = server.main_loop(&options, &status, budget, clock, signals).await;
+        status.ready.store(false, Ordering::Release);
+        server.scrape.shutdown().await;
+        stop.notify_waiters();
+        for task in serving {
+            let _ = task.await;
+        }
+        server.close_storage().await;
+        result
+    }
+
+    /// Opens storage, then scrapes, until told to stop.
+    async fn main_loop(
+        self: &Arc<Self>,
+        options: &Options,
+        status: &Arc<ServerStatus>,
+        budget: Budget,
+        clock: Arc<dyn Clock>,
+        mut signals: Signals,
+    ) -> Result<(), ServerError> {
+        let config = self.configuration.in_force().config;
+        let builder = storage_builder(options, &config, &budget, &clock);
+        let mut opening = tokio::task::spawn_blocking(move || builder.open());
+        let maintenance = loop {
+            tokio::select! {
+                opened = &mut opening => {
+                    let db = opened
+                        .map_err(|e| ServerError::System {
+                            context: "opening storage",
+                            source: std::io::Error::other(e),
+                        })?
+                        .map_err(|source| ServerError::Storage {
+                            path: options.data.display().to_string(),
+                            source,
+                        })?;
+                    say_opened(&db);
+                    let maintenance = db.spawn_maintenance().map_err(|source| ServerError::Storage {
+                        path: options.data.display().to_string(),
+                        source,
+                    })?;
+                    self.db.set(db);
+                    break maintenance;
+                }
+                signal = signals.next() => match signal {
+                    Signal::Stop(name) => {
+                        tracing::warn!(signal = name, "stopping before the storage was open");
+                        return Ok(());
+                    }
+                    Signal::Reload => tracing::warn!("not reloading: the storage is not open yet"),
+                },
+            }
+        };
+        self.storage_open.store(true, Ordering::Release);
+        let server = Arc::clone(self);
+        let applied = tokio::task::spawn_blocking(move || server.apply(&config)).await;
+        if !matches!(applied, Ok(Ok(()))) {
+            self.configuration.failed();
+        }
+        status.ready.store(true, Ordering::Release);
+        tracing::info!("server is ready to receive web requests");
+        loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Reload => {
+                        let server = Arc::clone(self);
+                        let _ = tokio::task::spawn_blocking(move || server.reload()).await;
+                    }
+                    Signal::Stop(name) => {
+                        tracing::warn!(signal = name, "received an OS signal, exiting gracefully");
+                        break;
+                    }
+                },
+                () = self.quit.notified() => {
+                    tracing::warn!("received termination request via web service, exiting gracefully");
+                    break;
+                }
+            }
+        }
+        drop(maintenance);
+        Ok(())
+    }
+
+    /// Puts a configuration into force.
+    fn apply(&self, config: &Config) -> Result<(), String> {
+        if let Some(db) = self.db.db() {
+            let retention = &config.storage.retention;
+            db.set_retention(
+                Some(retention.time).filter(|t| !t.is_zero()),
+                Some(retention.size_bytes).filter(|b| *b > 0),
+            );
+        }
+        self.scrape.apply(config).map_err(|error| error.to_string())
+    }
+
+    async fn close_storage(self: &Arc<Self>) {
+        let db = self.db.clone();
+        let closed = tokio::task::spawn_blocking(move || db.db().map(Db::close)).await;
+        match closed {
+            Ok(Some(Err(error))) => tracing::error!(%error, "closing storage failed"),
+            Err(error) => tracing::error!(%error, "closing storage failed; this is a bug"),
+            Ok(_) => tracing::info!("see you next time"),
+        }
+    }
+}
+
+impl Lifecycle for Server {
+    fn is_enabled(&self) -> bool {
+        self.enable_lifecycle
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        let _one = self.reloading.lock();
+        if !self.storage_open.load(Ordering::Acquire) {
+            return Err("the storage is not open yet".to_owned());
+        }
+        let config = self.configuration.reload().map_err(|error| {
+            tracing::error!("reloading the configuration failed: {error}");
+            error.to_string()
+        })?;
+        self.apply(&config).inspect_err(|_| self.configuration.failed())?;
+        tracing::info!("completed loading of configuration file");
+        Ok(())
+    }
+
+    fn quit(&self) {
+        self.quit.notify_one();
+    }
+}
+
+fn engine_options(
+    options: &Options,
+    configuration: &Configuration,
+    budget: &Budget,
+    clock: &Arc<dyn Clock>,
+) -> EngineOptions {
+    let config = configuration.in_force().config;
+    let mut engine = EngineOptions::default();
+    engine.lookback_delta = options.lookback;
+    engine.timeout = options.query_timeout;
+    engine.max_samples = options.query_max_samples;
+    engine.subquery_step = config.global.evaluation_interval;
+    engine.delayed_name_removal = options.feature("promql-delayed-name-removal");
+    engine.parser.experimental_functions = options.feature("promql-experimental-functions");
+    engine.parser.extended_range_selectors = options.feature("promql-extended-range-selectors");
+    engine.parser.fill_modifiers = options.feature("promql-binop-fill-modifiers");
+    engine.budget = budget.child("queries", budget.limit() / 2);
+    engine.clock = Arc::clone(clock);
+    engine
+}
+
+fn scrape_manager(
+    options: &Options,
+    db: &LateDb,
+    clock: &Arc<dyn Clock>,
+    own: SocketAddr,
+) -> ScrapeManager {
+    let mut scrape = ScrapeOptions::new(Arc::new(HttpFetch::default()));
+    scrape.clock = Arc::clone(clock);
+    scrape.hostname = hostname();
+    let (scheme, host) = match options.external_url.split_once("://") {
+        Some((scheme, rest)) => {
+            (scheme.to_owned(), rest.split('/').next().unwrap_or_default().to_owned())
+        }
+        None => ("http".to_owned(), format!("{}:{}", hostname(), own.port())),
+    };
+    scrape.external = Some(ExternalAddress::new(&own.to_string(), &host, &scheme));
+    ScrapeManager::new(Arc::new(db.clone()), scrape)
+}
+
+fn storage_builder(
+    options: &Options,
+    config: &Config,
+    budget: &Budget,
+    clock: &Arc<dyn Clock>,
+) -> firesteel_tsdb::DbBuilder {
+    let retention = &config.storage.retention;
+    let mut builder = Db::builder(&options.data)
+        .clock(Arc::clone(clock))
+        .budget(budget.child("head", u64::MAX))
+        .durability(Durability::Interval(std::time::Duration::from_secs(1)))
+        .block_range(options.block_range)
+        .wal_compression(options.wal_compression)
+        .retention(Some(retention.time).filter(|t| !t.is_zero()))
+        .retention_bytes(Some(retention.size_bytes).filter(|b| *b > 0))
+        .lock(options.lock);
+    if let Some(bytes) = options.wal_segment_size {
+        builder = builder.wal_segment_size(bytes);
+    }
+    builder
+}
+
+fn service(
+    options: &Options,
+    server: &Arc<Server>,
+    status: &Arc<ServerStatus>,
+    engine: Arc<Engine>,
+    clock: &Arc<dyn Clock>,
+) -> ApiService {
+    let db = Arc::new(server.db.clone());
+    let mut api = Api::builder(Arc::clone(&engine), Arc::clone(&db) as _)
+        .targets(Arc::new(Targets(Arc::clone(&server.scrape))))
+        .status(Arc::clone(status) as _)
+        .lifecycle(Arc::clone(server) as _)
+        .metrics(Arc::clone(status) as _)
+        .metrics(Arc::clone(&server.configuration) as _)
+        .metrics(Arc::clone(&db) as _)
+        .metrics(engine)
+        .metrics(Arc::clone(&server.scrape) as _)
+        .metrics(Arc::new(ProcessMetrics))
+        .clock(Arc::clone(clock))
+        .prefix(&options.route_prefix)
+        .page_title(&options.page_title)
+        .max_concurrency(options.query_concurrency);
+    if options.enable_remote_write {
+        api = api.write(db);
+    }
+    api.build()
+}
+
+async fn listen(addresses: &[String]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), ServerError> {
+    let (mut listeners, mut bound) = (Vec::new(), Vec::new());
+    for address in addresses {
+        // Go listens on every interface where the host is left out.
+        let host_given = !address.starts_with(':');
+        let full = if host_given { address.clone() } else { format!("0.0.0.0{address}") };
+        let failed = |source| ServerError::Listen { address: address.clone(), source };
+        let listener = TcpListener::bind(&full).await.map_err(failed)?;
+        bound.push(listener.local_addr().map_err(failed)?);
+        listeners.push(listener);
+    }
+    Ok((listeners, bound))
+}
+
+fn say_where(options: &Options, addresses: &[SocketAddr]) {
+    for address in addresses {
+        tracing::info!(%address, "listening");
+    }
+    if options.config == ConfigSource::Embedded {
+        let port = addresses.first().map_or(0, SocketAddr::port);
+        let prefix = &options.route_prefix;
+        tracing::info!(
+            "no --config.file and no prometheus.yml here: running on the embedded default, which scrapes \
+             this server every 15s. Open http://localhost:{port}{prefix}/query"
+        );
+    }
+}
+
+fn say_opened(db: &Db) {
+    let report = db.open_report();
+    if report.is_clean() {
+        tracing::info!("storage is open: {report}");
+    } else {
+        tracing::warn!("storage is open: {report}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Measures the head by hand: `cargo run --release -p firesteel-tsdb --example ingest -- DIR`.
+#![allow(clippy::print_stdout, reason = "it prints figures")]
+
+use std::path::PathBuf;
+
+use firesteel_model::{
+    Labels, Matcher, Value,
+    storage::{
+        AppendOptions, Appendable, QueryContext, Queryable, SampleBatch, SelectHints, SeriesKey,
+        SeriesRef,
+    },
+};
+use firesteel_tsdb::{Db, Durability};
+
+const SERIES: usize = 100_000;
+const PER_COMMIT: usize = 1000;
+const SCRAPES: i64 = 240;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn labels(i: usize) -> Labels {
+    let (pod, node) = (format!("pod-{}-{:x}", i / 50, i / 50 * 7919), format!("node-{}", i % 40));
+    let (path, code) = (format!("/api/v1/path/{}", i % 50), "200");
+    let name = format!("http_requests_total_{}", i % 50);
+    Labels::from_sorted([
+        ("__name__", name.as_str()),
+        ("cluster", "eu-west-1"),
+        ("code", code),
+        ("container", "server"),
+        ("job", "kubernetes-pods"),
+        ("namespace", "default"),
+        ("node", node.as_str()),
+        ("path", path.as_str()),
+        ("pod", pod.as_str()),
+    ])
+}
+
+fn value(i: usize, n: i64) -> f64 {
+    match i % 4 {
+        0 => 1.0,
+        1 | 2 => (n * 50 + (i as i64 * n) % 37) as f64,
+        _ => (((i as i64 * 7 + n * 13) % 10_007) as f64) / 1000.0,
+    }
+}
+
+/// Processor time of this thread, in nanoseconds: what others do on the machine does not count.
+#[derive(Clone, Copy)]
+struct Instant(u64);
+
+impl Instant {
+    fn now() -> Self {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        Self(text.split(' ').next().and_then(|t| t.parse().ok()).unwrap_or(0))
+    }
+
+    fn nanos(self) -> f64 {
+        (Self::now().0 - self.0) as f64
+    }
+}
+
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|l| l.starts_with("RssAnon"));
+    line.and_then(|l| l.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0) * 1024
+}
+
+fn main() -> Result<(), Failure> {
+    let dir = std::env::args().nth(1).map_or_else(|| PathBuf::from("ingest-data"), PathBuf::from);
+    let all: Vec<_> = (0..SERIES).map(labels).collect();
+    let before = resident();
+    let db = Db::builder(&dir).durability(Durability::Os).open()?;
+    let options = AppendOptions::default();
+    let mut refs: Vec<SeriesRef> = Vec::with_capacity(SERIES);
+    let start = 1_700_000_000_000 / 7_200_000 * 7_200_000;
+    let clock = Instant::now();
+    for part in all.chunks(PER_COMMIT) {
+        let mut a = db.appender();
+        for l in part {
+            let v = Value::Float(value(refs.len(), 0));
+            refs.push(a.append(SeriesKey::Labels(l), start, v, &options)?);
+        }
+        a.commit()?;
+    }
+    let each = |t: Instant, n: f64| t.nanos() / n;
+    println!("new series: {:.0} ns", each(clock, SERIES as f64));
+    let used = resident().saturating_sub(before) as f64 / SERIES as f64;
+    let counted = db.memory_bytes() as f64 / SERIES as f64;
+    println!("bytes per series at 1 sample: {used:.0} anonymous, {counted:.0} counted");
+    let clock = Instant::now();
+    for n in 1..SCRAPES {
+        for (p, part) in refs.chunks(PER_COMMIT).enumerate() {
+            let mut a = db.appender();
+            for (j, &r) in part.iter().enumerate() {
+                let v = Value::Float(value(p * PER_COMMIT + j, n));
+                a.append(SeriesKey::Ref(r), start + n * 15_000, v, &options)?;
+            }
+            a.commit()?;
+        }
+        if n == 120 || n == SCRAPES - 1 {
+            let used = resident().saturating_sub(before) as f64 / SERIES as f64;
+            let counted = db.memory_bytes() as f64 / SERIES as f64;
+            println!("bytes per series at {n} samples: {used:.0} anonymous, {counted:.0} counted");
+        }
+    }
+    let samples = SERIES as f64 * (SCRAPES - 1) as f64;
+    println!("append by reference: {:.1} ns", each(clock, samples));
+    let clock = Instant::now();
+    let ctx = QueryContext::background();
+    let querier = db.querier(i64::MIN, i64::MAX)?;
+    let matchers = [Matcher::equal("job", "kubernetes-pods")];
+    let selection = querier.select(&ctx, &matchers, &SelectHints::range(i64::MIN, i64::MAX))?;
+    println!("select {} series: {:.2} ms", selection.sets[0].len(), each(clock, 1e6));
+    let clock = Instant::now();
+    let mut reader = selection.sets[0].reader(&ctx);
+    let (mut batch, mut n) = (SampleBatch::default(), 0);
+    for i in 0..selection.sets[0].len() {
+        reader.open(i)?;
+        while reader.next(&mut batch)? {
+            n += batch.len();
+        }
+    }
+    println!("read {n} samples: {:.2} ns each", each(clock, n as f64));
+    drop(reader);
+    drop((selection, querier));
+    drop(db);
+    let clock = Instant::now();
+    let db = Db::builder(&dir).durability(Durability::Os).open()?;
+    println!("replay: {:.1} ns per sample; {}", each(clock, samples), db.open_report());
+    let clock = Instant::now();
+    let stats = db.flush_full_ranges(0)?;
+    println!("no block expected: {} in {:.1} ms", stats.blocks_made.len(), each(clock, 1e6));
+    let mut a = db.appender();
+    a.append(SeriesKey::Labels(&all[0]), start + 7_200_000, Value::Float(0.0), &options)?;
+    a.commit()?;
+    let clock = Instant::now();
+    let stats = db.flush_full_ranges(0)?;
+    println!("head to block: {:.2} us per series, {stats:?}", each(clock, SERIES as f64 * 1e3));
+    db.close()?;
+    std::fs::remove_dir_all(&dir)?;
+    Ok(())
+}

@@ -1,0 +1,395 @@
+//! Queries on a block.
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use firesteel_model::{
+    Matcher,
+    budget::Reservation,
+    storage::{
+        LabelDictionary, LabelHints, LabelResult, Querier, QueryContext, QueryStats, SampleBatch,
+        SampleNeed, SampleReader, SelectHints, Selection, SeriesSet, StorageError,
+    },
+};
+
+use super::{
+    ChunkDecoder, Interval, Tombstones, chunks::ChunkWindow, decode::retain, reader::Files,
+};
+use crate::{
+    fs::Window,
+    index::{ChunkMeta, select_postings},
+};
+
+/// Memory is reserved in steps of this many bytes.
+const RESERVE_STEP: u64 = 64 << 10;
+/// Statistics are added up after this many samples of a reader.
+const FLUSH_SAMPLES: u64 = 4096;
+
+/// A view of a block between two times, both inclusive.
+#[derive(Clone)]
+pub(super) struct BlockQuerier {
+    files: Arc<Files>,
+    tombstones: Arc<Tombstones>,
+    mint: i64,
+    maxt: i64,
+}
+
+impl BlockQuerier {
+    pub(super) const fn new(
+        files: Arc<Files>,
+        tombstones: Arc<Tombstones>,
+        mint: i64,
+        maxt: i64,
+    ) -> Self {
+        Self { files, tombstones, mint, maxt }
+    }
+
+    fn postings(&self, ctx: &QueryContext, matchers: &[Matcher]) -> Result<Vec<u32>, StorageError> {
+        ctx.check()?;
+        select_postings(&self.files.index, matchers, &|| ctx.check())
+    }
+
+    /// The texts of symbols, sorted.
+    fn texts(&self, ids: &BTreeSet<u32>) -> Result<Vec<String>, StorageError> {
+        let ids: Vec<u32> = ids.iter().copied().collect();
+        let mut out = Vec::with_capacity(ids.len());
+        let index = &self.files.index;
+        index.symbols().resolve(index.source(), &ids, &mut |_, text| out.push(text.to_owned()))?;
+        // Symbols of version 1 are not in order of their numbers.
+        out.sort_unstable();
+        Ok(out)
+    }
+
+    /// Calls `f` with the label pairs of each matching series until it returns false.
+    fn each_labels(
+        &self,
+        ctx: &QueryContext,
+        matchers: &[Matcher],
+        f: &mut dyn FnMut(&[(u32, u32)]),
+    ) -> Result<(), StorageError> {
+        let mut window = Window::default();
+        let mut labels = Vec::new();
+        for (i, id) in self.postings(ctx, matchers)?.into_iter().enumerate() {
+            if i % 1024 == 0 {
+                ctx.check()?;
+            }
+            labels.clear();
+            self.files.index.series(&mut window, id)?.labels(&mut labels)?;
+            f(&labels);
+        }
+        Ok(())
+    }
+}
+
+fn limited(mut values: Vec<String>, hints: &LabelHints) -> LabelResult {
+    let truncated = hints.limit > 0 && values.len() > hints.limit;
+    if truncated {
+        values.truncate(hints.limit);
+    }
+    LabelResult { values, warnings: Vec::new(), truncated }
+}
+
+impl Querier for BlockQuerier {
+    fn select(
+        &self,
+        ctx: &QueryContext,
+        matchers: &[Matcher],
+        hints: &SelectHints,
+    ) -> Result<Selection, StorageError> {
+        let mint = self.mint.max(hints.start);
+        let maxt = self.maxt.min(hints.end);
+        if mint > maxt {
+            return Ok(Selection::default());
+        }
+        let postings = self.postings(ctx, matchers)?;
+        let reservation = ctx.budget.reserve(postings.len() as u64 * 4)?;
+        let mut set = BlockSeries {
+            files: Arc::clone(&self.files),
+            tombstones: Arc::clone(&self.tombstones),
+            range: Interval { mint, maxt },
+            need: hints.need,
+            ids: Vec::new(),
+            labels: Vec::new(),
+            label_ends: Vec::new(),
+            reservation,
+        };
+        set.fill(ctx, postings, hints.limit)?;
+        if set.ids.is_empty() {
+            return Ok(Selection::default());
+        }
+        QueryStats::add(&ctx.stats.series, set.ids.len() as u64);
+        Ok(Selection { sets: vec![Arc::new(set)], warnings: Vec::new() })
+    }
+
+    fn label_names(
+        &self,
+        ctx: &QueryContext,
+        matchers: &[Matcher],
+        hints: &LabelHints,
+    ) -> Result<LabelResult, StorageError> {
+        if matchers.is_empty() {
+            let names = self.files.index.table().names();
+            let names = names.map(|(name, _)| String::from_utf8_lossy(name).into_owned());
+            return Ok(limited(names.collect(), hints));
+        }
+        let mut names = BTreeSet::new();
+        self.each_labels(ctx, matchers, &mut |labels| names.extend(labels.iter().map(|l| l.0)))?;
+        Ok(limited(self.texts(&names)?, hints))
+    }
+
+    fn label_values(
+        &self,
+        ctx: &QueryContext,
+        name: &str,
+        matchers: &[Matcher],
+        hints: &LabelHints,
+    ) -> Result<LabelResult, StorageError> {
+        let index = &self.files.index;
+        let mut values = Vec::new();
+        if matchers.is_empty() {
+            index.table().scan(index.source(), &mut Window::default(), name, "", &mut |v, _| {
+                values.push(String::from_utf8_lossy(v).into_owned());
+                Ok(hints.limit == 0 || values.len() <= hints.limit)
+            })?;
+            return Ok(limited(values, hints));
+        }
+        // Which names these are among the symbols, learned as they come.
+        let mut wanted = None;
+        let mut others = BTreeSet::new();
+        let mut found = BTreeSet::new();
+        let mut failed = Ok(());
+        self.each_labels(ctx, matchers, &mut |labels| {
+            for &(n, value) in labels {
+                if wanted.is_none() && failed.is_ok() && !others.contains(&n) {
+                    failed = index.symbols().resolve(index.source(), &[n], &mut |_, text| {
+                        if text == name {
+                            wanted = Some(n);
+                        } else {
+                            others.insert(n);
+                        }
+                    });
+                }
+                if wanted == Some(n) {
+                    found.insert(value);
+                }
+            }
+        })?;
+        failed?;
+        Ok(limited(self.texts(&found)?, hints))
+    }
+}
+
+/// Selected series of a block.
+pub(super) struct BlockSeries {
+    files: Arc<Files>,
+    tombstones: Arc<Tombstones>,
+    /// What is asked for, within the block's range.
+    range: Interval,
+    need: SampleNeed,
+    ids: Vec<u32>,
+    labels: Vec<(u32, u32)>,
+    /// Where each series ends in `labels`.
+    label_ends: Vec<u32>,
+    reservation: Reservation,
+}
+
+impl fmt::Debug for BlockSeries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "BlockSeries({} series of {:?})",
+            self.ids.len(),
+            self.files.index.source().path()
+        )
+    }
+}
+
+impl BlockSeries {
+    /// Keeps the series that have a chunk in range, and their labels.
+    fn fill(
+        &mut self,
+        ctx: &QueryContext,
+        postings: Vec<u32>,
+        limit: usize,
+    ) -> Result<(), StorageError> {
+        let files = Arc::clone(&self.files);
+        let mut window = Window::default();
+        let mut reserved = 0;
+        self.ids.reserve_exact(postings.len());
+        for (i, id) in postings.into_iter().enumerate() {
+            if i % 1024 == 0 {
+                ctx.check()?;
+            }
+            if limit > 0 && self.ids.len() == limit {
+                break;
+            }
+            let entry = files.index.series(&mut window, id)?;
+            let mut in_range = false;
+            for chunk in entry.chunks()? {
+                let chunk = chunk?;
+                in_range = self.wants(id, chunk);
+                if in_range || chunk.mint > self.range.maxt {
+                    break;
+                }
+            }
+            if !in_range {
+                continue;
+            }
+            entry.labels(&mut self.labels)?;
+            let end = u32::try_from(self.labels.len())
+                .map_err(|_| StorageError::Limit("more than 4 G labels".to_owned()))?;
+            self.ids.push(id);
+            self.label_ends.push(end);
+            let used = self.labels.len() as u64 * 8 + self.ids.len() as u64 * 4;
+            if used > reserved {
+                self.reservation.grow(RESERVE_STEP)?;
+                reserved += RESERVE_STEP;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a chunk may have samples in range that are not deleted.
+    fn wants(&self, id: u32, chunk: ChunkMeta) -> bool {
+        let deleted = |i: &Interval| i.mint <= chunk.mint && chunk.maxt <= i.maxt;
+        chunk.maxt >= self.range.mint
+            && chunk.mint <= self.range.maxt
+            && !self.tombstones.get(id.into()).iter().any(deleted)
+    }
+}
+
+impl SeriesSet for BlockSeries {
+    fn dictionary(&self) -> &dyn LabelDictionary {
+        self
+    }
+
+    fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn labels(&self, index: usize, out: &mut Vec<(u32, u32)>) -> Result<(), StorageError> {
+        let end = self.label_ends.get(index).copied().unwrap_or_default() as usize;
+        let start = index.checked_sub(1).and_then(|i| self.label_ends.get(i)).copied();
+        let pairs = self.labels.get(start.unwrap_or_default() as usize..end);
+        out.extend_from_slice(pairs.unwrap_or_default());
+        Ok(())
+    }
+
+    fn reader(&self, ctx: &QueryContext) -> Box<dyn SampleReader + '_> {
+        Box::new(BlockReader {
+            set: self,
+            ctx: ctx.clone(),
+            index: Window::default(),
+            window: ChunkWindow::default(),
+            chunks: Vec::new(),
+            next: 0,
+            deleted: &[],
+            decoder: ChunkDecoder::default(),
+            counts: Counts::default(),
+        })
+    }
+}
+
+impl LabelDictionary for BlockSeries {
+    fn id_bound(&self) -> u32 {
+        self.files.index.symbols().bound()
+    }
+
+    fn resolve(&self, ids: &[u32], f: &mut dyn FnMut(usize, &str)) -> Result<(), StorageError> {
+        let index = &self.files.index;
+        Ok(index.symbols().resolve(index.source(), ids, f)?)
+    }
+}
+
+/// Reads the samples of selected series, chunk by chunk.
+struct BlockReader<'a> {
+    set: &'a BlockSeries,
+    ctx: QueryContext,
+    index: Window,
+    window: ChunkWindow,
+    chunks: Vec<ChunkMeta>,
+    next: usize,
+    deleted: &'a [Interval],
+    decoder: ChunkDecoder,
+    counts: Counts,
+}
+
+/// What was read and is not yet in the query's statistics, which several threads share.
+#[derive(Default)]
+struct Counts {
+    chunks: u64,
+    bytes: u64,
+    samples: u64,
+}
+
+impl Counts {
+    fn flush(&mut self, stats: &QueryStats) {
+        QueryStats::add(&stats.chunks, self.chunks);
+        QueryStats::add(&stats.chunk_bytes, self.bytes);
+        QueryStats::add(&stats.samples, self.samples);
+        *self = Self::default();
+    }
+}
+
+impl Drop for BlockReader<'_> {
+    fn drop(&mut self) {
+        self.counts.flush(&self.ctx.stats);
+    }
+}
+
+impl BlockReader<'_> {
+    fn decode(&mut self, chunk: ChunkMeta, batch: &mut SampleBatch) -> Result<(), StorageError> {
+        let files = &self.set.files;
+        let (encoding, data) = files.chunks.read(&mut self.window, chunk.reference)?;
+        self.counts.chunks += 1;
+        self.counts.bytes += data.len() as u64;
+        let Interval { mint, maxt } = self.set.range;
+        let whole = chunk.mint >= mint && chunk.maxt <= maxt;
+        let range = (!whole).then_some(self.set.range);
+        let decoded = self.decoder.decode(encoding, data, range, batch);
+        decoded.map_err(|e| files.chunks.corrupt(chunk.reference, e.to_string()))?;
+        if self.deleted.iter().any(|i| i.mint <= chunk.maxt && chunk.mint <= i.maxt) {
+            retain(batch, |t| !self.deleted.iter().any(|d| d.contains(t)));
+        }
+        self.counts.samples += batch.len() as u64;
+        Ok(())
+    }
+}
+
+impl SampleReader for BlockReader<'_> {
+    fn open(&mut self, index: usize) -> Result<(), StorageError> {
+        self.ctx.check()?;
+        // A query's sample limit is watched through these; so they must not lag by much.
+        if self.counts.samples > FLUSH_SAMPLES {
+            self.counts.flush(&self.ctx.stats);
+        }
+        self.chunks.clear();
+        self.next = 0;
+        let Some(&id) = self.set.ids.get(index) else { return Ok(()) };
+        self.deleted = self.set.tombstones.get(id.into());
+        if self.set.need == SampleNeed::Labels {
+            return Ok(());
+        }
+        for chunk in self.set.files.index.series(&mut self.index, id)?.chunks()? {
+            let chunk = chunk?;
+            if chunk.mint > self.set.range.maxt {
+                break;
+            }
+            if self.set.wants(id, chunk) {
+                self.chunks.push(chunk);
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
+        while let Some(&chunk) = self.chunks.get(self.next) {
+            self.next += 1;
+            self.decode(chunk, batch)?;
+            if !batch.is_empty() {
+                return Ok(true);
+            }
+        }
+        batch.clear_floats();
+        Ok(false)
+    }
+}

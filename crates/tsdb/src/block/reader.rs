@@ -1,0 +1,124 @@
+//! An existing block.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use firesteel_model::storage::{Querier, Queryable, StorageError};
+use parking_lot::{Mutex, RwLock};
+
+use super::{
+    BlockMeta, CHUNKS_DIR, INDEX_FILE, Tombstones, chunks::ChunkFiles, querier::BlockQuerier,
+};
+use crate::{TsdbError, fs::Fs, index::IndexReader};
+
+/// A block, open for reading. Its files are opened when they are first needed and stay open; a
+/// block that is removed meanwhile can still be read to the end.
+#[derive(Debug)]
+pub struct Block {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    meta: BlockMeta,
+    tombstones: RwLock<Arc<Tombstones>>,
+    files: Mutex<Option<Arc<Files>>>,
+}
+
+/// The open files of a block.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) index: IndexReader,
+    pub(super) chunks: ChunkFiles,
+}
+
+impl Block {
+    /// Opens the block in `dir`: reads `meta.json` and the tombstones.
+    ///
+    /// # Errors
+    /// One of these is missing (tombstones need not be there) or damaged.
+    pub fn open(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self, TsdbError> {
+        let meta = BlockMeta::read(&*fs, dir)?;
+        let tombstones = Tombstones::read(&*fs, dir)?;
+        Ok(Self {
+            fs,
+            dir: dir.to_owned(),
+            meta,
+            tombstones: RwLock::new(Arc::new(tombstones)),
+            files: Mutex::new(None),
+        })
+    }
+
+    /// What it is.
+    #[must_use]
+    pub const fn meta(&self) -> &BlockMeta {
+        &self.meta
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its deleted intervals, by series number in its index.
+    #[must_use]
+    pub fn tombstones(&self) -> Arc<Tombstones> {
+        Arc::clone(&self.tombstones.read())
+    }
+
+    /// Replaces the deleted intervals, on disk and then for queriers to come.
+    ///
+    /// # Errors
+    /// The file system's; nothing has changed then.
+    pub fn set_tombstones(&self, tombstones: Tombstones) -> Result<(), TsdbError> {
+        tombstones.write(&*self.fs, &self.dir)?;
+        *self.tombstones.write() = Arc::new(tombstones);
+        Ok(())
+    }
+
+    /// Opens index and chunk files, if that has not been done yet. The symbol table and the
+    /// postings offset table are checked; the rest is when it is read.
+    ///
+    /// # Errors
+    /// They are missing or damaged.
+    pub fn load(&self) -> Result<(), TsdbError> {
+        self.files().map(|_| ())
+    }
+
+    pub(super) fn files(&self) -> Result<Arc<Files>, TsdbError> {
+        let mut files = self.files.lock();
+        if let Some(files) = &*files {
+            return Ok(Arc::clone(files));
+        }
+        let index = IndexReader::open(&*self.fs, &self.dir.join(INDEX_FILE))?;
+        let chunks = ChunkFiles::open(&*self.fs, &self.dir.join(CHUNKS_DIR))?;
+        let opened = Arc::new(Files { index, chunks });
+        *files = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Bytes of index and chunk files.
+    ///
+    /// # Errors
+    /// As [`Block::load`].
+    pub fn size(&self) -> Result<u64, TsdbError> {
+        let files = self.files()?;
+        Ok(files.index.source().len() + files.chunks.len())
+    }
+
+    /// Whether it has samples between `mint` and `maxt`, both inclusive.
+    #[must_use]
+    pub const fn overlaps(&self, mint: i64, maxt: i64) -> bool {
+        self.meta.min_time <= maxt && mint < self.meta.max_time
+    }
+}
+
+impl Queryable for Block {
+    fn querier(&self, mint: i64, maxt: i64) -> Result<Arc<dyn Querier>, StorageError> {
+        let files = self.files()?;
+        // What a chunk has outside of the block's range belongs to another block.
+        let mint = mint.max(self.meta.min_time);
+        let maxt = maxt.min(self.meta.max_time.saturating_sub(1));
+        Ok(Arc::new(BlockQuerier::new(files, self.tombstones(), mint, maxt)))
+    }
+}

@@ -1,0 +1,156 @@
+//! How a database is opened.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use firesteel_model::{
+    budget::Budget,
+    clock::{Clock, SystemClock},
+};
+
+use super::Db;
+use crate::{
+    TsdbError,
+    fs::{Fs, OsFs},
+    wal::writer::{DEFAULT_SEGMENT_SIZE, Durability},
+};
+
+/// Settings of a [`Db`]; the defaults are Prometheus', durability excepted.
+#[derive(Clone, Debug)]
+pub struct DbBuilder {
+    pub(super) dir: Option<PathBuf>,
+    pub(super) fs: Arc<dyn Fs>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) budget: Budget,
+    pub(super) retention: Option<Duration>,
+    pub(super) retention_bytes: Option<u64>,
+    pub(super) durability: Durability,
+    pub(super) block_range: Duration,
+    pub(super) wal_compression: bool,
+    pub(super) wal_segment_size: u64,
+    pub(super) lock: bool,
+    pub(super) max_exemplars: usize,
+    pub(super) seed: u64,
+}
+
+impl DbBuilder {
+    pub(super) fn new(dir: Option<&Path>) -> Self {
+        Self {
+            dir: dir.map(Path::to_owned),
+            fs: Arc::new(OsFs::default()),
+            clock: Arc::new(SystemClock::new()),
+            budget: Budget::unlimited(),
+            retention: Some(Duration::from_hours(15 * 24)),
+            retention_bytes: None,
+            durability: Durability::default(),
+            block_range: Duration::from_hours(2),
+            wal_compression: true,
+            wal_segment_size: DEFAULT_SEGMENT_SIZE,
+            lock: true,
+            max_exemplars: 100_000,
+            seed: fastrand::u64(..),
+        }
+    }
+
+    /// Where files are; the system's file system by default.
+    #[must_use]
+    pub fn fs(mut self, fs: Arc<dyn Fs>) -> Self {
+        self.fs = fs;
+        self
+    }
+
+    /// Where the time comes from.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Memory of the head. When it is used up, new series are refused; those that are there go on.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// How long samples are kept; 15 days by default, `None` for ever.
+    #[must_use]
+    pub const fn retention(mut self, retention: Option<Duration>) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// How many bytes are kept on disk; no limit by default.
+    #[must_use]
+    pub const fn retention_bytes(mut self, bytes: Option<u64>) -> Self {
+        self.retention_bytes = bytes;
+        self
+    }
+
+    /// When a commit is on disk; within a second by default.
+    #[must_use]
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The time that a block spans; two hours by default.
+    #[must_use]
+    pub const fn block_range(mut self, range: Duration) -> Self {
+        self.block_range = range;
+        self
+    }
+
+    /// Whether the log is compressed with snappy; it is by default.
+    #[must_use]
+    pub const fn wal_compression(mut self, compress: bool) -> Self {
+        self.wal_compression = compress;
+        self
+    }
+
+    /// Size at which a new segment of the log is begun; 128 MiB by default.
+    #[must_use]
+    pub const fn wal_segment_size(mut self, bytes: u64) -> Self {
+        self.wal_segment_size = bytes;
+        self
+    }
+
+    /// Whether the directory is locked against other processes (Prometheus' own too); it is by
+    /// default.
+    #[must_use]
+    pub const fn lock(mut self, lock: bool) -> Self {
+        self.lock = lock;
+        self
+    }
+
+    /// How many exemplars are kept in memory; 0 for none.
+    #[must_use]
+    pub const fn max_exemplars(mut self, n: usize) -> Self {
+        self.max_exemplars = n;
+        self
+    }
+
+    /// Seed of the random parts of block names.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    pub(super) fn range_ms(&self) -> i64 {
+        i64::try_from(self.block_range.as_millis()).unwrap_or(i64::MAX).max(1)
+    }
+
+    /// Opens the database: takes the lock, clears unfinished work away, opens the blocks, replays
+    /// and repairs the log. What was found is in [`Db::open_report`].
+    ///
+    /// # Errors
+    /// The directory cannot be used: another process has it, the file system refuses, or it is
+    /// written in a way that this version does not read. Damage is not an error; it is reported.
+    pub fn open(self) -> Result<Db, TsdbError> {
+        super::open::open(self)
+    }
+}

@@ -1,0 +1,78 @@
+//! Shortening the log.
+
+use std::{path::Path, sync::Arc};
+
+use firesteel_model::Timestamp;
+
+use super::open::WAL_DIR;
+use crate::{
+    TsdbError,
+    fs::Fs,
+    head::Head,
+    wal::{
+        segments::{checkpoint_path, list_checkpoints, segment_path},
+        writer::PlainSegment,
+    },
+};
+
+/// Removes the segments whose floats are all before `mint`, and so in blocks. What else they say
+/// goes into a checkpoint, which is made from memory: damage in the log cannot get in its way.
+/// Returns the number of segments removed.
+pub(super) fn shorten(
+    head: &Arc<Head>,
+    fs: &dyn Fs,
+    data: &Path,
+    mint: Timestamp,
+    segment_size: u64,
+) -> Result<usize, TsdbError> {
+    let dir = data.join(WAL_DIR);
+    let closed = head.with_wal(|wal| wal.closed().to_vec()).unwrap_or_default();
+    let covered: Vec<_> = closed.iter().take_while(|s| s.max_time < mint).collect();
+    let Some(last) = covered.last().map(|s| s.index) else { return Ok(0) };
+    let place = checkpoint_path(&dir, last);
+    let tmp = place.with_extension(format!("{last:08}.tmp"));
+    if fs.exists(&tmp).map_err(TsdbError::io("look for", &tmp))? {
+        fs.remove_dir_all(&tmp).map_err(TsdbError::io("remove", &tmp))?;
+    }
+    if let Err(error) = write(head, fs, &tmp, mint, segment_size) {
+        let _ = fs.remove_dir_all(&tmp);
+        return Err(error);
+    }
+    fs.rename(&tmp, &place).map_err(TsdbError::io("rename", &tmp))?;
+    fs.sync_dir(&dir).map_err(TsdbError::io("sync", &dir))?;
+    // From here on the segments are not needed; what remains of them is removed at the next start.
+    for old in list_checkpoints(fs, &dir)?.into_iter().filter(|&n| n < last) {
+        let path = checkpoint_path(&dir, old);
+        fs.remove_dir_all(&path).map_err(TsdbError::io("remove", &path))?;
+    }
+    head.with_wal(|wal| wal.remove_through(last)).unwrap_or(Ok(()))?;
+    Ok(covered.len())
+}
+
+fn write(
+    head: &Arc<Head>,
+    fs: &dyn Fs,
+    dir: &Path,
+    mint: Timestamp,
+    segment_size: u64,
+) -> Result<(), TsdbError> {
+    fs.create_dir_all(dir).map_err(TsdbError::io("make", dir))?;
+    let mut index = 0;
+    let mut segment = Some(PlainSegment::create(fs, &segment_path(dir, index))?);
+    head.checkpoint(mint, &mut |batch| {
+        if segment.as_ref().is_some_and(|s| s.len() >= segment_size)
+            && let Some(full) = segment.take()
+        {
+            full.finish()?;
+            index += 1;
+        }
+        if segment.is_none() {
+            segment = Some(PlainSegment::create(fs, &segment_path(dir, index))?);
+        }
+        segment.as_mut().map_or(Ok(()), |s| s.batch(batch))
+    })?;
+    if let Some(last) = segment {
+        last.finish()?;
+    }
+    fs.sync_dir(dir).map_err(TsdbError::io("sync", dir))
+}

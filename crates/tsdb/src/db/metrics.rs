@@ -1,0 +1,254 @@
+//! The database's own metrics, under Prometheus' names.
+
+use std::sync::atomic::Ordering;
+
+use firesteel_model::{
+    MetricType,
+    metrics::{Collect, Counter, Families, Point},
+};
+
+use super::{Db, report::OpenReport};
+
+/// Counts of a database.
+#[derive(Debug, Default)]
+pub(super) struct DbMetrics {
+    pub(super) syncs: Counter,
+    pub(super) compactions: Counter,
+    pub(super) compactions_failed: Counter,
+    pub(super) checkpoints_failed: Counter,
+    pub(super) time_retentions: Counter,
+    pub(super) size_retentions: Counter,
+    pub(super) wal_corruptions: Counter,
+}
+
+impl DbMetrics {
+    pub(super) fn new(report: &OpenReport) -> Self {
+        let metrics = Self::default();
+        metrics.wal_corruptions.add(report.damage.len() as u64);
+        metrics
+    }
+}
+
+impl Collect for Db {
+    fn collect(&self, out: &mut Families) {
+        self.collect_head(out);
+        self.collect_wal(out);
+        self.collect_blocks(out);
+    }
+}
+
+impl Db {
+    fn collect_head(&self, out: &mut Families) {
+        let head = &self.0.head;
+        let counts = &head.counts;
+        let gauge = |out: &mut Families, name, help, v: f64| out.gauge(name, help, v);
+        let counter = |out: &mut Families, name, help, c: &Counter| {
+            out.counter(name, help, c.value() as f64);
+        };
+        let series = head.num_series() as f64;
+        gauge(
+            out,
+            "prometheus_tsdb_head_series",
+            "Total number of series in the head block.",
+            series,
+        );
+        let chunks = head.num_chunks() as f64;
+        gauge(
+            out,
+            "prometheus_tsdb_head_chunks",
+            "Total number of chunks in the head block.",
+            chunks,
+        );
+        for (kind, count) in [("float", &counts.floats), ("histogram", &counts.histograms)] {
+            out.add(
+                "prometheus_tsdb_head_samples_appended_total",
+                MetricType::Counter,
+                "Total number of appended samples.",
+                &[("type", kind)],
+                Point::Value(count.value() as f64),
+            );
+        }
+        counter(
+            out,
+            "prometheus_tsdb_head_series_created_total",
+            "Total number of series created in the head",
+            &counts.series_created,
+        );
+        counter(
+            out,
+            "prometheus_tsdb_head_series_removed_total",
+            "Total number of series removed in the head",
+            &counts.series_removed,
+        );
+        let (oldest, newest) = head.time_range().unwrap_or((0, 0));
+        let seconds = |ms: i64| ms as f64 / 1000.0;
+        for (name, help, ms) in [
+            (
+                "prometheus_tsdb_head_min_time",
+                "Minimum time bound of the head block. The unit is decided by the library consumer.",
+                oldest as f64,
+            ),
+            (
+                "prometheus_tsdb_head_max_time",
+                "Maximum timestamp of the head block. The unit is decided by the library consumer.",
+                newest as f64,
+            ),
+            (
+                "prometheus_tsdb_head_min_time_seconds",
+                "Minimum time bound of the head block.",
+                seconds(oldest),
+            ),
+            (
+                "prometheus_tsdb_head_max_time_seconds",
+                "Maximum timestamp of the head block.",
+                seconds(newest),
+            ),
+        ] {
+            gauge(out, name, help, ms);
+        }
+        counter(
+            out,
+            "prometheus_tsdb_out_of_order_samples_total",
+            "Total number of out of order samples ingestion failed attempts due to out of order being disabled.",
+            &counts.out_of_order,
+        );
+        counter(
+            out,
+            "prometheus_tsdb_out_of_bound_samples_total",
+            "Total number of out of bound samples ingestion failed attempts with out of order support disabled.",
+            &counts.out_of_bounds,
+        );
+        let (exemplars, with, max) = head.exemplar_sizes();
+        for (name, help, v) in [
+            (
+                "prometheus_tsdb_exemplar_exemplars_in_storage",
+                "Number of exemplars currently in circular storage.",
+                exemplars,
+            ),
+            (
+                "prometheus_tsdb_exemplar_series_with_exemplars_in_storage",
+                "Number of series with exemplars currently in circular storage.",
+                with,
+            ),
+            (
+                "prometheus_tsdb_exemplar_max_exemplars",
+                "Total number of exemplars the exemplar storage can store, resizeable.",
+                max,
+            ),
+            (
+                "prometheus_tsdb_symbol_table_size_bytes",
+                "Size of symbol table in memory for loaded blocks",
+                head.symbol_bytes(),
+            ),
+        ] {
+            gauge(out, name, help, v as f64);
+        }
+    }
+
+    fn collect_wal(&self, out: &mut Families) {
+        let metrics = &self.0.metrics;
+        let wal = self.0.head.with_wal(|wal| (wal.counts, wal.size(), wal.last_index()));
+        let Some((counts, size, segment)) = wal else { return };
+        out.gauge(
+            "prometheus_tsdb_wal_segment_current",
+            "Write log segment index that TSDB is currently writing to.",
+            segment as f64,
+        );
+        out.gauge(
+            "prometheus_tsdb_wal_storage_size_bytes",
+            "Size of the write log directory.",
+            size as f64,
+        );
+        for (name, help, v) in [
+            (
+                "prometheus_tsdb_wal_page_flushes_total",
+                "Total number of page flushes.",
+                counts.writes,
+            ),
+            (
+                "prometheus_tsdb_wal_completed_pages_total",
+                "Total number of completed pages.",
+                counts.pages,
+            ),
+            (
+                "prometheus_tsdb_wal_writes_failed_total",
+                "Total number of write log writes that failed.",
+                counts.failed,
+            ),
+            (
+                "prometheus_tsdb_wal_corruptions_total",
+                "Total number of WAL corruptions.",
+                metrics.wal_corruptions.value(),
+            ),
+            (
+                "prometheus_tsdb_checkpoint_creations_failed_total",
+                "Total number of checkpoint creations that failed.",
+                metrics.checkpoints_failed.value(),
+            ),
+        ] {
+            out.counter(name, help, v as f64);
+        }
+    }
+
+    fn collect_blocks(&self, out: &mut Families) {
+        let inner = &self.0;
+        let metrics = &inner.metrics;
+        let retention = *inner.retention.lock();
+        let blocks = self.blocks();
+        out.gauge(
+            "prometheus_tsdb_blocks_loaded",
+            "Number of currently loaded data blocks",
+            blocks.len() as f64,
+        );
+        out.gauge(
+            "prometheus_tsdb_storage_blocks_bytes",
+            "The number of bytes that are currently used for local storage by all blocks.",
+            inner.block_bytes.load(Ordering::Relaxed) as f64,
+        );
+        let lowest = self.time_range().map_or(0, |r| r.0);
+        out.gauge(
+            "prometheus_tsdb_lowest_timestamp",
+            "Lowest timestamp value stored in the database. The unit is decided by the library consumer.",
+            lowest as f64,
+        );
+        out.gauge(
+            "prometheus_tsdb_lowest_timestamp_seconds",
+            "Lowest timestamp value stored in the database.",
+            lowest as f64 / 1000.0,
+        );
+        out.gauge(
+            "prometheus_tsdb_retention_limit_bytes",
+            "Max number of bytes to be retained in the tsdb blocks, configured 0 means disabled",
+            retention.bytes.unwrap_or(0) as f64,
+        );
+        out.gauge(
+            "prometheus_tsdb_retention_limit_seconds",
+            "How long to retain samples in storage.",
+            retention.time.map_or(0.0, |r| r.as_secs_f64()),
+        );
+        for (name, help, c) in [
+            (
+                "prometheus_tsdb_compactions_total",
+                "Total number of compactions that were executed for the partition.",
+                &metrics.compactions,
+            ),
+            (
+                "prometheus_tsdb_compactions_failed_total",
+                "Total number of compactions that failed for the partition.",
+                &metrics.compactions_failed,
+            ),
+            (
+                "prometheus_tsdb_time_retentions_total",
+                "The number of times that blocks were deleted because the maximum time limit was exceeded.",
+                &metrics.time_retentions,
+            ),
+            (
+                "prometheus_tsdb_size_retentions_total",
+                "The number of times that blocks were deleted because the maximum number of bytes was exceeded.",
+                &metrics.size_retentions,
+            ),
+        ] {
+            out.counter(name, help, c.value() as f64);
+        }
+    }
+}

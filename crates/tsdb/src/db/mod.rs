@@ -1,0 +1,199 @@
+//! The database: head, log and blocks as one.
+
+mod builder;
+mod checkpoint;
+mod head_chunks;
+mod maintain;
+mod metrics;
+mod open;
+mod report;
+mod to_block;
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
+
+use firesteel_model::{
+    Matcher, Timestamp,
+    storage::{Appendable, Appender, Querier, Queryable, StorageError, merge::FanoutQuerier},
+};
+use parking_lot::{Mutex, RwLock};
+
+pub use self::{
+    builder::DbBuilder,
+    maintain::{MaintenanceThread, TickStats},
+    report::{DamageReport, OpenReport},
+};
+use self::{maintain::Maintenance, metrics::DbMetrics};
+pub use crate::head::{HeadStats, ReplayStats, SeriesExemplars};
+use crate::{
+    TsdbError,
+    block::{Block, BlockMeta},
+    fs::Lock,
+    head::Head,
+};
+
+/// A database in a directory, or in memory. A handle: clones share it.
+///
+/// Nothing happens by itself: [`Db::tick`] does what has to be done from time to time (bringing the
+/// log to disk, making blocks, deleting old ones); call it every second or so, or have
+/// [`Db::spawn_maintenance`] do it. Dropping the last handle releases the directory; what was
+/// committed is in the log then, and on disk as its durability says. [`Db::close`] brings it there.
+#[derive(Clone)]
+pub struct Db(Arc<Inner>);
+
+struct Inner {
+    options: DbBuilder,
+    head: Arc<Head>,
+    view: RwLock<View>,
+    lock: Mutex<Option<Box<dyn Lock>>>,
+    maintenance: Mutex<Maintenance>,
+    retention: Mutex<Retention>,
+    metrics: DbMetrics,
+    /// Bytes of all blocks, as they were last measured.
+    block_bytes: AtomicI64,
+    report: OpenReport,
+}
+
+/// What is kept.
+#[derive(Clone, Copy, Debug)]
+struct Retention {
+    time: Option<Duration>,
+    bytes: Option<u64>,
+}
+
+/// What readers look at.
+struct View {
+    /// Oldest first.
+    blocks: Arc<Vec<Arc<Block>>>,
+    /// Floats before this are in the blocks, even if the head still has them.
+    head_from: Timestamp,
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let blocks = self.0.view.read().blocks.len();
+        write!(f, "Db({:?}, {:?}, {blocks} blocks)", self.0.options.dir, self.0.head)
+    }
+}
+
+impl Db {
+    /// Settings for a database in this directory, which is made where it is missing. It may be one
+    /// that Prometheus has written, and Prometheus can go on with what we write.
+    #[must_use]
+    pub fn builder(dir: impl AsRef<Path>) -> DbBuilder {
+        DbBuilder::new(Some(dir.as_ref()))
+    }
+
+    /// A database without files: it keeps what its retention says in memory and forgets everything
+    /// when it is dropped.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        // Without a directory there is nothing that could fail.
+        open::in_memory(DbBuilder::new(None))
+    }
+
+    /// Changes how long and how much is kept, from the next [`Db::tick`] that looks at it on;
+    /// `None` for no limit.
+    pub fn set_retention(&self, time: Option<Duration>, bytes: Option<u64>) {
+        *self.0.retention.lock() = Retention { time, bytes };
+    }
+
+    /// What was found when it was opened.
+    #[must_use]
+    pub fn open_report(&self) -> &OpenReport {
+        &self.0.report
+    }
+
+    /// Descriptions of the blocks, oldest first.
+    #[must_use]
+    pub fn blocks(&self) -> Vec<BlockMeta> {
+        self.0.view.read().blocks.iter().map(|b| b.meta().clone()).collect()
+    }
+
+    /// Sizes of the head, with tables of at most `limit` entries.
+    #[must_use]
+    pub fn stats(&self, limit: usize) -> HeadStats {
+        self.0.head.stats(limit)
+    }
+
+    /// Oldest and newest time that there may be samples of, blocks included; `None` where there is
+    /// none.
+    #[must_use]
+    pub fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
+        let head = self.0.head.time_range();
+        let view = self.0.view.read();
+        let blocks = view.blocks.iter().map(|b| (b.meta().min_time, b.meta().max_time - 1));
+        blocks.chain(head).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    /// Bytes that the head holds, about. Looks at all of it.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.head.memory_bytes() as u64
+    }
+
+    /// The metadata of the series in the head, by metric name, each distinct one once.
+    #[must_use]
+    pub fn metadata(&self) -> Vec<(String, firesteel_model::Metadata)> {
+        self.0.head.metadata_by_name()
+    }
+
+    /// Exemplars between two times, both inclusive, of the series that satisfy all matchers of at
+    /// least one of the sets. Sorted by series, oldest first.
+    #[must_use]
+    pub fn exemplars(
+        &self,
+        mint: Timestamp,
+        maxt: Timestamp,
+        matchers: &[Vec<Matcher>],
+    ) -> Vec<SeriesExemplars> {
+        self.0.head.exemplars(mint, maxt, matchers)
+    }
+
+    /// Brings everything committed to disk.
+    ///
+    /// # Errors
+    /// The system's; nothing is known then about what reached the disk.
+    pub fn sync(&self) -> Result<(), TsdbError> {
+        self.0.sync_wal()
+    }
+
+    /// Refuses commits from now on, brings the log to disk and releases the directory. Queries go
+    /// on.
+    ///
+    /// # Errors
+    /// The system's. The database is closed all the same.
+    pub fn close(&self) -> Result<(), TsdbError> {
+        let _maintenance = self.0.maintenance.lock();
+        self.0.head.close();
+        let result = self.0.sync_wal();
+        self.0.lock.lock().take();
+        result
+    }
+}
+
+impl Appendable for Db {
+    fn appender(&self) -> Box<dyn Appender + '_> {
+        self.0.head.appender()
+    }
+}
+
+impl Queryable for Db {
+    /// The head first, then the blocks, oldest first: where two have a sample of a series for the
+    /// same time, the earlier in this order wins, as in Prometheus.
+    fn querier(&self, mint: Timestamp, maxt: Timestamp) -> Result<Arc<dyn Querier>, StorageError> {
+        // The head's view is opened before a block that is being made can take its place.
+        let view = self.0.view.read();
+        let head = self.0.head.querier(mint, maxt, view.head_from);
+        let blocks = Arc::clone(&view.blocks);
+        drop(view);
+        let mut parts: Vec<Arc<dyn Querier>> = vec![Arc::new(head)];
+        for block in blocks.iter().filter(|b| b.overlaps(mint, maxt)) {
+            parts.push(block.querier(mint, maxt)?);
+        }
+        Ok(Arc::new(FanoutQuerier::new(parts)))
+    }
+}

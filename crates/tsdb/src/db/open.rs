@@ -1,0 +1,310 @@
+//! Opening a database.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicI64},
+};
+
+use firesteel_model::Timestamp;
+use parking_lot::{Mutex, RwLock};
+
+use super::{
+    Db, DbBuilder, Inner, Retention, View,
+    head_chunks::{self, HeadChunks},
+    maintain::Maintenance,
+    metrics::DbMetrics,
+    report::{DamageReport, OpenReport},
+};
+use crate::{
+    TsdbError,
+    block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid},
+    fs::{Fs, Lock},
+    head::{Head, HeadOptions, Replay, group_chunks},
+    wal::{
+        read::read_segment,
+        repair::{Repair, repair},
+        segments::{
+            checkpoint_path, list_checkpoints, list_segments, make_dir, remove_leftovers,
+            segment_path,
+        },
+        writer::{SegmentInfo, Writer},
+    },
+};
+
+/// The directory of the log.
+pub(super) const WAL_DIR: &str = "wal";
+/// The directory of Prometheus' out-of-order log.
+const WBL_DIR: &str = "wbl";
+/// Where damaged blocks go.
+const QUARANTINE_DIR: &str = "quarantine";
+const LOCK_FILE: &str = "lock";
+
+pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
+    let head = Arc::new(Head::new(&head_options(&options), options.dir.is_some()));
+    let mut report = OpenReport::default();
+    let mut blocks = Vec::new();
+    let mut lock = None;
+    let mut head_files = Vec::new();
+    if let Some(dir) = &options.dir {
+        let fs = &*options.fs;
+        make_dir(fs, dir)?;
+        if options.lock {
+            let path = dir.join(LOCK_FILE);
+            lock = Some(fs.lock(&path).map_err(|e| match e.kind() {
+                std::io::ErrorKind::WouldBlock => TsdbError::Locked { path: path.clone() },
+                _ => TsdbError::io("lock", &path)(e),
+            })?);
+        }
+        remove_unfinished(fs, dir, &mut report)?;
+        blocks = open_blocks(&options.fs, dir, &mut report)?;
+        report.blocks = blocks.len();
+        let chunks = head_chunks::read(fs, dir)?;
+        head_files = note_head_chunks(fs, dir, &chunks, &mut report)?;
+        let writer = replay(&options, dir, &head, chunks, min_valid(&blocks), &mut report)?;
+        head.set_wal(writer);
+    }
+    Ok(assemble(options, head, blocks, lock, head_files, report))
+}
+
+/// A database without files.
+pub(super) fn in_memory(options: DbBuilder) -> Db {
+    let head = Arc::new(Head::new(&head_options(&options), false));
+    assemble(options, head, Vec::new(), None, Vec::new(), OpenReport::default())
+}
+
+fn head_options(options: &DbBuilder) -> HeadOptions {
+    HeadOptions {
+        chunk_range: options.range_ms(),
+        compress: options.wal_compression,
+        max_exemplars: options.max_exemplars,
+        budget: options.budget.clone(),
+    }
+}
+
+fn assemble(
+    options: DbBuilder,
+    head: Arc<Head>,
+    blocks: Vec<Arc<Block>>,
+    lock: Option<Box<dyn Lock>>,
+    head_files: Vec<(PathBuf, Timestamp)>,
+    report: OpenReport,
+) -> Db {
+    let from = min_valid(&blocks);
+    let view = View { blocks: Arc::new(blocks), head_from: from };
+    let max_time = head.time_range().map_or(Timestamp::MIN, |r| r.1);
+    Db(Arc::new(Inner {
+        head,
+        view: RwLock::new(view),
+        lock: Mutex::new(lock),
+        maintenance: Mutex::new(Maintenance::new(&options, head_files, max_time)),
+        retention: Mutex::new(Retention {
+            time: options.retention,
+            bytes: options.retention_bytes,
+        }),
+        metrics: DbMetrics::new(&report),
+        block_bytes: AtomicI64::new(0),
+        report,
+        options,
+    }))
+}
+
+/// Samples before this lie in blocks. Blocks of late samples do not count.
+fn min_valid(blocks: &[Arc<Block>]) -> Timestamp {
+    let in_order = |b: &&Arc<Block>| b.meta().compaction.hints.is_empty();
+    blocks.iter().filter(in_order).map(|b| b.meta().max_time).max().unwrap_or(Timestamp::MIN)
+}
+
+/// Removes what an earlier process did not finish.
+fn remove_unfinished(fs: &dyn Fs, dir: &Path, report: &mut OpenReport) -> Result<(), TsdbError> {
+    for entry in fs.read_dir(dir).map_err(TsdbError::io("list", dir))? {
+        let unfinished = [TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX]
+            .iter()
+            .any(|s| entry.name.strip_suffix(s).is_some_and(|n| n.parse::<Ulid>().is_ok()));
+        let old = entry.name.strip_suffix(".tmp").is_some_and(|n| n.parse::<Ulid>().is_ok());
+        if entry.is_dir && (unfinished || old) {
+            let path = dir.join(&entry.name);
+            fs.remove_dir_all(&path).map_err(TsdbError::io("remove", &path))?;
+            report.removed.push(path);
+        }
+    }
+    remove_leftovers(fs, &dir.join(WAL_DIR))
+}
+
+/// Opens the blocks, oldest first. Those that cannot be opened are put aside.
+fn open_blocks(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    report: &mut OpenReport,
+) -> Result<Vec<Arc<Block>>, TsdbError> {
+    let mut blocks = Vec::new();
+    for entry in fs.read_dir(dir).map_err(TsdbError::io("list", dir))? {
+        if !entry.is_dir || entry.name.parse::<Ulid>().is_err() {
+            continue;
+        }
+        let path = dir.join(&entry.name);
+        let opened = Block::open(Arc::clone(fs), &path).and_then(|b| b.load().map(|()| b));
+        match opened {
+            Ok(block) => blocks.push(Arc::new(block)),
+            Err(error) => {
+                let why = describe(&error);
+                quarantine(&**fs, dir, &entry.name, &error);
+                report.quarantined.push((path, why));
+            }
+        }
+    }
+    super::maintain::sort_blocks(&mut blocks);
+    Ok(blocks)
+}
+
+/// An error with its cause.
+pub(super) fn describe(error: &TsdbError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// Moves a damaged block out of the way, so that Prometheus starts, too. What merely could not be
+/// read now stays.
+fn quarantine(fs: &dyn Fs, dir: &Path, name: &str, error: &TsdbError) {
+    let damaged = match error {
+        TsdbError::Corrupt { .. } => true,
+        TsdbError::Io { source, .. } => matches!(
+            source.kind(),
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof
+        ),
+        _ => false,
+    };
+    let to = dir.join(QUARANTINE_DIR);
+    if damaged
+        && fs.create_dir_all(&to).is_ok()
+        && fs.rename(&dir.join(name), &to.join(name)).is_ok()
+    {
+        let _ = fs.sync_dir(&to);
+        let _ = fs.sync_dir(dir);
+    }
+}
+
+/// Puts into the report what of Prometheus' head is not read. Returns the head chunk files.
+fn note_head_chunks(
+    fs: &dyn Fs,
+    dir: &Path,
+    chunks: &HeadChunks,
+    report: &mut OpenReport,
+) -> Result<Vec<(PathBuf, Timestamp)>, TsdbError> {
+    if chunks.out_of_order > 0 {
+        let n = chunks.out_of_order;
+        report.not_read.push(format!("{n} out-of-order chunks in {}", head_chunks::DIR));
+    }
+    for (path, offset, what) in &chunks.damage {
+        report.not_read.push(format!("{} from byte {offset}: {what}", path.display()));
+    }
+    let wbl = dir.join(WBL_DIR);
+    let mut late = 0;
+    for segment in list_segments(fs, &wbl)? {
+        let path = segment_path(&wbl, segment);
+        let data = fs.read_all(&path).map_err(TsdbError::io("read", &path))?;
+        late += read_segment(&data, |_| ()).records;
+    }
+    if late > 0 {
+        report.not_read.push(format!("{late} records of out-of-order samples in {WBL_DIR}"));
+    }
+    Ok(chunks.files.clone())
+}
+
+/// Replays the newest checkpoint and the segments after it.
+fn replay(
+    options: &DbBuilder,
+    dir: &Path,
+    head: &Head,
+    chunks: HeadChunks,
+    min_valid: Timestamp,
+    report: &mut OpenReport,
+) -> Result<Writer, TsdbError> {
+    let (fs, wal) = (&*options.fs, dir.join(WAL_DIR));
+    let mut replay = head.replay(min_valid, group_chunks(chunks.chunks));
+    let checkpoints = list_checkpoints(fs, &wal)?;
+    let mut first = 0;
+    if let Some(&newest) = checkpoints.last() {
+        let path = checkpoint_path(&wal, newest);
+        for segment in list_segments(fs, &path)? {
+            replay_segment(fs, &segment_path(&path, segment), &mut replay, report)?;
+        }
+        report.checkpoint = Some(newest);
+        first = newest + 1;
+    }
+    let (old, segments): (Vec<_>, Vec<_>) =
+        list_segments(fs, &wal)?.into_iter().partition(|&s| s < first);
+    let mut next = segments.first().copied().unwrap_or(first);
+    let mut infos = Vec::with_capacity(segments.len());
+    for segment in segments {
+        let mut path = segment_path(&wal, segment);
+        if segment != next {
+            // Prometheus refuses to start where a number is missing.
+            let to = segment_path(&wal, next);
+            report.not_read.push(format!("log segments {next} to {}: missing", segment - 1));
+            if fs.rename(&path, &to).is_ok() {
+                path = to;
+            } else {
+                next = segment;
+            }
+        }
+        replay.newest = Timestamp::MIN;
+        let len = replay_segment(fs, &path, &mut replay, report)?;
+        infos.push(SegmentInfo { index: next, len, max_time: replay.newest });
+        report.segments += 1;
+        next += 1;
+    }
+    if let Some(error) = &replay.first_error {
+        report.not_read.push(format!("records that do not decode, the first: {error}"));
+    }
+    (report.replay, report.unknown_series) = replay.finish();
+    // A checkpoint covers these; only its last step was missing.
+    for segment in old {
+        let _ = fs.remove_file(&segment_path(&wal, segment));
+    }
+    for &checkpoint in checkpoints.iter().rev().skip(1) {
+        let _ = fs.remove_dir_all(&checkpoint_path(&wal, checkpoint));
+    }
+    Ok(Writer::new(
+        Arc::clone(&options.fs),
+        &wal,
+        next,
+        infos,
+        options.wal_segment_size,
+        options.durability,
+    ))
+}
+
+/// Replays a segment and repairs it. Returns its length.
+fn replay_segment(
+    fs: &dyn Fs,
+    path: &Path,
+    replay: &mut Replay<'_>,
+    report: &mut OpenReport,
+) -> Result<u64, TsdbError> {
+    let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
+    let summary = read_segment(&data, |records| replay.batch(records));
+    if let Some(damage) = summary.damage.iter().find(|d| d.unsupported) {
+        // Not damage: going on would leave out, and in the end delete, what is sound.
+        return Err(TsdbError::corrupt(path, damage.start as u64, damage.what.clone()));
+    }
+    report.unclosed_records += summary.unclosed;
+    let outcome = match repair(fs, path, &data, &summary) {
+        Ok(Repair::None) => "nothing done".to_owned(),
+        Ok(Repair::Cut) => format!("cut off at byte {}", summary.end),
+        Ok(Repair::Rewritten) => "rewritten without it".to_owned(),
+        Err(error) => format!("not repaired: {}", describe(&error)),
+    };
+    for damage in &summary.damage {
+        report.damage.push(DamageReport {
+            path: path.to_owned(),
+            start: damage.start as u64,
+            end: damage.end as u64,
+            what: damage.what.clone(),
+            outcome: outcome.clone(),
+        });
+    }
+    let len = fs.metadata(path).map_or(data.len() as u64, |m| m.len);
+    Ok(len)
+}

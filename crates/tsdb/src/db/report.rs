@@ -1,0 +1,90 @@
+//! What opening a database found.
+
+use std::{fmt, path::PathBuf};
+
+use crate::head::ReplayStats;
+
+/// What was found, read, left out and put right when a database was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenReport {
+    /// Blocks that were opened.
+    pub blocks: usize,
+    /// The checkpoint that was read.
+    pub checkpoint: Option<u64>,
+    /// Segments of the log that were read, those of the checkpoint not counted.
+    pub segments: usize,
+    /// What was taken from the log.
+    pub replay: ReplayStats,
+    /// Series references that the log uses and does not define.
+    pub unknown_series: usize,
+    /// Damaged places in the log.
+    pub damage: Vec<DamageReport>,
+    /// Records of batches that had not been committed; they were left out.
+    pub unclosed_records: u64,
+    /// Blocks that could not be opened, and why.
+    pub quarantined: Vec<(PathBuf, String)>,
+    /// Unfinished work of an earlier process that was removed.
+    pub removed: Vec<PathBuf>,
+    /// What is there and was not read, and why.
+    pub not_read: Vec<String>,
+}
+
+/// A damaged place in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DamageReport {
+    /// The segment.
+    pub path: PathBuf,
+    /// Where the damage begins, bytes.
+    pub start: u64,
+    /// Where reading went on.
+    pub end: u64,
+    /// What was wrong.
+    pub what: String,
+    /// What was done about the segment.
+    pub outcome: String,
+}
+
+impl OpenReport {
+    /// Whether everything was as a clean stop leaves it.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.damage.is_empty()
+            && self.unclosed_records == 0
+            && self.quarantined.is_empty()
+            && self.not_read.is_empty()
+            && self.replay.bad_records == 0
+    }
+}
+
+impl fmt::Display for OpenReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let r = &self.replay;
+        write!(
+            f,
+            "{} blocks; log: {} segments, {} series, {} samples, {} histograms",
+            self.blocks, self.segments, r.series, r.floats, r.histograms
+        )?;
+        if let Some(n) = self.checkpoint {
+            write!(f, ", checkpoint {n}")?;
+        }
+        for d in &self.damage {
+            let path = d.path.display();
+            write!(f, "; {path}, bytes {} to {}: {}; {}", d.start, d.end, d.what, d.outcome)?;
+        }
+        if self.unclosed_records > 0 {
+            write!(f, "; {} records were never committed: left out", self.unclosed_records)?;
+        }
+        if self.unknown_series > 0 {
+            write!(f, "; {} series references are undefined", self.unknown_series)?;
+        }
+        for (path, why) in &self.quarantined {
+            write!(f, "; block {} is put aside: {why}", path.display())?;
+        }
+        for what in &self.not_read {
+            write!(f, "; not read: {what}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,264 @@
+//! Transactions on the head.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use firesteel_model::{
+    Exemplar, FloatHistogram, Histogram, Labels, Timestamp, Value, is_stale_nan,
+    storage::{AppendError, AppendOptions, Appender, CommitStats, SeriesKey, SeriesRef},
+};
+
+use super::{
+    Head, LOGGED,
+    exemplars::Verdict,
+    pending::{Float, HistogramEntry, Pending},
+    readers::Guard,
+    stripe::{NEVER, stripe_of},
+    validate,
+};
+use crate::wal::record::{exemplars::RefExemplar, histograms::AnyHistogram};
+
+/// A transaction.
+pub(super) struct HeadAppender<'a> {
+    head: &'a Head,
+    pending: Option<Box<Pending>>,
+    /// Keeps the numbers of the series that are pending from being used for others.
+    _guard: Guard,
+    /// Samples before this are refused.
+    min_valid: Timestamp,
+}
+
+impl Head {
+    /// Begins a transaction.
+    pub(crate) fn appender(&self) -> Box<dyn Appender + '_> {
+        let guard = self.readers.append();
+        Box::new(HeadAppender {
+            head: self,
+            pending: Some(self.take_pending()),
+            _guard: guard,
+            min_valid: self.appendable_from(),
+        })
+    }
+
+    /// The oldest time that can be appended.
+    fn appendable_from(&self) -> Timestamp {
+        let newest = self.max_time.load(Ordering::Acquire);
+        let min_valid = self.min_valid.load(Ordering::Acquire);
+        if newest == NEVER {
+            return min_valid;
+        }
+        min_valid.max(newest.saturating_sub(self.chunk_range / 2))
+    }
+}
+
+impl HeadAppender<'_> {
+    fn pending(&mut self) -> &mut Pending {
+        let head = self.head;
+        self.pending.get_or_insert_with(|| head.take_pending())
+    }
+
+    /// The number of a series, and its reference.
+    #[inline]
+    fn series(&mut self, key: SeriesKey<'_>) -> Result<(u32, u64), AppendError> {
+        let (id, reference) = match key {
+            SeriesKey::Ref(SeriesRef(reference)) => {
+                (self.head.lookup(reference).ok_or(AppendError::UnknownSeries)?, reference)
+            }
+            SeriesKey::Labels(labels) => self.by_labels(labels)?,
+        };
+        if self.head.unlogged.load(Ordering::Acquire) > 0 {
+            let flags = self.head.flags.get(u64::from(id));
+            if flags.is_some_and(|f| f.load(Ordering::Acquire) & LOGGED == 0) {
+                self.pending().unlogged.push(id);
+            }
+        }
+        Ok((id, reference))
+    }
+
+    fn by_labels(&mut self, labels: &Labels) -> Result<(u32, u64), AppendError> {
+        if labels.is_empty() {
+            return Err(AppendError::InvalidLabels("empty labelset".to_owned()));
+        }
+        let (id, reference, created) = self.head.get_or_create(labels)?;
+        if created {
+            self.pending().created += 1;
+        }
+        Ok((id, reference))
+    }
+
+    /// Checks a sample that is not newer than the series. `Ok` says that it is there already.
+    #[cold]
+    fn not_newer(
+        &self,
+        id: u32,
+        t: Timestamp,
+        same: impl FnOnce(&super::stripe::Stripe) -> Option<bool>,
+    ) -> Result<(), AppendError> {
+        let stripe = self.head.stripes[stripe_of(id)].lock();
+        // What another transaction is about to commit is not in the stripe yet; that one's commit
+        // decides.
+        match (t == self.head.newest(id)).then(|| same(&stripe)).flatten() {
+            Some(true) if t >= self.min_valid => Ok(()),
+            Some(false) if t >= self.min_valid => Err(AppendError::DuplicateTimestamp),
+            _ if t < self.min_valid => Err(self.out_of_bounds()),
+            _ => {
+                self.head.counts.out_of_order.inc();
+                Err(AppendError::OutOfOrder)
+            }
+        }
+    }
+
+    #[cold]
+    fn out_of_bounds(&self) -> AppendError {
+        self.head.counts.out_of_bounds.inc();
+        AppendError::OutOfBounds
+    }
+
+    fn float(&mut self, id: u32, reference: u64, t: Timestamp, v: f64) -> Result<(), AppendError> {
+        let head = self.head;
+        if t <= head.newest(id) {
+            return self.not_newer(id, t, |stripe| match stripe.last_float(id) {
+                Some((last, value)) if last == t => Some(value.to_bits() == v.to_bits()),
+                _ => stripe.last_histogram(id).is_some_and(|h| h.t == t).then_some(false),
+            });
+        }
+        if t < self.min_valid {
+            return Err(self.out_of_bounds());
+        }
+        let float = Float { reference, t, v, before: NEVER, id, valid: true };
+        self.pending().floats.push(float);
+        Ok(())
+    }
+
+    fn histogram(
+        &mut self,
+        id: u32,
+        reference: u64,
+        t: Timestamp,
+        start: Timestamp,
+        value: AnyHistogram,
+    ) -> Result<(), AppendError> {
+        let head = self.head;
+        if t <= head.newest(id) {
+            return self.not_newer(id, t, |stripe| match stripe.last_histogram(id) {
+                Some(last) if last.t == t => Some(same_histogram(&last.value, &value)),
+                _ => stripe.last_float(id).is_some_and(|f| f.0 == t).then_some(false),
+            });
+        }
+        if t < self.min_valid {
+            return Err(self.out_of_bounds());
+        }
+        let value = Arc::new(value);
+        let before = NEVER;
+        let entry = HistogramEntry { reference, t, start, value, before, id, valid: true };
+        self.pending().histograms.push(entry);
+        Ok(())
+    }
+
+    /// A staleness marker of the kind that the series' last sample has.
+    #[cold]
+    fn stale(&self, id: u32) -> Option<AnyHistogram> {
+        let pending = self.pending.as_ref();
+        let in_batch = pending.and_then(|p| p.histograms.iter().rev().find(|h| h.id == id));
+        let float = |h: &AnyHistogram| matches!(h, AnyHistogram::Float(_));
+        let is_float = if let Some(entry) = in_batch {
+            float(&entry.value)
+        } else {
+            let stripe = self.head.stripes[stripe_of(id)].lock();
+            let last = stripe.last_histogram(id)?;
+            if last.t != self.head.newest(id) {
+                return None;
+            }
+            float(&last.value)
+        };
+        let sum = firesteel_model::stale_nan();
+        Some(if is_float {
+            AnyHistogram::Float(FloatHistogram { sum, ..FloatHistogram::default() })
+        } else {
+            AnyHistogram::Int(Histogram { sum, ..Histogram::default() })
+        })
+    }
+
+    fn exemplars(
+        &mut self,
+        (id, reference): (u32, u64),
+        t: Timestamp,
+        exemplars: &[Exemplar],
+    ) -> Result<(), AppendError> {
+        for e in exemplars {
+            let at = e.timestamp.unwrap_or(t);
+            validate::exemplar(e)?;
+            match self.head.exemplars.lock().check(reference, at) {
+                Verdict::Take => {}
+                Verdict::Ignore => continue,
+                Verdict::OutOfOrder => return Err(AppendError::OutOfOrderExemplar),
+            }
+            let labels = e.labels.clone();
+            let entry = RefExemplar { series: reference, t: at, v: e.value, labels };
+            self.pending().exemplars.push((id, entry));
+        }
+        Ok(())
+    }
+}
+
+/// Whether two histograms are the same sample, NaN sums included.
+fn same_histogram(a: &AnyHistogram, b: &AnyHistogram) -> bool {
+    let stale = |h: &AnyHistogram| is_stale_nan(h.sum());
+    a == b
+        || (stale(a) && stale(b))
+        || (a.sum().to_bits() == b.sum().to_bits() && format!("{a:?}") == format!("{b:?}"))
+}
+
+impl Appender for HeadAppender<'_> {
+    fn append(
+        &mut self,
+        series: SeriesKey<'_>,
+        t: Timestamp,
+        value: Value<'_>,
+        options: &AppendOptions<'_>,
+    ) -> Result<SeriesRef, AppendError> {
+        let (id, reference) = self.series(series)?;
+        if self.min_valid == NEVER {
+            // The first sample of all decides what the others may be, as in Prometheus.
+            self.min_valid = t.saturating_sub(self.head.chunk_range / 2);
+        }
+        let start = options.start_timestamp.unwrap_or(0);
+        match value {
+            Value::Float(v) => match is_stale_nan(v).then(|| self.stale(id)).flatten() {
+                Some(marker) => self.histogram(id, reference, t, start, marker)?,
+                None => self.float(id, reference, t, v)?,
+            },
+            Value::Histogram(h) => {
+                validate::histogram(h)?;
+                self.histogram(id, reference, t, start, AnyHistogram::Int(h.clone()))?;
+            }
+            Value::FloatHistogram(h) => {
+                validate::float_histogram(h)?;
+                self.histogram(id, reference, t, start, AnyHistogram::Float(h.clone()))?;
+            }
+        }
+        if !options.exemplars.is_empty() {
+            self.exemplars((id, reference), t, options.exemplars)?;
+        }
+        if let Some(metadata) = options.metadata
+            && !self.head.metadata.read().is(id, metadata)
+        {
+            self.pending().metadata.push((id, reference, metadata.clone()));
+        }
+        Ok(SeriesRef(reference))
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<CommitStats, AppendError> {
+        match self.pending.take() {
+            Some(pending) => self.head.commit(pending),
+            None => Ok(CommitStats::default()),
+        }
+    }
+}
+
+impl Drop for HeadAppender<'_> {
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            self.head.recycle(pending);
+        }
+    }
+}

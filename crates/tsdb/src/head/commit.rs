@@ -1,0 +1,253 @@
+//! Commit: checked, logged, in memory, visible, in this order.
+//!
+//! Commits happen one after the other under one lock. Those that come while another is under way
+//! queue up, and the next to get the lock does the work of all: one write, one sync.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use firesteel_model::{
+    Timestamp,
+    storage::{AppendError, CommitStats},
+};
+use parking_lot::Mutex;
+
+use super::{
+    Head, LOGGED,
+    exemplars::Stored,
+    pending::{Float, Pending},
+    stripe::{ActiveReaders, HistogramSample, NEVER, RUN, stripe_of},
+};
+use crate::{TsdbError, wal::writer::Writer};
+
+/// What the holder of the commit lock works with.
+#[derive(Debug, Default)]
+pub(super) struct Committer {
+    /// The log; `None` for a head that lives in memory alone.
+    pub(super) wal: Option<Writer>,
+    /// Set once the database is closed.
+    pub(super) closed: bool,
+}
+
+type Outcome = (Result<CommitStats, AppendError>, Box<Pending>);
+
+/// A transaction that waits for whoever holds the commit lock.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pending: Box<Pending>,
+    slot: Arc<Mutex<Option<Outcome>>>,
+}
+
+impl Head {
+    /// Commits a transaction.
+    pub(super) fn commit(&self, mut pending: Box<Pending>) -> Result<CommitStats, AppendError> {
+        if pending.is_empty() {
+            self.recycle(pending);
+            return Ok(CommitStats::default());
+        }
+        if self.logs {
+            pending.encode(self);
+        }
+        if let Some(mut committer) = self.committer.try_lock() {
+            let stats = self.lead(&mut committer, &mut [&mut pending]).swap_remove(0);
+            drop(committer);
+            self.recycle(pending);
+            return stats;
+        }
+        let slot = Arc::new(Mutex::new(None));
+        self.queue.lock().push(Waiting { pending, slot: Arc::clone(&slot) });
+        let mut committer = self.committer.lock();
+        if slot.lock().is_none() {
+            let mut waiting = std::mem::take(&mut *self.queue.lock());
+            let mut group: Vec<_> = waiting.iter_mut().map(|w| &mut w.pending).collect();
+            let results = self.lead(&mut committer, &mut group);
+            for (waiting, result) in waiting.into_iter().zip(results) {
+                *waiting.slot.lock() = Some((result, waiting.pending));
+            }
+        }
+        drop(committer);
+        let outcome = slot.lock().take();
+        match outcome {
+            Some((result, pending)) => {
+                self.recycle(pending);
+                result
+            }
+            None => Err(AppendError::NotReady("a commit was interrupted".to_owned())),
+        }
+    }
+
+    /// Commits a group.
+    fn lead(
+        &self,
+        committer: &mut Committer,
+        group: &mut [&mut Box<Pending>],
+    ) -> Vec<Result<CommitStats, AppendError>> {
+        if committer.closed {
+            let closed = || Err(AppendError::NotReady("the database is closed".to_owned()));
+            return group.iter().map(|_| closed()).collect();
+        }
+        let mut stats = Vec::with_capacity(group.len());
+        for pending in &mut *group {
+            let checked = self.check(pending);
+            if checked.rejected > 0 && self.logs {
+                pending.encode(self);
+            }
+            stats.push(checked);
+        }
+        if let Some(wal) = &mut committer.wal {
+            let mut batches: Vec<_> =
+                group.iter_mut().map(|p| &mut p.batch).filter(|b| !b.is_empty()).collect();
+            if !batches.is_empty()
+                && let Err(error) = wal.write(&mut batches)
+            {
+                for pending in group.iter().rev() {
+                    self.uncheck(pending);
+                }
+                return group.iter().map(|_| Err(copy_of(&error))).collect();
+            }
+        }
+        self.apply(group);
+        stats.into_iter().map(Ok).collect()
+    }
+
+    /// Decides which samples go in, and takes their times as the series' newest, so that what
+    /// comes later in the group is measured against them.
+    fn check(&self, pending: &mut Pending) -> CommitStats {
+        let min_valid = self.min_valid.load(Ordering::Acquire);
+        let mut stats = CommitStats { series_created: pending.created, ..CommitStats::default() };
+        let mut verdict = |id: u32, reference: u64, t: Timestamp| {
+            let newest = self.newest(id);
+            if t <= newest || t < min_valid || self.lookup(reference) != Some(id) {
+                stats.rejected += 1;
+                return (false, newest);
+            }
+            self.set_newest(id, t);
+            stats.samples += 1;
+            (true, newest)
+        };
+        for f in &mut pending.floats {
+            (f.valid, f.before) = verdict(f.id, f.reference, f.t);
+        }
+        for h in &mut pending.histograms {
+            (h.valid, h.before) = verdict(h.id, h.reference, h.t);
+        }
+        stats
+    }
+
+    /// Takes [`Head::check`] back.
+    fn uncheck(&self, pending: &Pending) {
+        for h in pending.histograms.iter().rev().filter(|h| h.valid) {
+            self.set_newest(h.id, h.before);
+        }
+        for f in pending.floats.iter().rev().filter(|f| f.valid) {
+            self.set_newest(f.id, f.before);
+        }
+    }
+
+    /// Puts a logged group into memory and makes it visible.
+    fn apply(&self, group: &mut [&mut Box<Pending>]) {
+        let epoch = self.readers.published() + 1;
+        let readers = self.readers.active();
+        let (mut oldest, mut newest) = (Timestamp::MAX, NEVER);
+        for pending in &mut *group {
+            let (first, last, appended) = self.apply_floats(&pending.floats, epoch, &readers);
+            self.counts.floats.add(appended);
+            (oldest, newest) = (oldest.min(first), newest.max(last));
+            let range = self.apply_histograms(pending, epoch, &readers);
+            (oldest, newest) = (oldest.min(range.0), newest.max(range.1));
+            self.apply_rest(pending);
+        }
+        self.extend_time(oldest, newest);
+        self.readers.publish(epoch);
+    }
+
+    /// Puts floats into memory, those that are valid. Returns the oldest and the newest time and
+    /// how many there were.
+    pub(super) fn apply_floats(
+        &self,
+        floats: &[Float],
+        epoch: u64,
+        readers: &ActiveReaders,
+    ) -> (Timestamp, Timestamp, u64) {
+        let (mut oldest, mut newest, mut appended) = (Timestamp::MAX, NEVER, 0);
+        let mut rest = floats;
+        while let Some(first) = rest.first() {
+            // One lock for all samples of the same stripe that come in a row.
+            let number = stripe_of(first.id);
+            let run = rest.iter().take(RUN).position(|f| stripe_of(f.id) != number);
+            let (now, later) = rest.split_at(run.unwrap_or(rest.len().min(RUN)));
+            let mut stripe = self.stripes[number].lock();
+            stripe.forget_undo(readers);
+            stripe.warm(now.iter().map(|f| f.id));
+            for f in now.iter().filter(|f| f.valid) {
+                let sample = (f.t, f.v);
+                if stripe.append_float(f.id, sample, f.before, epoch, self.chunk_range, readers) {
+                    appended += 1;
+                }
+                oldest = oldest.min(f.t);
+                newest = newest.max(f.t);
+            }
+            rest = later;
+        }
+        (oldest, newest, appended)
+    }
+
+    fn apply_histograms(
+        &self,
+        pending: &mut Pending,
+        epoch: u64,
+        readers: &ActiveReaders,
+    ) -> (Timestamp, Timestamp) {
+        let (mut oldest, mut newest) = (Timestamp::MAX, NEVER);
+        for h in pending.histograms.drain(..).filter(|h| h.valid) {
+            let sample = HistogramSample { t: h.t, start: h.start, value: h.value };
+            let mut stripe = self.stripes[stripe_of(h.id)].lock();
+            stripe.append_histogram(h.id, sample, h.before, epoch, readers);
+            oldest = oldest.min(h.t);
+            newest = newest.max(h.t);
+            self.counts.histograms.inc();
+        }
+        (oldest, newest)
+    }
+
+    /// Exemplars, metadata, and that the series are in the log now.
+    fn apply_rest(&self, pending: &mut Pending) {
+        for &id in &pending.unlogged {
+            if let Some(flags) = self.flags.get(u64::from(id))
+                && flags.fetch_or(LOGGED, Ordering::AcqRel) & LOGGED == 0
+            {
+                self.unlogged.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        if !pending.exemplars.is_empty() {
+            let index = self.index.read();
+            let mut exemplars = self.exemplars.lock();
+            for (id, e) in pending.exemplars.drain(..) {
+                let exemplar = firesteel_model::Exemplar {
+                    labels: e.labels,
+                    value: e.v,
+                    timestamp: Some(e.t),
+                };
+                let series = index.labels(id);
+                exemplars.add(Stored { reference: e.series, series, t: e.t, exemplar });
+            }
+        }
+        if !pending.metadata.is_empty() {
+            let mut metadata = self.metadata.write();
+            for (id, _, m) in pending.metadata.drain(..) {
+                metadata.set(id, m);
+            }
+        }
+    }
+}
+
+/// The same error for each transaction of a group.
+fn copy_of(error: &TsdbError) -> AppendError {
+    if error.is_out_of_space() {
+        let TsdbError::Io { action, path, source } = error else {
+            return AppendError::OutOfSpace(error.to_string());
+        };
+        return AppendError::OutOfSpace(format!("{action} {}: {source}", path.display()));
+    }
+    let cause = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
+    AppendError::Other { context: format!("write-ahead log: {error}"), source: cause.into() }
+}

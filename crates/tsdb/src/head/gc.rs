@@ -1,0 +1,149 @@
+//! Giving up what lies in blocks.
+//!
+//! A truncation has two steps. First nobody new comes to need the old samples: readers that open
+//! from now on take them from the block. Then, when the last reader that came before is gone, the
+//! memory is taken back. Nobody waits for anybody: [`Head::reclaim`] does the second step when it
+//! can, and else is called again later.
+
+use std::sync::atomic::Ordering;
+
+use firesteel_model::Timestamp;
+use parking_lot::Mutex;
+
+use super::{
+    Head, LOGGED,
+    stripe::{NEVER, STRIPES, stripe_of},
+};
+
+/// Truncations that are not finished yet.
+#[derive(Debug, Default)]
+pub(super) struct Limbo {
+    /// Samples before this can go, once all readers know of this generation.
+    truncation: Option<(u64, Timestamp, Timestamp)>,
+    /// Series that are out of the index, once all readers and appenders know of this generation.
+    unlinked: Vec<(u64, Vec<u32>)>,
+}
+
+impl Head {
+    /// Refuses samples before `mint` from now on.
+    pub(crate) fn raise_min_valid(&self, mint: Timestamp) {
+        // Under the commit lock, so that no commit that was checked before is still to come.
+        let _committer = self.committer.lock();
+        self.min_valid.fetch_max(mint, Ordering::AcqRel);
+    }
+
+    /// Plans to give up the samples before `mint` and the histograms before `histogram_mint`.
+    /// Readers that open from now on must not ask for them.
+    pub(crate) fn truncate(&self, mint: Timestamp, histogram_mint: Timestamp) {
+        let generation = self.readers.next_generation();
+        let mut limbo = self.limbo.lock();
+        limbo.truncation = Some((generation, mint, histogram_mint));
+        drop(limbo);
+        self.min_time.fetch_max(mint, Ordering::AcqRel);
+        self.histograms_from.fetch_max(histogram_mint, Ordering::AcqRel);
+        if self.max_time.load(Ordering::Acquire) < mint {
+            self.max_time.store(NEVER, Ordering::Release);
+            self.min_time.store(Timestamp::MAX, Ordering::Release);
+        }
+        self.reclaim();
+    }
+
+    /// Takes back what nobody can need any more. Returns the number of series removed.
+    pub(crate) fn reclaim(&self) -> usize {
+        let mut limbo = self.limbo.lock();
+        if let Some((generation, mint, histogram_mint)) = limbo.truncation
+            && self.readers.all_know(generation)
+        {
+            limbo.truncation = None;
+            let empty = self.drop_samples(mint, histogram_mint);
+            if !empty.is_empty() {
+                let gone = self.unlink(empty);
+                let generation = self.readers.next_generation();
+                limbo.unlinked.push((generation, gone));
+            }
+        }
+        let mut removed = 0;
+        limbo.unlinked.retain(|(generation, ids)| {
+            if !self.readers.all_know(*generation) {
+                return true;
+            }
+            self.release(ids);
+            removed += ids.len();
+            false
+        });
+        removed
+    }
+
+    /// Drops samples, and returns the series that have none left, in order.
+    fn drop_samples(&self, mint: Timestamp, histogram_mint: Timestamp) -> Vec<u32> {
+        let ids = self.index.read().all();
+        let mut empty = Vec::new();
+        let mut by_stripe: Vec<Vec<u32>> = vec![Vec::new(); STRIPES];
+        for id in ids {
+            by_stripe[stripe_of(id)].push(id);
+        }
+        for (stripe, ids) in self.stripes.iter().zip(by_stripe) {
+            // In parts, so that commits and queries get their turn.
+            for part in ids.chunks(1024) {
+                let mut stripe = stripe.lock();
+                for &id in part {
+                    if !stripe.truncate(id, mint, histogram_mint) {
+                        empty.push(id);
+                    }
+                }
+            }
+            stripe.lock().shrink();
+        }
+        empty.sort_unstable();
+        empty
+    }
+
+    /// Takes series out of the index, those that have got samples meanwhile excepted.
+    fn unlink(&self, mut ids: Vec<u32>) -> Vec<u32> {
+        let _committer = self.committer.lock();
+        let mut index = self.index.write();
+        let idle = self.readers.idle();
+        ids.retain(|&id| {
+            let stripe = self.stripes[stripe_of(id)].lock();
+            let logged = self.flags.get(u64::from(id)).map_or(0, |f| f.load(Ordering::Acquire));
+            // A series that was never logged is of a transaction that was dropped, or of one that
+            // has yet to commit. It goes only when there is no transaction at all.
+            let unused = logged & LOGGED != 0 || idle;
+            if stripe.is_empty(id) && unused {
+                if logged & LOGGED == 0 {
+                    self.unlogged.fetch_sub(1, Ordering::AcqRel);
+                }
+                return true;
+            }
+            false
+        });
+        let mut aliases = self.aliases.lock();
+        for &id in &ids {
+            self.bind(index.reference(id), None);
+            for alias in aliases.remove(&id).unwrap_or_default() {
+                self.bind(alias, None);
+            }
+        }
+        drop(aliases);
+        let mut tombstones = self.tombstones.write();
+        for id in &ids {
+            tombstones.remove(id);
+        }
+        drop(tombstones);
+        index.unlink(&ids);
+        self.metadata.write().remove(&ids);
+        self.counts.series_removed.add(ids.len() as u64);
+        ids
+    }
+
+    /// Makes the numbers of unlinked series free.
+    fn release(&self, ids: &[u32]) {
+        for &id in ids {
+            self.stripes[stripe_of(id)].lock().reset(id);
+            self.set_newest(id, NEVER);
+        }
+        self.index.write().release(ids);
+    }
+}
+
+pub(super) type LimboCell = Mutex<Limbo>;

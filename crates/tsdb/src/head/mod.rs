@@ -1,0 +1,400 @@
+//! The head: the newest samples, in memory.
+//!
+//! Labels and postings are under one lock ([`index`]), samples under the locks of 16 stripes
+//! ([`stripe`]), commits under one ([`commit`]); each commit gets a number, and readers see the
+//! commits up to the one that was newest when they came ([`readers`]).
+//!
+//! Locks are taken in this order, and no other way: commit, index, aliases or metadata or
+//! tombstones or exemplars, stripe, readers.
+
+mod appender;
+mod commit;
+mod exemplars;
+mod export;
+mod gc;
+mod index;
+mod paged;
+mod pending;
+mod postings;
+mod query;
+mod readers;
+mod replay;
+mod slab;
+mod stripe;
+mod symbols;
+mod validate;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+};
+
+use crossbeam::utils::CachePadded;
+use firesteel_model::{
+    Labels, Metadata, MetricType, Timestamp,
+    budget::{Budget, Reservation},
+    metrics::Counter,
+    storage::AppendError,
+};
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+
+pub use export::HeadStats;
+pub use query::SeriesExemplars;
+pub(crate) use query::hide;
+pub use replay::ReplayStats;
+pub(crate) use replay::{Replay, group_chunks};
+pub(crate) use stripe::{Copied, Sealed, decode_chunk};
+
+use self::{
+    commit::{Committer, Waiting},
+    exemplars::Exemplars,
+    index::Index,
+    paged::Paged,
+    pending::Pending,
+    readers::Readers,
+    stripe::{NEVER, STRIPES, Stripe, stripe_of},
+};
+use crate::wal::writer::Writer;
+
+/// The series is in the log.
+const LOGGED: u8 = 1;
+/// Bytes that a new series is assumed to take, until memory is measured.
+const SERIES_BYTES: u64 = 400;
+/// Bytes by which the head's reservation grows.
+const RESERVE_STEP: u64 = 1 << 20;
+
+/// How a head is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct HeadOptions {
+    /// Length of a block, milliseconds. Chunks do not cross its multiples.
+    pub(crate) chunk_range: i64,
+    /// Whether log records are compressed.
+    pub(crate) compress: bool,
+    /// How many exemplars are kept.
+    pub(crate) max_exemplars: usize,
+    /// Memory of the head.
+    pub(crate) budget: Budget,
+}
+
+/// Counts of a head.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) floats: Counter,
+    pub(crate) histograms: Counter,
+    pub(crate) series_created: Counter,
+    pub(crate) series_removed: Counter,
+    pub(crate) out_of_order: Counter,
+    pub(crate) out_of_bounds: Counter,
+}
+
+/// The head.
+pub(crate) struct Head {
+    chunk_range: i64,
+    compress: bool,
+    /// Whether there is a log.
+    logs: bool,
+    index: RwLock<Index>,
+    /// Series number plus one, by reference.
+    refs: Paged<AtomicU32>,
+    /// The same for references too large for [`Head::refs`].
+    far_refs: RwLock<HashMap<u64, u32>>,
+    last_ref: AtomicU64,
+    /// Newest sample by series number, with the sign bit flipped, so that [`NEVER`] is 0.
+    newest: Paged<AtomicU64>,
+    flags: Paged<AtomicU8>,
+    /// Number of series without [`LOGGED`].
+    unlogged: AtomicUsize,
+    stripes: Box<[CachePadded<Mutex<Stripe>>]>,
+    readers: Arc<Readers>,
+    committer: Mutex<Committer>,
+    queue: Mutex<Vec<Waiting>>,
+    pool: Mutex<Vec<Box<Pending>>>,
+    min_time: AtomicI64,
+    max_time: AtomicI64,
+    /// Samples before this are in blocks, or gone.
+    min_valid: AtomicI64,
+    /// Histograms before this are gone. They stay in the head until they go into blocks.
+    histograms_from: AtomicI64,
+    /// Further references of series, from logs that define a series twice.
+    aliases: Mutex<HashMap<u32, Vec<u64>>>,
+    /// Hidden intervals, from logs with tombstones.
+    tombstones: RwLock<HashMap<u32, Vec<(Timestamp, Timestamp)>>>,
+    has_tombstones: AtomicBool,
+    exemplars: Mutex<Exemplars>,
+    metadata: RwLock<MetadataStore>,
+    memory: Mutex<Memory>,
+    limbo: gc::LimboCell,
+    pub(crate) counts: Counts,
+}
+
+impl std::fmt::Debug for Head {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Head({} series)", self.num_series())
+    }
+}
+
+struct Memory {
+    reservation: Option<Reservation>,
+    used: u64,
+}
+
+/// Metadata of series, each distinct one once.
+#[derive(Default)]
+struct MetadataStore {
+    by_series: HashMap<u32, Arc<Metadata>>,
+    distinct: HashMap<(MetricType, String, String), Arc<Metadata>>,
+}
+
+impl MetadataStore {
+    fn is(&self, id: u32, metadata: &Metadata) -> bool {
+        self.by_series.get(&id).is_some_and(|m| **m == *metadata)
+    }
+
+    fn set(&mut self, id: u32, metadata: Metadata) {
+        let key = (metadata.kind, metadata.unit.clone(), metadata.help.clone());
+        let shared = self.distinct.entry(key).or_insert_with(|| Arc::new(metadata));
+        self.by_series.insert(id, Arc::clone(shared));
+    }
+
+    fn remove(&mut self, ids: &[u32]) {
+        for id in ids {
+            self.by_series.remove(id);
+        }
+        self.distinct.retain(|_, m| Arc::strong_count(m) > 1);
+    }
+}
+
+impl Head {
+    /// An empty head. Its log is given later, after replay.
+    pub(crate) fn new(options: &HeadOptions, logs: bool) -> Self {
+        Self {
+            chunk_range: options.chunk_range.max(1),
+            compress: options.compress,
+            logs,
+            index: RwLock::default(),
+            refs: Paged::new(),
+            far_refs: RwLock::default(),
+            last_ref: AtomicU64::new(0),
+            newest: Paged::new(),
+            flags: Paged::new(),
+            unlogged: AtomicUsize::new(0),
+            stripes: (0..STRIPES).map(|_| CachePadded::default()).collect(),
+            readers: Arc::default(),
+            committer: Mutex::default(),
+            queue: Mutex::default(),
+            pool: Mutex::default(),
+            min_time: AtomicI64::new(Timestamp::MAX),
+            max_time: AtomicI64::new(NEVER),
+            min_valid: AtomicI64::new(NEVER),
+            histograms_from: AtomicI64::new(NEVER),
+            aliases: Mutex::default(),
+            tombstones: RwLock::default(),
+            has_tombstones: AtomicBool::new(false),
+            exemplars: Mutex::new(Exemplars::new(options.max_exemplars)),
+            metadata: RwLock::default(),
+            memory: Mutex::new(Memory { reservation: options.budget.reserve(0).ok(), used: 0 }),
+            limbo: gc::LimboCell::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Gives the head its log.
+    pub(crate) fn set_wal(&self, wal: Writer) {
+        self.committer.lock().wal = Some(wal);
+    }
+
+    /// Works with the log while no commit happens; `None` without one.
+    pub(crate) fn with_wal<R>(&self, f: impl FnOnce(&mut Writer) -> R) -> Option<R> {
+        self.committer.lock().wal.as_mut().map(f)
+    }
+
+    /// Refuses commits from now on, and closes the current segment.
+    pub(crate) fn close(&self) {
+        let mut committer = self.committer.lock();
+        committer.closed = true;
+        if let Some(wal) = &mut committer.wal {
+            wal.cut();
+        }
+    }
+
+    /// The series number behind a reference.
+    #[inline]
+    fn lookup(&self, reference: u64) -> Option<u32> {
+        let id = match self.refs.get(reference) {
+            Some(cell) => cell.load(Ordering::Acquire),
+            None if reference < Paged::<AtomicU32>::CAPACITY => 0,
+            None => self.far_refs.read().get(&reference).copied().unwrap_or(0),
+        };
+        id.checked_sub(1)
+    }
+
+    /// Sets or (with `None`) clears the series number behind a reference.
+    fn bind(&self, reference: u64, id: Option<u32>) {
+        let value = id.map_or(0, |id| id + 1);
+        if let Some(cell) = self.refs.get(reference) {
+            cell.store(value, Ordering::Release);
+            return;
+        }
+        // A reference far beyond all others comes from damage or malice, or from a very long life;
+        // it must not cost the pages in between.
+        let near = reference < Paged::<AtomicU32>::CAPACITY;
+        if near && let Some(cell) = self.refs.ensure(reference) {
+            cell.store(value, Ordering::Release);
+            return;
+        }
+        let mut far = self.far_refs.write();
+        if value == 0 {
+            far.remove(&reference);
+        } else {
+            far.insert(reference, value);
+        }
+    }
+
+    /// Newest sample of a series; [`NEVER`] where it has none.
+    #[inline]
+    fn newest(&self, id: u32) -> Timestamp {
+        let bits = self.newest.get(u64::from(id)).map_or(0, |t| t.load(Ordering::Acquire));
+        (bits ^ 1 << 63) as i64
+    }
+
+    #[inline]
+    fn set_newest(&self, id: u32, t: Timestamp) {
+        if let Some(cell) = self.newest.get(u64::from(id)) {
+            cell.store(t as u64 ^ 1 << 63, Ordering::Release);
+        }
+    }
+
+    /// The number and reference of the series with these labels, and whether it was made.
+    fn get_or_create(&self, labels: &Labels) -> Result<(u32, u64, bool), AppendError> {
+        let index = self.index.read();
+        let hash = index.hash(labels);
+        if let Some(id) = index.find(hash, labels) {
+            return Ok((id, index.reference(id), false));
+        }
+        drop(index);
+        let mut index = self.index.write();
+        if let Some(id) = index.find(hash, labels) {
+            return Ok((id, index.reference(id), false));
+        }
+        self.charge(SERIES_BYTES)?;
+        let reference = self.last_ref.load(Ordering::Acquire) + 1;
+        let id = self.create(&mut index, hash, reference, labels)?;
+        Ok((id, reference, true))
+    }
+
+    fn create(
+        &self,
+        index: &mut Index,
+        hash: u64,
+        reference: u64,
+        labels: &Labels,
+    ) -> Result<u32, AppendError> {
+        let full = |_| AppendError::Limit("the head has no room for another series".to_owned());
+        let id = index.create(hash, reference, labels).map_err(full)?;
+        let at = u64::from(id);
+        let (Some(newest), Some(flags)) = (self.newest.ensure(at), self.flags.ensure(at)) else {
+            index.unlink(&[id]);
+            index.release(&[id]);
+            return Err(AppendError::Limit("the head has no room for another series".to_owned()));
+        };
+        newest.store(0, Ordering::Release);
+        flags.store(0, Ordering::Release);
+        self.unlogged.fetch_add(1, Ordering::AcqRel);
+        self.stripes[stripe_of(id)].lock().ensure(id);
+        self.last_ref.fetch_max(reference, Ordering::AcqRel);
+        self.bind(reference, Some(id));
+        self.counts.series_created.inc();
+        Ok(id)
+    }
+
+    /// Counts memory, and reserves more where needed.
+    fn charge(&self, bytes: u64) -> Result<(), AppendError> {
+        let mut memory = self.memory.lock();
+        let used = memory.used + bytes;
+        if let Some(reservation) = &mut memory.reservation
+            && used > reservation.bytes()
+        {
+            let step = (used - reservation.bytes()).max(RESERVE_STEP);
+            reservation.grow(step).map_err(|e| AppendError::Limit(e.to_string()))?;
+        }
+        memory.used = used;
+        Ok(())
+    }
+
+    /// Measures memory and adjusts the reservation to it, as far as the budget lets it.
+    pub(crate) fn account(&self) {
+        let used = self.memory_bytes() as u64;
+        let mut memory = self.memory.lock();
+        memory.used = used;
+        if let Some(reservation) = &mut memory.reservation {
+            let held = reservation.bytes();
+            if used > held {
+                let _ = reservation.grow(used - held);
+            } else if held - used > RESERVE_STEP {
+                reservation.shrink(held - used - RESERVE_STEP);
+            }
+        }
+    }
+
+    /// Bytes held, about.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let stripes = self.stripes.iter().map(|s| s.lock().bytes()).sum::<usize>();
+        let index = self.index.read();
+        let metadata = self.metadata.read().by_series.len() * 24;
+        stripes + index.bytes() + index.bound() as usize * 13 + metadata
+    }
+
+    fn take_pending(&self) -> Box<Pending> {
+        let pooled = self.pool.lock().pop();
+        pooled.unwrap_or_else(|| Box::new(Pending::new(self.compress && self.logs)))
+    }
+
+    fn recycle(&self, mut pending: Box<Pending>) {
+        if !pending.is_worth_keeping() {
+            return;
+        }
+        pending.clear();
+        let mut pool = self.pool.lock();
+        if pool.len() < 8 {
+            pool.push(pending);
+        }
+    }
+
+    /// Number of series.
+    pub(crate) fn num_series(&self) -> usize {
+        self.index.read().len()
+    }
+
+    /// Takes note of samples between two times; nothing where `newest` is [`NEVER`].
+    fn extend_time(&self, oldest: Timestamp, newest: Timestamp) {
+        if newest != NEVER {
+            self.min_time.fetch_min(oldest, Ordering::AcqRel);
+            self.max_time.fetch_max(newest, Ordering::AcqRel);
+        }
+    }
+
+    /// Metadata by metric name, each distinct one once, sorted by name.
+    pub(crate) fn metadata_by_name(&self) -> Vec<(String, Metadata)> {
+        let index = self.index.read();
+        let mut all = std::collections::BTreeMap::<String, Vec<Arc<Metadata>>>::new();
+        for (&id, metadata) in &self.metadata.read().by_series {
+            let name = index.text_pairs(id).find(|(n, _)| *n == firesteel_model::METRIC_NAME);
+            let Some((_, name)) = name else { continue };
+            let known = all.entry(name.to_owned()).or_default();
+            if !known.iter().any(|m| Arc::ptr_eq(m, metadata)) {
+                known.push(Arc::clone(metadata));
+            }
+        }
+        let flat = |(name, list): (String, Vec<Arc<Metadata>>)| {
+            list.into_iter().map(move |m| (name.clone(), (*m).clone()))
+        };
+        all.into_iter().flat_map(flat).collect()
+    }
+
+    /// Oldest and newest sample; `None` where there is none.
+    pub(crate) fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
+        let newest = self.max_time.load(Ordering::Acquire);
+        (newest != NEVER).then(|| (self.min_time.load(Ordering::Acquire), newest))
+    }
+}

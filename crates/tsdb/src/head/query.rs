@@ -1,0 +1,502 @@
+//! Reading the head.
+
+use std::sync::Arc;
+
+use firesteel_model::{
+    FloatHistogram, HistogramLayout, Labels, Matcher, Timestamp,
+    storage::{
+        BatchValues, HistogramBatch, LabelDictionary, LabelHints, LabelResult, Querier,
+        QueryContext, QueryStats, SampleBatch, SampleReader, SelectHints, Selection, SeriesSet,
+        StorageError,
+    },
+};
+
+use super::{
+    Head,
+    readers::Guard,
+    stripe::{self, Copied, HistogramSample, NEVER, stripe_of},
+};
+use crate::wal::record::histograms::AnyHistogram;
+
+/// Series per check of the query's deadline.
+const CHECK_EVERY: usize = 4096;
+
+/// A view of the head as it was when the view was opened.
+pub(crate) struct HeadQuerier {
+    view: Arc<View>,
+}
+
+struct View {
+    head: Arc<Head>,
+    guard: Guard,
+    mint: Timestamp,
+    maxt: Timestamp,
+    /// Floats before this are in blocks.
+    floats_from: Timestamp,
+}
+
+impl Head {
+    /// Opens a view of the samples between two times, both inclusive. Floats before `floats_from`
+    /// are not in it.
+    pub(crate) fn querier(
+        self: &Arc<Self>,
+        mint: Timestamp,
+        maxt: Timestamp,
+        floats_from: Timestamp,
+    ) -> HeadQuerier {
+        let (head, guard) = (Arc::clone(self), self.readers.read());
+        HeadQuerier { view: Arc::new(View { head, guard, mint, maxt, floats_from }) }
+    }
+}
+
+impl View {
+    /// The series that match and have a visible sample in range, with the time up to which they
+    /// are visible.
+    fn select(
+        &self,
+        ctx: &QueryContext,
+        matchers: &[Matcher],
+        mint: Timestamp,
+        maxt: Timestamp,
+    ) -> Result<(Vec<u32>, Vec<Timestamp>), StorageError> {
+        let plan = self.head.index.read().plan(matchers);
+        let ids = plan.run();
+        ctx.check()?;
+        let epoch = self.guard.epoch();
+        let (mut found, mut until) = (Vec::new(), Vec::new());
+        let mut rest = ids.as_slice();
+        while let Some(&first) = rest.first() {
+            let stripe = stripe_of(first);
+            let run = rest.iter().position(|&id| stripe_of(id) != stripe).unwrap_or(rest.len());
+            let (now, later) = rest.split_at(run);
+            let stripe = self.head.stripes[stripe].lock();
+            let undo = (now.len() > 4 && stripe.has_undo()).then(|| stripe.undo_for(epoch));
+            for &id in now {
+                let newest = self.head.newest(id);
+                if newest < mint || newest < self.floats_from && !stripe.has_histograms(id) {
+                    continue;
+                }
+                let last = match &undo {
+                    Some(undo) => stripe.visible_with(id, epoch, undo),
+                    None => stripe.visible_until(id, epoch),
+                };
+                if last >= mint
+                    && last != NEVER
+                    && stripe.oldest(id).is_some_and(|oldest| oldest <= maxt.min(last))
+                {
+                    found.push(id);
+                    until.push(last.min(maxt));
+                }
+            }
+            drop(stripe);
+            rest = later;
+            if found.len() % CHECK_EVERY < run {
+                ctx.check()?;
+            }
+        }
+        Ok((found, until))
+    }
+}
+
+impl Querier for HeadQuerier {
+    fn select(
+        &self,
+        ctx: &QueryContext,
+        matchers: &[Matcher],
+        hints: &SelectHints,
+    ) -> Result<Selection, StorageError> {
+        let view = &self.view;
+        let mint = view.mint.max(hints.start);
+        let maxt = view.maxt.min(hints.end);
+        if mint > maxt {
+            return Ok(Selection::default());
+        }
+        let (mut ids, mut until) = view.select(ctx, matchers, mint, maxt)?;
+        if let Some(shard) = hints.shard.filter(|s| s.count > 1) {
+            let index = view.head.index.read();
+            let keep: Vec<bool> = ids
+                .iter()
+                .map(|&id| index.labels(id).prom_hash() % shard.count == shard.index)
+                .collect();
+            drop(index);
+            let mut flags = keep.iter();
+            ids.retain(|_| *flags.next().unwrap_or(&true));
+            let mut flags = keep.iter();
+            until.retain(|_| *flags.next().unwrap_or(&true));
+        }
+        if hints.limit > 0 {
+            ids.truncate(hints.limit);
+            until.truncate(hints.limit);
+        }
+        QueryStats::add(&ctx.stats.series, ids.len() as u64);
+        if ids.is_empty() {
+            return Ok(Selection::default());
+        }
+        let memory = ctx.budget.reserve(ids.len() as u64 * 12)?;
+        let bound = view.head.index.read().symbols.bound();
+        let set = HeadSet {
+            view: Arc::clone(view),
+            ids,
+            until,
+            mint,
+            dictionary: HeadDictionary { head: Arc::clone(&view.head), bound },
+            _memory: memory,
+        };
+        Ok(Selection { sets: vec![Arc::new(set)], warnings: Vec::new() })
+    }
+
+    fn label_names(
+        &self,
+        ctx: &QueryContext,
+        matchers: &[Matcher],
+        hints: &LabelHints,
+    ) -> Result<LabelResult, StorageError> {
+        ctx.check()?;
+        let head = &self.view.head;
+        if matchers.is_empty() {
+            let index = head.index.read();
+            return Ok(label_result(index.label_names().map(str::to_owned).collect(), hints));
+        }
+        let ids = self.view.select(ctx, matchers, self.view.mint, self.view.maxt)?.0;
+        let index = head.index.read();
+        let mut names: Vec<u32> = Vec::new();
+        for id in ids {
+            names.extend(index.pairs(id).map(|(n, _)| n));
+            if names.len() > 1 << 16 {
+                names.sort_unstable();
+                names.dedup();
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(label_result(names.iter().map(|&n| index.symbols.text(n).to_owned()).collect(), hints))
+    }
+
+    fn label_values(
+        &self,
+        ctx: &QueryContext,
+        name: &str,
+        matchers: &[Matcher],
+        hints: &LabelHints,
+    ) -> Result<LabelResult, StorageError> {
+        ctx.check()?;
+        let head = &self.view.head;
+        if matchers.is_empty() {
+            let index = head.index.read();
+            let values = index.label_values(name).map(|(v, _)| v.to_owned()).collect();
+            return Ok(label_result(values, hints));
+        }
+        let ids = self.view.select(ctx, matchers, self.view.mint, self.view.maxt)?.0;
+        let index = head.index.read();
+        let Some(name) = index.symbols.get(name) else { return Ok(LabelResult::default()) };
+        let value = |&id: &u32| index.pairs(id).find(|&(n, _)| n == name).map(|(_, v)| v);
+        let mut values: Vec<u32> = ids.iter().filter_map(value).collect();
+        values.sort_unstable();
+        values.dedup();
+        Ok(label_result(values.iter().map(|&v| index.symbols.text(v).to_owned()).collect(), hints))
+    }
+}
+
+fn label_result(mut values: Vec<String>, hints: &LabelHints) -> LabelResult {
+    values.sort_unstable();
+    let truncated = hints.limit > 0 && values.len() > hints.limit;
+    if truncated {
+        values.truncate(hints.limit);
+    }
+    LabelResult { values, warnings: Vec::new(), truncated }
+}
+
+/// Series of the head.
+struct HeadSet {
+    view: Arc<View>,
+    ids: Vec<u32>,
+    until: Vec<Timestamp>,
+    mint: Timestamp,
+    dictionary: HeadDictionary,
+    _memory: firesteel_model::budget::Reservation,
+}
+
+struct HeadDictionary {
+    head: Arc<Head>,
+    bound: u32,
+}
+
+impl LabelDictionary for HeadDictionary {
+    fn id_bound(&self) -> u32 {
+        self.bound
+    }
+
+    fn resolve(&self, ids: &[u32], f: &mut dyn FnMut(usize, &str)) -> Result<(), StorageError> {
+        let index = self.head.index.read();
+        for (i, &id) in ids.iter().enumerate() {
+            f(i, index.symbols.text(id));
+        }
+        Ok(())
+    }
+}
+
+impl SeriesSet for HeadSet {
+    fn dictionary(&self) -> &dyn LabelDictionary {
+        &self.dictionary
+    }
+
+    fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn labels(&self, index: usize, out: &mut Vec<(u32, u32)>) -> Result<(), StorageError> {
+        let Some(&id) = self.ids.get(index) else { return Ok(()) };
+        out.extend(self.view.head.index.read().pairs(id));
+        Ok(())
+    }
+
+    fn reader(&self, ctx: &QueryContext) -> Box<dyn SampleReader + '_> {
+        Box::new(HeadReader {
+            set: self,
+            ctx: ctx.clone(),
+            copied: Copied::default(),
+            chunk: 0,
+            histogram: 0,
+            until: NEVER,
+            floats: Floats::default(),
+            hidden: Vec::new(),
+        })
+    }
+}
+
+struct HeadReader<'a> {
+    set: &'a HeadSet,
+    ctx: QueryContext,
+    copied: Copied,
+    /// The next chunk: closed ones first, then the open one.
+    chunk: usize,
+    /// The next histogram.
+    histogram: usize,
+    until: Timestamp,
+    /// Decoded floats that histograms interrupt.
+    floats: Floats,
+    /// Hidden intervals of the series.
+    hidden: Vec<(Timestamp, Timestamp)>,
+}
+
+/// Decoded floats of which a part was delivered.
+#[derive(Default)]
+struct Floats {
+    times: Vec<i64>,
+    values: Vec<f64>,
+    at: usize,
+}
+
+impl HeadReader<'_> {
+    /// Decodes the next chunk that has samples in range. False at the end.
+    fn decode(
+        &mut self,
+        times: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+    ) -> Result<bool, StorageError> {
+        let mint = self.set.mint.max(self.set.view.floats_from);
+        loop {
+            self.ctx.check()?;
+            let closed = self.copied.sealed.len();
+            let data: &[u8] = match self.copied.sealed.get(self.chunk) {
+                Some(sealed) if sealed.encoding != firesteel_chunk::Encoding::Xor => {
+                    self.chunk += 1;
+                    continue;
+                }
+                Some(sealed) => &sealed.data,
+                None if self.chunk == closed && !self.copied.open.is_empty() => &self.copied.open,
+                None => return Ok(false),
+            };
+            self.chunk += 1;
+            let decoded =
+                stripe::decode_chunk(data, mint, self.until, times, values).map_err(|e| {
+                    StorageError::Corrupt {
+                        place: "chunk of the head".to_owned(),
+                        what: e.to_string(),
+                    }
+                })?;
+            let n = hide(&self.hidden, times, values, decoded);
+            QueryStats::add(&self.ctx.stats.chunks, 1);
+            QueryStats::add(&self.ctx.stats.chunk_bytes, data.len() as u64);
+            QueryStats::add(&self.ctx.stats.samples, n as u64);
+            if n > 0 {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Floats and histograms in the order of their times.
+    #[cold]
+    fn next_mixed(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
+        if self.floats.at >= self.floats.times.len() {
+            let mut floats = std::mem::take(&mut self.floats);
+            floats.times.clear();
+            floats.values.clear();
+            floats.at = 0;
+            self.decode(&mut floats.times, &mut floats.values)?;
+            self.floats = floats;
+        }
+        let next_float = self.floats.times.get(self.floats.at).copied();
+        let histograms = self.copied.histograms.get(self.histogram..).unwrap_or_default();
+        let next_histogram = histograms.first().map(|h| h.t).filter(|&t| t <= self.until);
+        match (next_float, next_histogram) {
+            (None, None) => {
+                batch.clear_floats();
+                Ok(false)
+            }
+            (Some(f), h) if h.is_none_or(|h| f < h) => {
+                let (times, values) = batch.clear_floats();
+                let rest = self.floats.times.get(self.floats.at..).unwrap_or_default();
+                let n = h.map_or(rest.len(), |h| rest.partition_point(|&t| t < h));
+                let range = self.floats.at..self.floats.at + n;
+                times.extend_from_slice(&self.floats.times[range.clone()]);
+                values.extend_from_slice(&self.floats.values[range]);
+                self.floats.at += n;
+                Ok(true)
+            }
+            (f, _) => {
+                let until = f.map_or(self.until, |f| f - 1).min(self.until);
+                let n = histogram_batch(histograms, until, batch);
+                self.histogram += n;
+                QueryStats::add(&self.ctx.stats.samples, n as u64);
+                Ok(true)
+            }
+        }
+    }
+}
+
+/// Removes the hidden ones of the `n` last samples. Returns how many are left of them.
+pub(crate) fn hide(
+    hidden: &[(Timestamp, Timestamp)],
+    times: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+    n: usize,
+) -> usize {
+    if hidden.is_empty() {
+        return n;
+    }
+    let start = times.len() - n;
+    let mut to = start;
+    for from in start..times.len() {
+        let t = times[from];
+        if !hidden.iter().any(|&(mint, maxt)| mint <= t && t <= maxt) {
+            times[to] = t;
+            values[to] = values[from];
+            to += 1;
+        }
+    }
+    times.truncate(to);
+    values.truncate(to);
+    to - start
+}
+
+/// Fills a batch with the histograms up to `until` that share the first one's kind and layout.
+/// Returns how many these are. Staleness markers, which have no layout, go with any.
+fn histogram_batch(
+    histograms: &[HistogramSample],
+    until: Timestamp,
+    batch: &mut SampleBatch,
+) -> usize {
+    batch.timestamps.clear();
+    batch.start_timestamps.clear();
+    let stale = |h: &HistogramSample| firesteel_model::is_stale_nan(h.value.sum());
+    let model = histograms.iter().find(|h| !stale(h)).or(histograms.first());
+    let layout: HistogramLayout = match (histograms.first(), model) {
+        (Some(first), _) if !stale(first) => first.value.layout().clone(),
+        (_, Some(model)) => model.value.layout().clone(),
+        _ => HistogramLayout::default(),
+    };
+    let integer = matches!(histograms.first().map(|h| &*h.value), Some(AnyHistogram::Int(_)));
+    let mut out = HistogramBatch::new(Arc::new(layout));
+    out.integer = integer;
+    let mut scratch: FloatHistogram;
+    let with_starts = histograms.iter().any(|h| h.start != 0);
+    for h in histograms.iter().take_while(|h| h.t <= until).take(120) {
+        let same_kind = matches!(&*h.value, AnyHistogram::Int(_)) == integer;
+        if !same_kind || !(stale(h) || *h.value.layout() == *out.layout) {
+            break;
+        }
+        let float = match &*h.value {
+            AnyHistogram::Int(int) => {
+                scratch = int.to_float();
+                &scratch
+            }
+            AnyHistogram::Float(float) => float,
+        };
+        out.push(float);
+        batch.timestamps.push(h.t);
+        if with_starts {
+            batch.start_timestamps.push(h.start);
+        }
+    }
+    batch.values = BatchValues::Histograms(out);
+    batch.timestamps.len()
+}
+
+impl SampleReader for HeadReader<'_> {
+    fn open(&mut self, index: usize) -> Result<(), StorageError> {
+        self.ctx.check()?;
+        let (Some(&id), Some(&until)) = (self.set.ids.get(index), self.set.until.get(index)) else {
+            return Err(StorageError::Other {
+                context: format!("series {index} of {}", self.set.ids.len()),
+                source: "no such series".into(),
+            });
+        };
+        let stripe = self.set.view.head.stripes[stripe_of(id)].lock();
+        stripe.copy(id, self.set.mint, until, &mut self.copied);
+        drop(stripe);
+        self.hidden = self.set.view.head.tombstones_of(id);
+        let hidden = &self.hidden;
+        if !hidden.is_empty() {
+            self.copied.histograms.retain(|h| !hidden.iter().any(|i| i.0 <= h.t && h.t <= i.1));
+        }
+        self.until = until;
+        (self.chunk, self.histogram) = (0, 0);
+        self.floats.times.clear();
+        self.floats.values.clear();
+        self.floats.at = 0;
+        Ok(())
+    }
+
+    fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
+        if !self.copied.histograms.is_empty() {
+            return self.next_mixed(batch);
+        }
+        let (times, values) = batch.clear_floats();
+        self.decode(times, values)
+    }
+}
+
+/// Exemplars of a series.
+#[derive(Clone, Debug)]
+pub struct SeriesExemplars {
+    /// The series.
+    pub series: Labels,
+    /// Its exemplars, oldest first.
+    pub exemplars: Vec<firesteel_model::Exemplar>,
+}
+
+impl Head {
+    /// Exemplars between two times, both inclusive, of the series that satisfy all matchers of at
+    /// least one set.
+    pub(crate) fn exemplars(
+        &self,
+        mint: Timestamp,
+        maxt: Timestamp,
+        matchers: &[Vec<Matcher>],
+    ) -> Vec<SeriesExemplars> {
+        let wanted = |labels: &Labels| {
+            matchers
+                .iter()
+                .any(|set| set.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or_default())))
+        };
+        let mut found: std::collections::BTreeMap<Labels, Vec<_>> =
+            std::collections::BTreeMap::new();
+        for e in self.exemplars.lock().iter() {
+            if (mint..=maxt).contains(&e.t) && wanted(&e.series) {
+                found.entry(e.series.clone()).or_default().push(e.exemplar.clone());
+            }
+        }
+        found.into_iter().map(|(series, exemplars)| SeriesExemplars { series, exemplars }).collect()
+    }
+}

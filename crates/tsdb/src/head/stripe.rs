@@ -1,0 +1,613 @@
+//! The samples of the series: stripes of series, each under one lock.
+//!
+//! Series are dealt to stripes in runs of [`RUN`] numbers, so that a scrape, whose series were made
+//! one after the other, takes a stripe's lock once for many samples.
+
+use std::sync::Arc;
+
+use firesteel_chunk::{Encoding, XorState, varint, xor};
+use firesteel_model::Timestamp;
+
+use super::slab::{Handle, Slab};
+use crate::wal::record::histograms::AnyHistogram;
+
+/// Stripes per head.
+pub(super) const STRIPES: usize = 16;
+/// Consecutive series numbers of a stripe.
+pub(super) const RUN: usize = 64;
+
+/// Samples that a chunk is meant to have.
+const SAMPLES_PER_CHUNK: usize = 120;
+/// A chunk longer than this takes no more samples. As in Prometheus: 1024 less a sample.
+const MAX_BYTES: usize = 1024 - 19;
+
+/// The stripe of a series.
+#[inline]
+pub(super) const fn stripe_of(id: u32) -> usize {
+    id as usize / RUN % STRIPES
+}
+
+#[inline]
+const fn place(id: u32) -> (usize, usize) {
+    (id as usize / (RUN * STRIPES), id as usize % RUN)
+}
+
+/// What every append to a series touches: 64 bytes.
+#[derive(Clone, Copy)]
+struct Hot {
+    /// Of the open chunk; without samples where there is none.
+    state: XorState,
+    /// The open chunk is closed by a sample at or after this.
+    next_at: i64,
+    /// Newest sample before the last commit that touched the series.
+    before: Timestamp,
+    /// The last commit that touched the series (40 bits), and how much earlier the one before it
+    /// was (24 bits).
+    epochs: u64,
+    /// Buffer of the open chunk.
+    buffer: Handle,
+    /// Whether the series has histograms.
+    has_histograms: bool,
+}
+
+const _: () = assert!(size_of::<Hot>() == 64);
+
+/// No sample.
+pub(super) const NEVER: Timestamp = Timestamp::MIN;
+
+impl Hot {
+    const NEW: Self = Self {
+        state: XorState::new(),
+        next_at: 0,
+        before: NEVER,
+        epochs: 0,
+        buffer: Handle::NONE,
+        has_histograms: false,
+    };
+
+    const fn epoch(&self) -> u64 {
+        self.epochs >> 24
+    }
+
+    /// The commit before the last one, or a later number.
+    const fn epoch_before(&self) -> u64 {
+        self.epoch().saturating_sub(self.epochs & 0xff_ffff)
+    }
+
+    fn touch(&mut self, epoch: u64, newest: Timestamp) {
+        let distance = epoch.saturating_sub(self.epoch()).min(0xff_ffff);
+        self.epochs = epoch << 24 | distance;
+        self.before = newest;
+    }
+}
+
+/// A closed chunk.
+#[derive(Clone, Debug)]
+pub(crate) struct Sealed {
+    pub(crate) mint: Timestamp,
+    pub(crate) maxt: Timestamp,
+    pub(crate) encoding: Encoding,
+    pub(crate) data: Arc<[u8]>,
+}
+
+/// A histogram of a series.
+#[derive(Clone, Debug)]
+pub(crate) struct HistogramSample {
+    pub(crate) t: Timestamp,
+    pub(crate) start: Timestamp,
+    pub(crate) value: Arc<AnyHistogram>,
+}
+
+/// What appends rarely touch.
+#[derive(Default)]
+struct Cold {
+    sealed: Vec<Sealed>,
+    /// In order of time. Plain, until histogram chunks are written.
+    histograms: Option<Box<Vec<HistogramSample>>>,
+}
+
+/// What a reader needs to know that came before a commit: see [`Stripe::visible_until`].
+struct Undo {
+    id: u32,
+    /// Holds for readers that see less than this commit.
+    to: u64,
+    newest: Timestamp,
+}
+
+/// The series of a stripe.
+#[derive(Default)]
+pub(super) struct Stripe {
+    hot: Vec<Box<[Hot]>>,
+    cold: Vec<Box<[Cold]>>,
+    slab: Slab,
+    undo: Vec<Undo>,
+    /// Bytes of closed chunks and histograms.
+    sealed_bytes: usize,
+    sealed_chunks: usize,
+    histogram_samples: usize,
+}
+
+/// A copy of a series' samples, for reading without the lock.
+#[derive(Default)]
+pub(crate) struct Copied {
+    pub(crate) sealed: Vec<Sealed>,
+    /// The open chunk; empty where there is none.
+    pub(crate) open: Vec<u8>,
+    /// Its first and last sample.
+    pub(crate) open_range: (Timestamp, Timestamp),
+    pub(crate) histograms: Vec<HistogramSample>,
+}
+
+/// The commits that readers may still have to do without.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ActiveReaders {
+    /// What each of them sees, ascending.
+    pub(super) epochs: Vec<u64>,
+}
+
+impl ActiveReaders {
+    /// Whether a reader sees `from` but not `to`.
+    #[inline]
+    fn any_between(&self, from: u64, to: u64) -> bool {
+        match self.epochs.first() {
+            None => false,
+            Some(&oldest) if oldest >= to => false,
+            Some(_) => self.epochs.iter().any(|&e| from <= e && e < to),
+        }
+    }
+}
+
+/// End of the aligned range of `width` that holds `t`.
+fn range_end(t: Timestamp, width: i64) -> Timestamp {
+    t.div_euclid(width).saturating_mul(width).saturating_add(width)
+}
+
+/// When a chunk from `start` to `now`, a quarter full, should end so that chunks of about equal
+/// size fill the time up to `max`. Source: Prometheus `head_append.go`, `computeChunkEndTime`.
+fn chunk_end(start: Timestamp, now: Timestamp, max: Timestamp) -> Timestamp {
+    let left = max.saturating_sub(start) as f64;
+    let chunks = left / (now.saturating_sub(start).saturating_add(1) as f64 * 4.0);
+    if chunks <= 1.0 {
+        return max;
+    }
+    (start as f64 + left / chunks.floor()) as Timestamp
+}
+
+/// Time of the first sample of an XOR chunk.
+pub(super) fn first_time(chunk: &[u8]) -> Timestamp {
+    chunk.get(2..).and_then(varint::varint).map_or(NEVER, |(t, _)| t)
+}
+
+impl Stripe {
+    /// Makes room for a series; nothing where there is already.
+    pub(super) fn ensure(&mut self, id: u32) {
+        let (page, _) = place(id);
+        while self.hot.len() <= page {
+            self.hot.push(vec![Hot::NEW; RUN].into());
+            self.cold.push((0..RUN).map(|_| Cold::default()).collect());
+        }
+    }
+
+    fn hot(&self, id: u32) -> Option<&Hot> {
+        let (page, slot) = place(id);
+        self.hot.get(page)?.get(slot)
+    }
+
+    fn cold(&self, id: u32) -> Option<&Cold> {
+        let (page, slot) = place(id);
+        self.cold.get(page)?.get(slot)
+    }
+
+    /// Newest float sample, from the open chunk.
+    pub(super) fn last_float(&self, id: u32) -> Option<(Timestamp, f64)> {
+        let hot = self.hot(id)?;
+        (hot.state.num_samples() > 0).then(|| (hot.state.last_time(), hot.state.last_value()))
+    }
+
+    /// Newest histogram.
+    pub(super) fn last_histogram(&self, id: u32) -> Option<&HistogramSample> {
+        self.cold(id)?.histograms.as_ref()?.last()
+    }
+
+    /// Notes that a commit touches a series whose newest sample is `newest`, before the first
+    /// sample of the commit is added.
+    #[inline]
+    fn touch(
+        hot: &mut Hot,
+        undo: &mut Vec<Undo>,
+        id: u32,
+        epoch: u64,
+        newest: Timestamp,
+        readers: &ActiveReaders,
+    ) {
+        if hot.epoch() == epoch {
+            return;
+        }
+        if readers.any_between(hot.epoch_before(), hot.epoch()) {
+            undo.push(Undo { id, to: hot.epoch(), newest: hot.before });
+        }
+        hot.touch(epoch, newest);
+    }
+
+    /// Reads what the next appends to these series will touch. Memory is slow and many reads at
+    /// once take hardly longer than one, while appends one after the other wait for each.
+    pub(super) fn warm(&self, ids: impl Iterator<Item = u32>) {
+        let mut all = 0_u32;
+        for id in ids {
+            if let Some(hot) = self.hot(id) {
+                let end = self.slab.get(hot.buffer).get(hot.state.len());
+                all = all.wrapping_add(end.map_or(0, |&b| u32::from(b)));
+            }
+        }
+        std::hint::black_box(all);
+    }
+
+    /// Appends a float that is newer than everything in the series. `newest` is the newest sample
+    /// before the commit. Returns false where memory for chunks has run out.
+    #[inline]
+    pub(super) fn append_float(
+        &mut self,
+        id: u32,
+        (t, v): (Timestamp, f64),
+        newest: Timestamp,
+        epoch: u64,
+        chunk_range: i64,
+        readers: &ActiveReaders,
+    ) -> bool {
+        let (page, slot) = place(id);
+        let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) else { return false };
+        Self::touch(hot, &mut self.undo, id, epoch, newest, readers);
+        let mut num = hot.state.num_samples();
+        let mut full = hot.state.len() > MAX_BYTES;
+        if num == SAMPLES_PER_CHUNK / 4 && !full {
+            let start = first_time(self.slab.get(hot.buffer));
+            hot.next_at = chunk_end(start, hot.state.last_time(), hot.next_at);
+        }
+        full |= num > 0 && (t >= hot.next_at || num >= SAMPLES_PER_CHUNK * 2);
+        if full {
+            self.seal(id);
+            num = 0;
+        }
+        let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) else { return false };
+        if num == 0 {
+            let Some(buffer) = self.slab.alloc() else { return false };
+            hot.buffer = buffer;
+            hot.next_at = range_end(t, chunk_range);
+        } else {
+            let Some(buffer) = self.slab.ensure(hot.buffer, hot.state.len()) else { return false };
+            hot.buffer = buffer;
+        }
+        hot.state.append(self.slab.get_mut(hot.buffer), t, v).is_ok()
+    }
+
+    /// Closes the open chunk.
+    #[cold]
+    fn seal(&mut self, id: u32) {
+        let (page, slot) = place(id);
+        let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) else { return };
+        if hot.state.num_samples() == 0 {
+            return;
+        }
+        let bytes = self.slab.get(hot.buffer).get(..hot.state.len()).unwrap_or_default();
+        let sealed = Sealed {
+            mint: first_time(bytes),
+            maxt: hot.state.last_time(),
+            encoding: Encoding::Xor,
+            data: bytes.into(),
+        };
+        self.slab.free(hot.buffer);
+        hot.buffer = Handle::NONE;
+        hot.state = XorState::new();
+        self.push_sealed(id, sealed);
+    }
+
+    /// Adds a closed chunk that is newer than everything in the series.
+    pub(super) fn push_sealed(&mut self, id: u32, sealed: Sealed) {
+        let (page, slot) = place(id);
+        let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) else { return };
+        self.sealed_bytes += sealed_len(&sealed);
+        self.sealed_chunks += 1;
+        if cold.sealed.len() == cold.sealed.capacity() {
+            cold.sealed.reserve_exact((cold.sealed.len() / 4).max(2));
+        }
+        cold.sealed.push(sealed);
+    }
+
+    /// Appends a histogram that is newer than everything in the series.
+    pub(super) fn append_histogram(
+        &mut self,
+        id: u32,
+        sample: HistogramSample,
+        newest: Timestamp,
+        epoch: u64,
+        readers: &ActiveReaders,
+    ) {
+        let (page, slot) = place(id);
+        if let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) {
+            Self::touch(hot, &mut self.undo, id, epoch, newest, readers);
+            hot.has_histograms = true;
+        }
+        if let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) {
+            self.sealed_bytes += histogram_len(&sample);
+            self.histogram_samples += 1;
+            cold.histograms.get_or_insert_default().push(sample);
+        }
+    }
+
+    /// Newest sample of a series; [`NEVER`] where it has none.
+    fn newest(&self, id: u32, hot: &Hot) -> Timestamp {
+        let open = hot.state.num_samples() > 0;
+        if open && !hot.has_histograms {
+            return hot.state.last_time();
+        }
+        let Some(cold) = self.cold(id) else { return NEVER };
+        let float =
+            if open { hot.state.last_time() } else { cold.sealed.last().map_or(NEVER, |c| c.maxt) };
+        let histogram = cold.histograms.as_ref().and_then(|h| h.last()).map_or(NEVER, |h| h.t);
+        float.max(histogram)
+    }
+
+    /// The time up to which a reader that sees commit `epoch` sees a series; [`NEVER`] where it
+    /// sees nothing.
+    pub(super) fn visible_until(&self, id: u32, epoch: u64) -> Timestamp {
+        let Some(hot) = self.hot(id) else { return NEVER };
+        if hot.epoch() <= epoch {
+            return self.newest(id, hot);
+        }
+        // Of what several commits have overwritten, the first that the reader does not see.
+        self.undo.iter().find(|u| u.id == id && u.to > epoch).map_or(hot.before, |u| u.newest)
+    }
+
+    /// Gives memory back that chunks do not need any more.
+    pub(super) fn shrink(&mut self) {
+        self.slab.shrink();
+    }
+
+    /// Drops the notes that no reader needs any more.
+    pub(super) fn forget_undo(&mut self, readers: &ActiveReaders) {
+        if self.undo.is_empty() {
+            return;
+        }
+        match readers.epochs.first() {
+            None => self.undo = Vec::new(),
+            Some(&oldest) => self.undo.retain(|u| u.to > oldest),
+        }
+    }
+
+    /// Undo notes for a reader, newest sample by series number, so that many series can be looked
+    /// up.
+    pub(super) fn undo_for(&self, epoch: u64) -> hashbrown::HashMap<u32, Timestamp> {
+        let mut map = hashbrown::HashMap::new();
+        for u in self.undo.iter().filter(|u| u.to > epoch) {
+            map.entry(u.id).or_insert(u.newest);
+        }
+        map
+    }
+
+    /// As [`Stripe::visible_until`] with the notes of [`Stripe::undo_for`].
+    pub(super) fn visible_with(
+        &self,
+        id: u32,
+        epoch: u64,
+        undo: &hashbrown::HashMap<u32, Timestamp>,
+    ) -> Timestamp {
+        let Some(hot) = self.hot(id) else { return NEVER };
+        if hot.epoch() <= epoch {
+            return self.newest(id, hot);
+        }
+        undo.get(&id).copied().unwrap_or(hot.before)
+    }
+
+    /// Whether there are notes at all.
+    pub(super) const fn has_undo(&self) -> bool {
+        !self.undo.is_empty()
+    }
+
+    /// Copies what a series has between two times, both inclusive, into `out`.
+    pub(super) fn copy(&self, id: u32, mint: Timestamp, maxt: Timestamp, out: &mut Copied) {
+        out.sealed.clear();
+        out.open.clear();
+        out.histograms.clear();
+        let (Some(hot), Some(cold)) = (self.hot(id), self.cold(id)) else { return };
+        out.sealed.extend(cold.sealed.iter().filter(|c| c.mint <= maxt && c.maxt >= mint).cloned());
+        if hot.state.num_samples() > 0 && hot.state.last_time() >= mint {
+            let chunk = self.slab.get(hot.buffer).get(..hot.state.len()).unwrap_or_default();
+            let first = first_time(chunk);
+            if first <= maxt {
+                out.open.extend_from_slice(chunk);
+                out.open_range = (first, hot.state.last_time());
+            }
+        }
+        if let Some(histograms) = &cold.histograms {
+            let from = histograms.partition_point(|h| h.t < mint);
+            let to = histograms.partition_point(|h| h.t <= maxt);
+            out.histograms.extend_from_slice(histograms.get(from..to).unwrap_or_default());
+        }
+    }
+
+    /// Gives up a series' samples before `mint`, by whole chunks; histograms before
+    /// `histogram_mint`. Returns whether it has anything left.
+    pub(super) fn truncate(&mut self, id: u32, mint: Timestamp, histogram_mint: Timestamp) -> bool {
+        let (page, slot) = place(id);
+        let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) else { return false };
+        let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) else {
+            return false;
+        };
+        if hot.state.num_samples() > 0 && hot.state.last_time() < mint {
+            self.slab.free(hot.buffer);
+            hot.buffer = Handle::NONE;
+            hot.state = XorState::new();
+        }
+        let (bytes, chunks) = (&mut self.sealed_bytes, &mut self.sealed_chunks);
+        cold.sealed.retain(|c| {
+            let keep = c.maxt >= mint;
+            if !keep {
+                *bytes = bytes.saturating_sub(sealed_len(c));
+                *chunks = chunks.saturating_sub(1);
+            }
+            keep
+        });
+        cold.sealed.shrink_to(cold.sealed.len() + 2);
+        if let Some(histograms) = &mut cold.histograms {
+            let gone = histograms.partition_point(|h| h.t < histogram_mint);
+            self.histogram_samples = self.histogram_samples.saturating_sub(gone);
+            for h in histograms.drain(..gone) {
+                self.sealed_bytes = self.sealed_bytes.saturating_sub(histogram_len(&h));
+            }
+            if histograms.is_empty() {
+                cold.histograms = None;
+                hot.has_histograms = false;
+            }
+        }
+        hot.state.num_samples() > 0 || !cold.sealed.is_empty() || cold.histograms.is_some()
+    }
+
+    /// Makes a number new again.
+    pub(super) fn reset(&mut self, id: u32) {
+        self.truncate(id, Timestamp::MAX, Timestamp::MAX);
+        let (page, slot) = place(id);
+        if let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) {
+            if hot.buffer != Handle::NONE {
+                self.slab.free(hot.buffer);
+            }
+            *hot = Hot::NEW;
+        }
+        if let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) {
+            *cold = Cold::default();
+        }
+        self.undo.retain(|u| u.id != id);
+    }
+
+    /// Whether a chunk of a series may have samples between two times, both inclusive.
+    pub(super) fn has_floats(&self, id: u32, mint: Timestamp, maxt: Timestamp) -> bool {
+        let (Some(hot), Some(cold)) = (self.hot(id), self.cold(id)) else { return false };
+        let open = hot.state.num_samples() > 0
+            && hot.state.last_time() >= mint
+            && first_time(self.slab.get(hot.buffer)) <= maxt;
+        open || cold.sealed.iter().any(|c| c.mint <= maxt && c.maxt >= mint)
+    }
+
+    /// Whether a series has histograms.
+    pub(super) fn has_histograms(&self, id: u32) -> bool {
+        self.cold(id).is_some_and(|c| c.histograms.is_some())
+    }
+
+    /// Whether a series has no sample.
+    pub(super) fn is_empty(&self, id: u32) -> bool {
+        self.hot(id).is_none_or(|h| h.state.num_samples() == 0)
+            && self.cold(id).is_none_or(|c| c.sealed.is_empty() && c.histograms.is_none())
+    }
+
+    /// Time of a series' oldest sample.
+    pub(super) fn oldest(&self, id: u32) -> Option<Timestamp> {
+        let histogram = self.cold(id)?.histograms.as_ref().and_then(|h| h.first()).map(|h| h.t);
+        match (self.oldest_float(id), histogram) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Time of a series' oldest float sample.
+    fn oldest_float(&self, id: u32) -> Option<Timestamp> {
+        let (hot, cold) = (self.hot(id)?, self.cold(id)?);
+        if let Some(first) = cold.sealed.first() {
+            return Some(first.mint);
+        }
+        (hot.state.num_samples() > 0).then(|| first_time(self.slab.get(hot.buffer)))
+    }
+
+    /// Closed chunks, and series with an open one.
+    pub(super) fn num_chunks(&self) -> usize {
+        let open = self.hot.iter().flat_map(|p| p.iter()).filter(|h| h.state.num_samples() > 0);
+        self.sealed_chunks + open.count()
+    }
+
+    /// Bytes held, about.
+    pub(super) fn bytes(&self) -> usize {
+        let pages = self.hot.len() * RUN * (size_of::<Hot>() + size_of::<Cold>());
+        pages + self.slab.bytes() + self.sealed_bytes + self.undo.capacity() * size_of::<Undo>()
+    }
+}
+
+/// Bytes of a closed chunk: payload, reference counts, the allocator's rounding.
+fn sealed_len(sealed: &Sealed) -> usize {
+    size_of::<Sealed>() + (sealed.data.len() + 16).next_multiple_of(16)
+}
+
+/// Bytes of a histogram, about.
+fn histogram_len(sample: &HistogramSample) -> usize {
+    let layout = sample.value.layout();
+    let buckets: u32 =
+        layout.positive_spans.iter().chain(&layout.negative_spans).map(|s| s.length).sum();
+    let spans = layout.positive_spans.len() + layout.negative_spans.len();
+    size_of::<HistogramSample>()
+        + size_of::<AnyHistogram>()
+        + buckets as usize * 8
+        + (spans + layout.custom_values.len()) * 8
+        + 64
+}
+
+/// Decodes what of an XOR chunk lies between two times, both inclusive.
+pub(crate) fn decode_chunk(
+    chunk: &[u8],
+    mint: Timestamp,
+    maxt: Timestamp,
+    times: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+) -> Result<usize, firesteel_chunk::ChunkError> {
+    xor::decode_range(chunk, mint, maxt, times, values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(stripe: &mut Stripe, id: u32, t: i64, newest: i64, epoch: u64, active: &[u64]) {
+        let readers = ActiveReaders { epochs: active.to_vec() };
+        assert!(stripe.append_float(id, (t, t as f64), newest, epoch, 7_200_000, &readers));
+    }
+
+    #[test]
+    fn chunks_are_cut_as_prometheus_does() {
+        let mut stripe = Stripe::default();
+        stripe.ensure(3);
+        let mut newest = NEVER;
+        for i in 0..1000_i64 {
+            let t = 7_200_000 + i * 15_000;
+            append(&mut stripe, 3, t, newest, 1 + i as u64, &[]);
+            newest = t;
+        }
+        let mut copied = Copied::default();
+        stripe.copy(3, i64::MIN, i64::MAX, &mut copied);
+        let sizes: Vec<_> =
+            copied.sealed.iter().map(|c| u16::from_be_bytes([c.data[0], c.data[1]])).collect();
+        // 480 samples per range of two hours; predicted at 30 samples that four chunks fill it.
+        assert_eq!(sizes, [120; 8]);
+        assert_eq!(u16::from_be_bytes([copied.open[0], copied.open[1]]), 40);
+        assert_eq!(stripe.num_chunks(), 9);
+        assert!(stripe.truncate(3, 14_400_000, 0));
+        stripe.copy(3, i64::MIN, i64::MAX, &mut copied);
+        assert_eq!(copied.sealed.len(), 4);
+        stripe.reset(3);
+        assert_eq!(stripe.num_chunks(), 0);
+    }
+
+    #[test]
+    fn readers_see_the_state_of_their_commit() {
+        let mut stripe = Stripe::default();
+        stripe.ensure(0);
+        append(&mut stripe, 0, 10, NEVER, 1, &[]);
+        // A reader of commit 1 stays, one of commit 3 comes and goes.
+        append(&mut stripe, 0, 20, 10, 2, &[1]);
+        append(&mut stripe, 0, 30, 20, 3, &[1]);
+        append(&mut stripe, 0, 40, 30, 4, &[1, 3]);
+        append(&mut stripe, 0, 50, 40, 5, &[1, 3]);
+        for (epoch, expected) in [(1, 10), (3, 30), (4, 40), (5, 50), (9, 50)] {
+            assert_eq!(stripe.visible_until(0, epoch), expected, "commit {epoch}");
+        }
+        stripe.forget_undo(&ActiveReaders { epochs: vec![3] });
+        assert_eq!(stripe.visible_until(0, 3), 30);
+        stripe.forget_undo(&ActiveReaders::default());
+        assert!(!stripe.has_undo());
+    }
+}

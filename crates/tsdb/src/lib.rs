@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+
+pub mod block;
+mod db;
+mod decode;
+mod error;
+pub mod fs;
+mod head;
+mod index;
+#[cfg(test)]
+mod testing;
+pub mod wal;
+
+pub use db::{
+    DamageReport, Db, DbBuilder, HeadStats, MaintenanceThread, OpenReport, ReplayStats,
+    SeriesExemplars, TickStats,
+};
+pub use error::TsdbError;
+pub use wal::writer::Durability;

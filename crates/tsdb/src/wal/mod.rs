@@ -1,0 +1,12 @@
+//! The write-ahead log: Prometheus' segments, records and checkpoints, with batches that are
+//! atomic.
+//!
+//! The format is described in `docs/format/wal.md`. [`record`] knows what records say, [`page`] how
+//! they lie in a segment, [`read`] puts batches together, [`writer`] writes them.
+
+pub mod page;
+pub mod read;
+pub mod record;
+pub mod repair;
+pub mod segments;
+pub mod writer;

@@ -1,0 +1,83 @@
+//! Our own records: what makes a batch atomic. Described in `docs/format/wal.md`.
+//!
+//! ```text
+//! 245 | "FST" | 1 | version u8            marker, the first record of each segment of ours
+//! 245 | "FST" | 2 | uvarint records       commit: the batch is the `records` records before it
+//! ```
+//! Prometheus takes 245 for the type of a record that it does not know and skips it, in replay, in
+//! checkpoints and in remote write. The three letters keep a later Prometheus' type 245 apart.
+
+use firesteel_chunk::varint;
+
+use super::{Cursor, RecordError};
+
+/// The type byte of our records.
+pub const TYPE: u8 = 245;
+const PREFIX: [u8; 4] = [TYPE, b'F', b'S', b'T'];
+const VERSION: u8 = 1;
+
+/// A record of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batch {
+    /// The segment was written by us: each batch in it is closed by a commit.
+    Marker,
+    /// Closes a batch of so many records, which come right before.
+    Commit {
+        /// How many.
+        records: u64,
+    },
+    /// Something that a later version of ours wrote.
+    Later,
+}
+
+/// Whether a record is ours.
+pub(super) fn is_ours(record: &[u8]) -> bool {
+    record.starts_with(&PREFIX)
+}
+
+/// Appends a marker.
+pub fn encode_marker(out: &mut Vec<u8>) {
+    out.extend_from_slice(&PREFIX);
+    out.extend_from_slice(&[1, VERSION]);
+}
+
+/// Appends a commit record for a batch of `records` records.
+pub fn encode_commit(out: &mut Vec<u8>, records: u64) {
+    out.extend_from_slice(&PREFIX);
+    out.push(2);
+    varint::put_uvarint(out, records);
+}
+
+/// Reads a record of ours.
+///
+/// # Errors
+/// It is not ours, or cut off.
+pub fn decode(record: &[u8]) -> Result<Batch, RecordError> {
+    let mut cursor = Cursor::new(record);
+    if cursor.bytes(PREFIX.len(), "prefix")? != PREFIX {
+        return Err(RecordError { offset: 0, what: "not a record of ours".to_owned() });
+    }
+    Ok(match cursor.u8("kind")? {
+        1 => Batch::Marker,
+        2 => Batch::Commit { records: cursor.uvarint("number of records")? },
+        _ => Batch::Later,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wal::record::RecordType;
+
+    #[test]
+    fn round_trip() {
+        let mut out = Vec::new();
+        encode_marker(&mut out);
+        assert_eq!(RecordType::of(&out), RecordType::Ours);
+        assert_eq!(decode(&out), Ok(Batch::Marker));
+        out.clear();
+        encode_commit(&mut out, 300);
+        assert_eq!(decode(&out), Ok(Batch::Commit { records: 300 }));
+        assert_eq!(RecordType::of(&[TYPE, 1, 2, 3]), RecordType::Unknown);
+    }
+}

@@ -1,0 +1,107 @@
+//! What several tests need.
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use firesteel_model::{
+    Labels, Matcher, Timestamp, Value,
+    clock::ManualClock,
+    storage::{
+        AppendError, AppendOptions, Appendable, Appender, BatchValues, Interner, QueryContext,
+        Queryable, SampleBatch, SelectHints, SeriesKey, SeriesRef, merge::MergedSeries,
+    },
+};
+use firesteel_tsdb::{Db, DbBuilder, fs::SimFs};
+
+/// Samples by series and time, values as bits.
+pub type Samples = BTreeMap<Labels, BTreeMap<Timestamp, u64>>;
+
+pub fn labels(i: usize) -> Labels {
+    let odd = if i % 2 == 1 { "odd" } else { "" };
+    let (job, instance) = (format!("job-{}", i % 3), format!("host-{i}"));
+    Labels::from_pairs([
+        ("__name__", "m"),
+        ("job", job.as_str()),
+        ("instance", instance.as_str()),
+        ("odd", odd),
+    ])
+}
+
+/// Everything that a query for all series returns. Histograms as the bits of their sums.
+pub fn read_all(db: &dyn Queryable) -> Samples {
+    read(db, i64::MIN, i64::MAX, &[])
+}
+
+pub fn read(db: &dyn Queryable, mint: Timestamp, maxt: Timestamp, m: &[Matcher]) -> Samples {
+    let ctx = QueryContext::background();
+    let querier = db.querier(mint, maxt).unwrap();
+    let selection = querier.select(&ctx, m, &SelectHints::range(mint, maxt)).unwrap();
+    assert!(selection.warnings.is_empty(), "{:?}", selection.warnings);
+    let mut interner = Interner::new();
+    let merged = MergedSeries::new(&ctx, selection, &mut interner).unwrap();
+    let mut reader = merged.reader(&ctx);
+    let mut all = Samples::new();
+    let mut batch = SampleBatch::default();
+    for series in 0..merged.len() {
+        reader.open(series).unwrap();
+        let samples = all.entry(interner.labels(merged.pairs(series))).or_default();
+        while reader.next(&mut batch).unwrap() {
+            let values = match &batch.values {
+                BatchValues::Floats(values) => values,
+                BatchValues::Histograms(h) => &h.sums,
+            };
+            assert_eq!(values.len(), batch.timestamps.len());
+            for (&t, v) in batch.timestamps.iter().zip(values) {
+                if (mint..=maxt).contains(&t) {
+                    assert_eq!(samples.insert(t, v.to_bits()), None, "twice at {t}");
+                }
+            }
+        }
+    }
+    all.retain(|_, samples| !samples.is_empty());
+    all
+}
+
+pub fn append(
+    appender: &mut dyn Appender,
+    labels: &Labels,
+    t: Timestamp,
+    v: f64,
+) -> Result<SeriesRef, AppendError> {
+    appender.append(SeriesKey::Labels(labels), t, Value::Float(v), &AppendOptions::default())
+}
+
+/// Commits one sample of each series.
+pub fn commit_all(db: &dyn Appendable, series: usize, t: Timestamp, v: f64) {
+    let mut appender = db.appender();
+    for i in 0..series {
+        append(&mut *appender, &labels(i), t, v + i as f64).unwrap();
+    }
+    appender.commit().unwrap();
+}
+
+pub const DIR: &str = "/data";
+
+pub fn sim_builder(fs: &SimFs, clock: &Arc<ManualClock>) -> DbBuilder {
+    let clock: Arc<ManualClock> = Arc::clone(clock);
+    Db::builder(DIR)
+        .fs(Arc::new(fs.clone()))
+        .clock(clock)
+        .block_range(Duration::from_millis(1000))
+        .wal_segment_size(32 * 1024)
+        .seed(7)
+}
+
+/// A folder of the conformance data; `None`, with a line printed, where it is not there.
+pub fn conformance(name: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("FIRESTEEL_CONFORMANCE").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance"),
+        PathBuf::from,
+    );
+    let path = root.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    println!("skipped: conformance data not found ({name})");
+    None
+}
