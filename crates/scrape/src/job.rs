@@ -1,6 +1,6 @@
 //! What a job's configuration means for its loops.
 
-use firesteel_config::{DiscoveryConfig, ScrapeConfig, ScrapeProtocol};
+use firesteel_config::{ScrapeConfig, ScrapeProtocol};
 use firesteel_exposition::{Protocol, accept_header};
 
 use crate::IngestSettings;
@@ -43,8 +43,7 @@ pub(crate) fn ingest_settings(config: &ScrapeConfig, append_metadata: bool) -> I
     }
 }
 
-/// Whether nothing that concerns scraping differs. Where targets come from is another matter:
-/// [`same_discovery`].
+/// Whether nothing that concerns scraping differs; where targets come from is another matter.
 pub(crate) fn same_job(a: &ScrapeConfig, b: &ScrapeConfig) -> bool {
     a.job_name == b.job_name
         && a.scrape_interval == b.scrape_interval
@@ -61,16 +60,4 @@ pub(crate) fn same_job(a: &ScrapeConfig, b: &ScrapeConfig) -> bool {
         && a.relabel_configs == b.relabel_configs
         && accept_of(a) == accept_of(b)
         && ingest_settings(a, false) == ingest_settings(b, false)
-}
-
-/// Whether targets come from the same places.
-pub(crate) fn same_discovery(a: &ScrapeConfig, b: &ScrapeConfig) -> bool {
-    a.discovery.len() == b.discovery.len()
-        && a.discovery.iter().zip(&b.discovery).all(|pair| match pair {
-            (DiscoveryConfig::Static(a), DiscoveryConfig::Static(b)) => a == b,
-            (DiscoveryConfig::File(a), DiscoveryConfig::File(b)) => a == b,
-            (DiscoveryConfig::Http(a), DiscoveryConfig::Http(b)) => a == b,
-            // Whether sections of other mechanisms are the same cannot be told.
-            _ => false,
-        })
 }
