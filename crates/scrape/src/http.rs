@@ -14,7 +14,7 @@ use http::{
 use crate::{BoxFuture, Fetch, FetchRequest, Fetched, MakeFetch, ScrapeError};
 
 /// What targets are told who asks; Prometheus' own, which some of them look for.
-const DEFAULT_USER_AGENT: &str = "Prometheus/3.14.0";
+pub(crate) const DEFAULT_USER_AGENT: &str = "Prometheus/3.14.0";
 
 const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 

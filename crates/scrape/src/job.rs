@@ -1,6 +1,6 @@
 //! What a job's configuration means for its loops.
 
-use firesteel_config::{DiscoveryConfig, ScrapeConfig, ScrapeProtocol};
+use firesteel_config::{ScrapeConfig, ScrapeProtocol};
 use firesteel_exposition::{Protocol, accept_header};
 
 use crate::IngestSettings;
@@ -25,7 +25,7 @@ pub(crate) fn accept_of(config: &ScrapeConfig) -> String {
     accept_header(&readable, config.name_escaping.name())
 }
 
-pub(crate) fn ingest_settings(config: &ScrapeConfig) -> IngestSettings {
+pub(crate) fn ingest_settings(config: &ScrapeConfig, append_metadata: bool) -> IngestSettings {
     IngestSettings {
         honor_labels: config.honor_labels,
         honor_timestamps: config.honor_timestamps,
@@ -39,12 +39,11 @@ pub(crate) fn ingest_settings(config: &ScrapeConfig) -> IngestSettings {
         fallback: config.fallback_scrape_protocol.and_then(|p| protocol(p).format()),
         extra_metrics: config.extra_scrape_metrics,
         timeout: config.scrape_timeout,
-        append_metadata: false,
+        append_metadata,
     }
 }
 
-/// Whether nothing that concerns scraping differs. Where targets come from is another matter:
-/// [`same_discovery`].
+/// Whether nothing that concerns scraping differs; where targets come from is another matter.
 pub(crate) fn same_job(a: &ScrapeConfig, b: &ScrapeConfig) -> bool {
     a.job_name == b.job_name
         && a.scrape_interval == b.scrape_interval
@@ -60,17 +59,5 @@ pub(crate) fn same_job(a: &ScrapeConfig, b: &ScrapeConfig) -> bool {
         && a.http == b.http
         && a.relabel_configs == b.relabel_configs
         && accept_of(a) == accept_of(b)
-        && ingest_settings(a) == ingest_settings(b)
-}
-
-/// Whether targets come from the same places.
-pub(crate) fn same_discovery(a: &ScrapeConfig, b: &ScrapeConfig) -> bool {
-    a.discovery.len() == b.discovery.len()
-        && a.discovery.iter().zip(&b.discovery).all(|pair| match pair {
-            (DiscoveryConfig::Static(a), DiscoveryConfig::Static(b)) => a == b,
-            (DiscoveryConfig::File(a), DiscoveryConfig::File(b)) => a == b,
-            (DiscoveryConfig::Http(a), DiscoveryConfig::Http(b)) => a == b,
-            // Whether sections of other mechanisms are the same cannot be told.
-            _ => false,
-        })
+        && ingest_settings(a, false) == ingest_settings(b, false)
 }

@@ -11,9 +11,10 @@ use std::{
 };
 
 use firesteel_config::{Config, DiscoveryConfig, ScrapeConfig};
-use firesteel_discovery::{Discoverer, StaticDiscoverer, updates};
+use firesteel_discovery::{Discoverer, DiscoveryError, Mechanisms, updates};
 use firesteel_model::{
     Labels,
+    budget::Budget,
     clock::{Clock, SystemClock},
     metrics::{Collect, Families},
     storage::Appendable,
@@ -23,14 +24,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     ExternalAddress, MakeFetch, PoolSnapshot, ScrapeError, Target,
-    job::same_discovery,
+    http::DEFAULT_USER_AGENT,
     offset_seed,
     pool::Pool,
     scrape_loop::{Shared, Storage},
 };
 
-/// Makes a discoverer of a section, `None` where the mechanism is not served.
-pub type MakeDiscoverer = dyn Fn(&DiscoveryConfig) -> Option<Box<dyn Discoverer>> + Send + Sync;
+/// Makes a discoverer of a section.
+pub type MakeDiscoverer =
+    dyn Fn(&DiscoveryConfig) -> Result<Box<dyn Discoverer>, DiscoveryError> + Send + Sync;
 
 /// Options of a [`ScrapeManager`].
 #[derive(Clone)]
@@ -38,7 +40,8 @@ pub type MakeDiscoverer = dyn Fn(&DiscoveryConfig) -> Option<Box<dyn Discoverer>
 pub struct ScrapeOptions {
     /// How pages are fetched.
     pub fetch: Arc<dyn MakeFetch>,
-    /// How targets are discovered; by default `static_configs` alone are served.
+    /// How targets are discovered; by default with all mechanisms that this build of
+    /// `firesteel_discovery` has.
     pub discover: Arc<MakeDiscoverer>,
     /// Where the time comes from. Waiting goes by tokio's clock.
     pub clock: Arc<dyn Clock>,
@@ -49,24 +52,32 @@ pub struct ScrapeOptions {
     pub workers: usize,
     /// Under which name targets on this host are shown, where that is known.
     pub external: Option<ExternalAddress>,
+    /// Whether metadata goes to the storage along with new series (`metadata-wal-records`).
+    pub append_metadata: bool,
+    /// Where pages in flight are reserved, by their decompressed size.
+    pub budget: Budget,
     /// The least time between two changes of a job's targets that discovery brings about.
     pub discovery_pause: Duration,
+    /// A scrape that is late by no more than this, or 1 % of its interval, gets the timestamp it
+    /// was meant to have, because regular timestamps compress better. Milliseconds count.
+    pub timestamp_tolerance: Duration,
 }
 
 impl ScrapeOptions {
     /// Options with defaults: as many workers as there are cores, five seconds between changes.
     pub fn new(fetch: Arc<dyn MakeFetch>) -> Self {
+        let mechanisms = Mechanisms::new(DEFAULT_USER_AGENT);
         Self {
             fetch,
-            discover: Arc::new(|config| match config {
-                DiscoveryConfig::Static(groups) => Some(Box::new(StaticDiscoverer::new(groups))),
-                _ => None,
-            }),
+            discover: Arc::new(move |config| mechanisms.discoverer(config)),
             clock: Arc::new(SystemClock::new()),
             hostname: String::new(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             external: None,
+            append_metadata: false,
+            budget: Budget::unlimited(),
             discovery_pause: Duration::from_secs(5),
+            timestamp_tolerance: Duration::from_millis(2),
         }
     }
 }
@@ -120,6 +131,9 @@ impl ScrapeManager {
             shutdown: shutdown.clone(),
             tasks: Default::default(),
             runtime: Handle::current(),
+            append_metadata: options.append_metadata,
+            budget: options.budget.clone(),
+            timestamp_tolerance: options.timestamp_tolerance,
         });
         Self { shared, options, jobs: Mutex::default(), _stop: shutdown.drop_guard() }
     }
@@ -180,9 +194,8 @@ impl ScrapeManager {
         let fetch = &*self.options.fetch;
         if let Some(job) = jobs.get_mut(&config.job_name) {
             job.pool.reload(Arc::clone(&config), fetch)?;
-            if !same_discovery(&job.config, &config) {
+            if job.config.discovery != config.discovery {
                 job.discovery.cancel();
-                job.pool.forget_groups();
                 job.discovery = self.discover(&job.pool, &config);
             }
             job.config = config;
@@ -199,13 +212,17 @@ impl ScrapeManager {
     /// Starts a job's discoverers and the task that brings their groups into the pool.
     fn discover(&self, pool: &Arc<Pool>, config: &ScrapeConfig) -> CancellationToken {
         let stop = self.shared.shutdown.child_token();
+        let epoch = pool.begin_discovery();
         let changed = Arc::new(Notify::new());
         let waiting = Arc::new(AtomicUsize::new(0));
         for (index, section) in config.discovery.iter().enumerate() {
-            let Some(discoverer) = (self.options.discover)(section) else {
-                let job = &*config.job_name;
-                tracing::warn!(scrape_pool = job, index, "service discovery is not served yet");
-                continue;
+            let discoverer = match (self.options.discover)(section) {
+                Ok(discoverer) => discoverer,
+                Err(e) => {
+                    let job = &*config.job_name;
+                    tracing::warn!(scrape_pool = job, error = %e, "Cannot create service discovery");
+                    continue;
+                }
             };
             waiting.fetch_add(1, Ordering::AcqRel);
             let (sender, mut receiver) = updates();
@@ -216,7 +233,7 @@ impl ScrapeManager {
             self.spawn(&stop, async move {
                 let mut first = true;
                 while let Some(groups) = receiver.recv().await {
-                    pool.update(index, groups);
+                    pool.update(epoch, index, groups);
                     if std::mem::take(&mut first) {
                         waiting.fetch_sub(1, Ordering::AcqRel);
                     }

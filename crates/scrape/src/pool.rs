@@ -46,6 +46,8 @@ struct State {
     config: Arc<ScrapeConfig>,
     settings: Arc<IngestSettings>,
     fetch: Arc<dyn Fetch>,
+    /// Changes with the places that targets come from: what earlier ones still send is ignored.
+    epoch: u64,
     /// What discovery found, by discoverer and source.
     groups: BTreeMap<(usize, Arc<str>), TargetGroup>,
     running: HashMap<u64, Running>,
@@ -60,8 +62,9 @@ impl Pool {
         fetch: &dyn MakeFetch,
     ) -> Result<Self, ScrapeError> {
         let state = State {
-            settings: Arc::new(ingest_settings(&config)),
+            settings: Arc::new(ingest_settings(&config, shared.append_metadata)),
             fetch: fetch.make(&config.http)?,
+            epoch: 0,
             groups: BTreeMap::new(),
             running: HashMap::new(),
             dropped: Vec::new(),
@@ -97,7 +100,7 @@ impl Pool {
         state.fetch = fetch.make(&config.http).inspect_err(|_| {
             self.shared.metrics.reloads_failed.inc();
         })?;
-        state.settings = Arc::new(ingest_settings(&config));
+        state.settings = Arc::new(ingest_settings(&config, self.shared.append_metadata));
         state.config = config;
         for (hash, old) in std::mem::take(&mut state.running) {
             let new = self.start(&state, old.target.clone(), Some(&old));
@@ -108,8 +111,11 @@ impl Pool {
     }
 
     /// Notes groups; each replaces what its source found before, an empty one removes it.
-    pub(crate) fn update(&self, discoverer: usize, groups: Vec<TargetGroup>) {
+    pub(crate) fn update(&self, epoch: u64, discoverer: usize, groups: Vec<TargetGroup>) {
         let mut state = self.state();
+        if state.epoch != epoch {
+            return;
+        }
         for group in groups {
             let key = (discoverer, Arc::clone(&group.source));
             if group.targets.is_empty() {
@@ -120,9 +126,12 @@ impl Pool {
         }
     }
 
-    /// Forgets what discovery found; the targets stay until the next sync.
-    pub(crate) fn forget_groups(&self) {
-        self.state().groups.clear();
+    /// Forgets what discovery found and begins an epoch; the targets stay until the next sync.
+    pub(crate) fn begin_discovery(&self) -> u64 {
+        let mut state = self.state();
+        state.groups.clear();
+        state.epoch += 1;
+        state.epoch
     }
 
     /// Makes targets of what discovery found: starts loops of new ones, ends those of others.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use firesteel_model::{Timestamp, clock::Clock, storage::Appendable};
+use firesteel_model::{Timestamp, budget::Budget, clock::Clock, storage::Appendable};
 use tokio::{
     runtime::Handle,
     sync::Semaphore,
@@ -36,7 +36,14 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Where they run.
     pub(crate) runtime: Handle,
+    pub(crate) append_metadata: bool,
+    /// Where pages in flight are reserved.
+    pub(crate) budget: Budget,
+    pub(crate) timestamp_tolerance: Duration,
 }
+
+/// What is reserved for a page whose size is not known yet.
+const LEAST_PAGE: usize = 64 * 1024;
 
 /// The storage, with a name for debugging.
 #[derive(Clone)]
@@ -99,7 +106,7 @@ impl ScrapeLoop {
         let mut ticker = interval(every);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
         ticker.tick().await;
-        let mut schedule = Schedule::new(clock.now(), every);
+        let mut schedule = Schedule::new(clock.now(), every, self.shared.timestamp_tolerance);
         let mut last = None;
         let mut size_hint = 0;
         while !stop.is_cancelled() {
@@ -126,7 +133,17 @@ impl ScrapeLoop {
             let lengths = shared.metrics.intervals(self.target.interval());
             lengths.observe(started.saturating_sub(last));
         }
-        let fetched = self.fetch(*size_hint).await;
+        // Reserved before the page comes; grown to what has come.
+        let mut reserved = shared.budget.reserve((*size_hint).max(LEAST_PAGE) as u64);
+        let mut fetched = match &reserved {
+            Ok(_) => self.fetch(*size_hint).await,
+            Err(e) => Err(ScrapeError::Fetch(e.to_string())),
+        };
+        if let (Ok(page), Ok(held)) = (&fetched, &mut reserved)
+            && let Err(e) = held.grow((page.body.capacity() as u64).saturating_sub(held.bytes()))
+        {
+            fetched = Err(ScrapeError::Fetch(e.to_string()));
+        }
         if let Ok(fetched) = &fetched
             && !fetched.body.is_empty()
         {
@@ -230,8 +247,7 @@ impl ScrapeLoop {
     }
 }
 
-/// Aligns the times of scrapes, because regular timestamps compress better: a scrape that is less
-/// than 2 ms (or 1 % of the interval) late gets the time it was meant to have.
+/// Aligns the times of scrapes: one that is hardly late gets the time it was meant to have.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     aligned: Timestamp,
@@ -240,9 +256,10 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    pub(crate) fn new(first: Timestamp, interval: Duration) -> Self {
-        let interval = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
-        Self { aligned: first, interval, tolerance: (interval / 100).min(2) }
+    pub(crate) fn new(first: Timestamp, interval: Duration, tolerance: Duration) -> Self {
+        let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+        let interval = ms(interval).max(1);
+        Self { aligned: first, interval, tolerance: ms(tolerance).min(interval / 100) }
     }
 
     /// The time for a scrape that begins now. A clock that was set begins a new schedule.
@@ -265,7 +282,7 @@ mod tests {
 
     #[test]
     fn timestamps_are_aligned_within_the_tolerance() {
-        let mut s = Schedule::new(1000, Duration::from_secs(15));
+        let mut s = Schedule::new(1000, Duration::from_secs(15), Duration::from_millis(2));
         assert_eq!(s.align(1000), 1000);
         assert_eq!(s.align(16_002), 16_000);
         assert_eq!(s.align(31_003), 31_003);
@@ -276,7 +293,7 @@ mod tests {
         // The clock was set back.
         assert_eq!(s.align(500), 500);
         assert_eq!(s.align(15_501), 15_500);
-        let mut s = Schedule::new(0, Duration::from_millis(100));
+        let mut s = Schedule::new(0, Duration::from_millis(100), Duration::from_millis(2));
         assert_eq!((s.align(101), s.align(202)), (100, 202));
     }
 }

@@ -1,5 +1,7 @@
 //! From a series on a page to the labels it is stored with: target labels, relabelling, checks.
 
+use std::borrow::Cow;
+
 use firesteel_exposition::Series;
 use firesteel_model::{Labels, LabelsBuilder, METRIC_NAME, float::go_quote, relabel};
 
@@ -23,6 +25,12 @@ pub(crate) fn stored_labels(
     settings: &IngestSettings,
     builder: &mut LabelsBuilder,
 ) -> Result<Option<Labels>, ScrapeError> {
+    if settings.metric_relabel.is_empty()
+        && let Some(labels) = plain_labels(series, target)
+    {
+        check(&labels, settings)?;
+        return Ok(Some(labels));
+    }
     series.labels_into(builder)?;
     if settings.honor_labels {
         // A label that is there but empty keeps the target's away, too.
@@ -41,6 +49,18 @@ pub(crate) fn stored_labels(
     let labels = builder.build();
     check(&labels, settings)?;
     Ok(Some(labels))
+}
+
+/// Fast path: scraped labels and the target's side by side, if all names differ and nothing is empty.
+fn plain_labels(series: &Series<'_, '_>, target: &Labels) -> Option<Labels> {
+    let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(16);
+    pairs.push((METRIC_NAME.into(), series.metric_name()));
+    pairs.extend(series.labels());
+    pairs.extend(target.iter().map(|(name, value)| (name.into(), value.into())));
+    pairs.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let plain = pairs.windows(2).all(|w| matches!(w, [a, b] if a.0 != b.0))
+        && pairs.iter().all(|(_, value)| !value.is_empty());
+    plain.then(|| Labels::from_sorted(pairs.iter().map(|(name, value)| (&**name, &**value))))
 }
 
 /// Sets the target's labels; scraped ones of the same name move to `exported_...`.

@@ -379,7 +379,7 @@ mod tests {
             (&[("__address__", "h/x")][..], "\"h/x\" is not a valid hostname"),
             (
                 &[("__scrape_interval__", "2notseconds")],
-                "error parsing scrape interval: not a valid duration string: \"2notseconds\"",
+                "error parsing scrape interval: unknown unit \"notseconds\" in duration \"2notseconds\"",
             ),
             (&[("__scrape_interval__", "0s")], "scrape interval cannot be 0"),
             (&[("__scrape_timeout__", "0s")], "scrape timeout cannot be 0"),

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Play, manager, samples, values};
+use common::{Play, manager, manager_with, samples, values};
 use firesteel_config::{DiscoveryConfig, ScrapeConfig, StaticGroup};
 use firesteel_model::{
     Labels,
@@ -198,4 +198,32 @@ async fn dropping_the_manager_stops_everything_without_markers() {
     seconds(100).await;
     assert_eq!(script.asked(A), asked);
     assert!(!values(&storage, "m")[0].contains("stale"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_beyond_the_budget_fails_its_scrape_alone() {
+    let budget = firesteel_model::budget::Budget::root("scrape", 200 * 1024);
+    let (manager, storage, script) = manager_with(|o| o.budget = budget.clone());
+    script.set(A, [page("m 1\n")]);
+    script.set(B, [page(&format!("m 1\n#{}\n", "x".repeat(300 * 1024)))]);
+    apply(&manager, &[job("j", &["a:1", "b:1"])]);
+    seconds(11).await;
+    let up = values(&storage, "up");
+    assert!(up[0].starts_with("a:1 1") && up[1].starts_with("b:1 0"), "{up:?}");
+    let error = &manager.targets()[0].active[1].last_error;
+    assert!(error.contains("memory limit \"scrape\" reached"), "{error}");
+    assert_eq!(budget.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_place_of_discovery_replaces_the_targets() {
+    let (manager, _storage, _script) = manager();
+    apply(&manager, &[job("j", &["a:1"])]);
+    seconds(1).await;
+    apply(&manager, &[job("j", &["b:1"])]);
+    seconds(1).await;
+    let active = &manager.targets()[0].active;
+    assert_eq!((active.len(), &*active[0].scrape_url), (1, B));
+    apply(&manager, &[]);
+    assert!(manager.targets().is_empty());
 }

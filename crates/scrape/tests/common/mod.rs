@@ -109,9 +109,16 @@ impl MakeFetch for Players {
 
 /// A manager over a storage in memory and a script, on tokio's time.
 pub fn manager() -> (ScrapeManager, MemoryStorage, Arc<Script>) {
+    manager_with(|_| {})
+}
+
+pub fn manager_with(
+    change: impl FnOnce(&mut ScrapeOptions),
+) -> (ScrapeManager, MemoryStorage, Arc<Script>) {
     let script = Arc::new(Script::default());
     let mut options = ScrapeOptions::new(Arc::new(Players(Arc::clone(&script))));
     options.clock = Arc::new(TokioClock::new());
+    change(&mut options);
     let storage = MemoryStorage::new();
     (ScrapeManager::new(Arc::new(storage.clone()), options), storage, script)
 }
