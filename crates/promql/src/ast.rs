@@ -137,8 +137,10 @@ impl PartialEq for NumberLiteral {
 /// A text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StringLiteral {
-    /// The text, unquoted.
+    /// The text, unquoted; U+FFFD stands for bytes that are not UTF-8.
     pub value: String,
+    /// The text as it was written, where it is not UTF-8 (`"\xff"`).
+    pub bytes: Option<Box<[u8]>>,
     /// Where it stands.
     pub span: Span,
 }

@@ -65,16 +65,35 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Reads a quoted string: Go's syntax, and single quotes like double ones. Bytes that are no UTF-8
-/// (`\xff`) become U+FFFD, since our strings are text.
+/// [`quote`] for bytes that may be no UTF-8: these become `\xff`.
+pub(crate) fn quote_bytes(bytes: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        let quoted = quote(chunk.valid());
+        out.push_str(quoted.get(1..quoted.len() - 1).unwrap_or_default());
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// [`unquote_bytes`] as text; bytes that are no UTF-8 become U+FFFD.
 pub(crate) fn unquote(text: &str) -> Option<String> {
+    let bytes = unquote_bytes(text)?;
+    Some(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into()))
+}
+
+/// Reads a quoted string: Go's syntax, and single quotes like double ones.
+pub(crate) fn unquote_bytes(text: &str) -> Option<Vec<u8>> {
     let quote = text.chars().next()?;
     let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;
     if quote == '`' {
-        return (!inner.contains('`')).then(|| inner.replace('\r', ""));
+        return (!inner.contains('`')).then(|| inner.replace('\r', "").into());
     }
     if !inner.contains('\\') {
-        return Some(inner.to_owned());
+        return Some(inner.into());
     }
     let mut out = Vec::with_capacity(inner.len());
     let mut chars = inner.chars();
@@ -105,7 +124,7 @@ pub(crate) fn unquote(text: &str) -> Option<String> {
             _ => return None,
         }
     }
-    Some(String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into()))
+    Some(out)
 }
 
 #[cfg(test)]
@@ -123,6 +142,8 @@ mod tests {
         assert_eq!(unquote(r#"'a\'"'"#).as_deref(), Some("a'\""));
         assert_eq!(unquote(r"`a\n`").as_deref(), Some("a\\n"));
         assert_eq!(unquote(r#""\xff""#).as_deref(), Some("\u{fffd}"));
+        assert_eq!(unquote_bytes(r#""\xff""#).as_deref(), Some(&[0xff][..]));
+        assert_eq!(quote_bytes(b"a\xc5z\xc3\xa9\n"), "\"a\\xc5z\u{e9}\\n\"");
         assert_eq!(unquote(r#""\xc3\xa9""#).as_deref(), Some("\u{e9}"));
         for bad in ["", "\"", "\"a", r#""\q""#, r#""\x4""#, r#""\""#, r#""\UFFFFFFFF""#] {
             assert_eq!(unquote(bad), None, "{bad}");

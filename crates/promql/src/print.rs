@@ -112,7 +112,10 @@ impl Flat {
         let start = self.text.len();
         match expr {
             Expr::Number(n) => self.push(n),
-            Expr::String(s) => self.text.push_str(&go::quote(&s.value)),
+            Expr::String(s) => {
+                let bytes = s.bytes.as_deref().unwrap_or(s.value.as_bytes());
+                self.text.push_str(&go::quote_bytes(bytes));
+            }
             Expr::Vector(v) => self.vector(v),
             Expr::Matrix(m) => self.matrix(m),
             Expr::Subquery(s) => {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use firesteel_model::{FloatHistogram, Labels, Sample, Timestamp, float::format_f};
 
-use crate::{ast::ValueType, engine::notes::go_g, histogram};
+use crate::{ast::ValueType, go::format_g, histogram};
 
 /// What a query returns.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,15 +120,15 @@ struct HistogramText<'a>(&'a FloatHistogram);
 impl fmt::Display for HistogramText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let h = self.0;
-        write!(f, "{{count:{}, sum:{}", go_g(h.count), go_g(h.sum))?;
+        write!(f, "{{count:{}, sum:{}", format_g(h.count), format_g(h.sum))?;
         let custom = histogram::is_custom(h);
         for b in histogram::uncut_buckets(h).iter().filter(|b| b.count != 0.0) {
             let closed_below = if custom { b.index == 0 } else { b.lower < 0.0 };
             let closed_above = custom || b.upper > 0.0;
             let begin = if closed_below { '[' } else { '(' };
             let end = if closed_above { ']' } else { ')' };
-            let (lower, upper) = (go_g(b.lower), go_g(b.upper));
-            write!(f, ", {begin}{lower},{upper}{end}:{}", go_g(b.count))?;
+            let (lower, upper) = (format_g(b.lower), format_g(b.upper));
+            write!(f, ", {begin}{lower},{upper}{end}:{}", format_g(b.count))?;
         }
         f.write_str("}")
     }

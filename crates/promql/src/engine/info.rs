@@ -145,7 +145,7 @@ impl Evaluator<'_> {
         let sets = source.sets(&mut self.store)?.to_vec();
         let job = InstantJob { grid, offset, at, lookback: self.lookback, pick: Pick::Millis };
         let target = Target::Keep { sets: &sets, drop_name: &|_| false };
-        let scanned = self.scan(Input::Series(&source.series), Job::Instant(job), &target)?;
+        let scanned = self.scan(Input::Series(&source.series, None), Job::Instant(job), &target)?;
         let Output::Rows(block) = scanned.output else {
             return Err(execution("rows expected"));
         };

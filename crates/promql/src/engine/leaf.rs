@@ -298,7 +298,11 @@ impl Evaluator<'_> {
 
     fn scan_leaf(&self, leaf: &Leaf, target: &Target<'_>) -> Result<Scanned, EvalError> {
         let input = match &leaf.input {
-            LeafInput::Source(source) => Input::Series(&self.sources[*source].series),
+            LeafInput::Source(source) => {
+                let spec = &self.plan.sources[*source];
+                let resets_from = spec.detects_resets.then_some(spec.hints.start);
+                Input::Series(&self.sources[*source].series, resets_from)
+            }
             LeafInput::Rows(block, grid) => Input::Rows(block, *grid),
         };
         match &leaf.job {

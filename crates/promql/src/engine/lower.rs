@@ -12,6 +12,7 @@ use super::{
 use crate::{
     ast::{self, AggregateOp, At, BinaryOp, DurationExpr, DurationValue, Expr, Span, ValueType},
     functions::FunctionId,
+    go,
 };
 
 /// The times of a query, and the defaults that its text leaves open.
@@ -54,6 +55,10 @@ struct Context<'a> {
     step: Option<i64>,
     /// Whether only the presence of samples matters.
     presence: bool,
+    /// Whether a function of the count and sum of histograms is around.
+    stats: bool,
+    /// Whether something that needs their buckets is around.
+    buckets: bool,
 }
 
 /// A lowered expression.
@@ -193,16 +198,23 @@ impl Lowering {
             },
             ..SelectHints::default()
         };
-        let source = self.source(v, hints);
+        let source = self.source(v, hints, context.stats && !context.buckets);
         self.plan.selectors.push(Selector { source, ..selector });
         Ok(self.plan.selectors.len() - 1)
     }
 
     /// The source of a selector: a known one if it selects the same series of the same time.
-    fn source(&mut self, v: &ast::VectorSelector, hints: SelectHints) -> usize {
+    fn source(
+        &mut self,
+        v: &ast::VectorSelector,
+        hints: SelectHints,
+        detects_resets: bool,
+    ) -> usize {
         let sources = &mut self.plan.sources;
         let same = |s: &SourceSpec| {
-            s.hints.start == hints.start && s.hints.end == hints.end && s.matchers == v.matchers
+            (s.hints.start, s.hints.end, s.detects_resets)
+                == (hints.start, hints.end, detects_resets)
+                && s.matchers == v.matchers
         };
         if let Some(known) = sources.iter().position(same) {
             let shared = &mut sources[known].hints;
@@ -222,7 +234,7 @@ impl Lowering {
             }
             return known;
         }
-        sources.push(SourceSpec { matchers: v.matchers.clone(), hints });
+        sources.push(SourceSpec { matchers: v.matchers.clone(), hints, detects_resets });
         sources.len() - 1
     }
 
@@ -270,6 +282,7 @@ impl Lowering {
             at: at.or(context.at),
             step: Some(step),
             presence: false,
+            buckets: true,
             ..*context
         };
         let inner = self.expr(&s.expr, &inside)?;
@@ -289,6 +302,20 @@ impl Lowering {
             function: c.func.name,
             aggregate: None,
             presence: matches!(c.func.id, FunctionId::Absent),
+            stats: context.stats
+                || matches!(
+                    c.func.id,
+                    FunctionId::HistogramCount
+                        | FunctionId::HistogramSum
+                        | FunctionId::HistogramAvg
+                ),
+            buckets: context.buckets
+                || matches!(
+                    c.func.id,
+                    FunctionId::HistogramQuantile
+                        | FunctionId::HistogramQuantiles
+                        | FunctionId::HistogramFraction
+                ),
             ..*context
         };
         let args =
@@ -338,6 +365,13 @@ impl Lowering {
             presence: matches!(a.op, AggregateOp::Count | AggregateOp::Group),
             ..*context
         };
+        if let (AggregateOp::CountValues, Some(Expr::String(label))) =
+            (a.op, a.param.as_ref().map(Expr::unwrap_parens))
+            && let Some(bytes) = &label.bytes
+        {
+            let quoted = go::quote_bytes(bytes);
+            return Err(execution(format!("invalid label name {quoted}")));
+        }
         let param = match &a.param {
             Some(param) => {
                 let context = Context { presence: false, ..inside };
@@ -363,6 +397,8 @@ impl Lowering {
     fn binary(&mut self, b: &ast::Binary, context: &Context<'_>) -> Result<Lowered, EvalError> {
         let inside = Context { function: "", aggregate: None, presence: false, ..*context };
         let (spine, first) = b.spine();
+        let trims = spine.iter().any(|b| matches!(b.op, BinaryOp::TrimUpper | BinaryOp::TrimLower));
+        let inside = Context { buckets: context.buckets || trims, ..inside };
         let mut left = self.expr(first, &inside)?;
         for b in spine.into_iter().rev() {
             let right = self.expr(&b.rhs, &inside)?;

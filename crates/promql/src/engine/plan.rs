@@ -99,6 +99,9 @@ pub(crate) struct Selector {
 pub(crate) struct SourceSpec {
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) hints: SelectHints,
+    /// Whether resets of histograms are detected sample by sample, as Prometheus does where it
+    /// reads their counts and sums only.
+    pub(crate) detects_resets: bool,
 }
 
 impl Plan {

@@ -9,9 +9,11 @@
 use std::sync::Arc;
 
 use firesteel_model::{
+    CounterResetHint, FloatHistogram, Timestamp,
     budget::Budget,
+    is_stale_nan,
     storage::{
-        SampleBatch, StorageError,
+        BatchValues, HistogramBatch, SampleBatch, StorageError,
         merge::{MergedReader, MergedSeries},
     },
 };
@@ -27,6 +29,7 @@ use super::{
 use crate::{
     aggregate::fold::{FoldNotes, Folds},
     ast::AggregateOp,
+    histogram,
     window::{Grid, InstantJob, InstantRunner, Notes, RangeJob, RangeRunner},
 };
 
@@ -49,8 +52,8 @@ impl Job<'_> {
 /// Where the series come from.
 #[derive(Clone, Copy)]
 pub(crate) enum Input<'a> {
-    /// Storage.
-    Series(&'a MergedSeries),
+    /// Storage, and from what time on resets of histograms are detected sample by sample.
+    Series(&'a MergedSeries, Option<Timestamp>),
     /// The rows of a subquery's result, and its times.
     Rows(&'a Block, Grid),
 }
@@ -58,7 +61,7 @@ pub(crate) enum Input<'a> {
 impl Input<'_> {
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Series(series) => series.len(),
+            Self::Series(series, _) => series.len(),
             Self::Rows(block, _) => block.len(),
         }
     }
@@ -310,7 +313,7 @@ impl Shared<'_> {
         };
         if let Some(runner) = range {
             add(&self.samples.total, runner.window_samples);
-            if matches!(self.input, Input::Series(_)) {
+            if matches!(self.input, Input::Series(..)) {
                 add(&self.samples.read, runner.samples_read);
             }
         }
@@ -342,14 +345,16 @@ impl HasBytes for Folds {
 
 /// Gives the batches of series after series.
 enum Feed<'a> {
-    Series(MergedReader<'a>),
+    Series(MergedReader<'a>, Option<Resets>),
     Rows { block: &'a Block, grid: Grid, row: usize, given: bool, pending: Vec<SampleBatch> },
 }
 
 impl<'a> Feed<'a> {
     fn new(input: Input<'a>, ctx: &firesteel_model::storage::QueryContext) -> Self {
         match input {
-            Input::Series(series) => Self::Series(series.reader(ctx)),
+            Input::Series(series, from) => {
+                Self::Series(series.reader(ctx), from.map(|from| Resets { from, last: None }))
+            }
             Input::Rows(block, grid) => {
                 Self::Rows { block, grid, row: 0, given: true, pending: Vec::new() }
             }
@@ -358,7 +363,12 @@ impl<'a> Feed<'a> {
 
     fn open(&mut self, index: usize) -> Result<(), StorageError> {
         match self {
-            Self::Series(reader) => reader.open(index),
+            Self::Series(reader, resets) => {
+                if let Some(resets) = resets {
+                    resets.last = None;
+                }
+                reader.open(index)
+            }
             Self::Rows { row, given, pending, .. } => {
                 (*row, *given) = (index, false);
                 pending.clear();
@@ -369,7 +379,13 @@ impl<'a> Feed<'a> {
 
     fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
         match self {
-            Self::Series(reader) => reader.next(batch),
+            Self::Series(reader, resets) => {
+                let more = reader.next(batch)?;
+                if let Some(resets) = resets {
+                    resets.detect(batch);
+                }
+                Ok(more)
+            }
             Self::Rows { block, grid, row, given, pending } => {
                 if *given {
                     let Some(next) = pending.pop() else {
@@ -396,12 +412,39 @@ impl<'a> Feed<'a> {
     }
 }
 
+/// Detects resets of a series' histograms, sample by sample.
+struct Resets {
+    /// Samples before are not known to the query.
+    from: Timestamp,
+    last: Option<Box<FloatHistogram>>,
+}
+
+impl Resets {
+    /// Replaces hints that say nothing. Source: Prometheus `promql/histogram_stats_iterator.go`.
+    fn detect(&mut self, batch: &mut SampleBatch) {
+        let BatchValues::Histograms(column) = &mut batch.values else { return };
+        for (i, t) in batch.timestamps.iter().enumerate() {
+            let Some(mut h) = column.row(i).filter(|h| *t >= self.from && !is_stale_nan(h.sum))
+            else {
+                continue;
+            };
+            if let (CounterResetHint::Unknown, Some(last)) = (h.counter_reset_hint, &self.last) {
+                h.counter_reset_hint = if histogram::detect_reset(&h, last) {
+                    CounterResetHint::Reset
+                } else {
+                    CounterResetHint::NotReset
+                };
+                if let Some(hint) = column.hints.get_mut(i) {
+                    *hint = h.counter_reset_hint;
+                }
+            }
+            self.last = Some(Box::new(h));
+        }
+    }
+}
+
 /// Batches of a row that has histograms, last first.
 fn mixed_batches(row: super::block::Row<'_>, grid: Grid) -> Vec<SampleBatch> {
-    use firesteel_model::{
-        CounterResetHint,
-        storage::{BatchValues, HistogramBatch},
-    };
     let mut batches: Vec<SampleBatch> = Vec::new();
     for step in bits::ones(row.present) {
         let t = grid.time(step);

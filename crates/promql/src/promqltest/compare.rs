@@ -1,14 +1,15 @@
 //! Compares results with what a script expects.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use firesteel_model::{FloatHistogram, Labels, Span, Timestamp, float::format_f, is_stale_nan};
 
 use super::{
-    histogram::{HistogramPoint, to_buckets},
+    histogram::HistogramPoint,
     script::{Case, Expect, Expected, Kind, Times},
     series::Point,
 };
+use crate::histogram::indexed;
 use crate::value::{QueryValue, RangeSeries, SampleValue, VectorSample};
 
 /// How much values may differ, relative to the sum of their magnitudes.
@@ -51,10 +52,8 @@ fn almost_histogram(expected: &HistogramPoint, actual: &FloatHistogram) -> bool 
 
 /// Whether the buckets that are not empty are the same.
 fn same_buckets(expected: (&[Span], &[f64]), actual: (&[Span], &[f64])) -> bool {
-    let filled = |(spans, counts): (&[Span], &[f64])| {
-        let mut buckets = to_buckets(spans, counts);
-        buckets.retain(|_, count| *count != 0.0);
-        buckets
+    let filled = |(spans, counts)| -> BTreeMap<i32, f64> {
+        indexed(spans, counts).filter(|(_, count)| *count != 0.0).collect()
     };
     let (e, a) = (filled(expected), filled(actual));
     e.len() == a.len() && e.iter().zip(&a).all(|((i, x), (j, y))| i == j && almost(*x, *y))

@@ -1,7 +1,5 @@
 //! The notation of native histograms: `{{schema:1 sum:3 count:22 buckets:[5 10 7]}}`.
 
-use std::collections::BTreeMap;
-
 use firesteel_model::{CounterResetHint, FloatHistogram, Span};
 use nom::{
     IResult, Parser,
@@ -14,7 +12,7 @@ use nom::{
 };
 
 use super::series::signed;
-use crate::histogram;
+use crate::histogram::{added, subtracted};
 
 /// A native histogram of a script.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,30 +114,17 @@ fn build(fields: Vec<Field>) -> HistogramPoint {
 impl HistogramPoint {
     /// The histogram plus or minus `delta`.
     pub(super) fn combined(&self, delta: &Self, subtract: bool) -> Result<Self, String> {
-        let combine = if subtract { histogram::subtracted } else { histogram::added };
-        let (mut h, _) = combine(&self.histogram, &delta.histogram).map_err(|_| {
-            "error combining histograms: cannot apply this operation on histograms with a mix of \
-             exponential and custom bucket schemas"
-                .to_owned()
-        })?;
-        h.counter_reset_hint = self.histogram.counter_reset_hint;
-        Ok(Self { histogram: h, states_hint: delta.states_hint })
-    }
-}
-
-/// Counts by the index of their bucket.
-pub(super) fn to_buckets(spans: &[Span], counts: &[f64]) -> BTreeMap<i32, f64> {
-    let mut index = 0_i32;
-    let mut counts = counts.iter();
-    let mut buckets = BTreeMap::new();
-    for span in spans {
-        index = index.wrapping_add(span.offset);
-        for count in counts.by_ref().take(span.length as usize) {
-            buckets.insert(index, *count);
-            index = index.wrapping_add(1);
+        let (from, to) = (delta.histogram.layout.schema, self.histogram.layout.schema);
+        if to > from {
+            return Err(format!(
+                "error combining histograms: cannot merge from schema {from} to {to}"
+            ));
         }
+        let combine = if subtract { subtracted } else { added };
+        let (histogram, _) = combine(&self.histogram, &delta.histogram)
+            .map_err(|_| "error combining histograms: incompatible buckets".to_owned())?;
+        Ok(Self { histogram, states_hint: delta.states_hint })
     }
-    buckets
 }
 
 #[cfg(test)]
@@ -175,12 +160,10 @@ mod tests {
         let b = point("{{count:4 sum:1 buckets:[4] offset:3}}");
         let sum = a.combined(&b, false).unwrap().histogram;
         assert_eq!((sum.count, sum.sum), (7.0, 6.0));
-        let spans = [Span { offset: 0, length: 2 }, Span { offset: 1, length: 1 }];
-        assert_eq!(sum.layout.positive_spans, spans);
-        assert_eq!(sum.positive_buckets, [1.0, 2.0, 4.0]);
         let back = HistogramPoint { histogram: sum, states_hint: false };
         let back = back.combined(&b, true).unwrap().histogram;
-        assert_eq!(back.positive_buckets, [1.0, 2.0, 0.0]);
-        assert!(a.combined(&point("{{schema:1}}"), false).is_err());
+        assert_eq!((back.count, back.sum), (3.0, 5.0));
+        let finer = point("{{schema:1}}");
+        assert!(a.combined(&finer, false).is_ok() && finer.combined(&a, false).is_err());
     }
 }

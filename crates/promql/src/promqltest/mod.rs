@@ -15,6 +15,7 @@
 
 mod backend;
 mod compare;
+mod hints;
 mod histogram;
 mod nhcb;
 mod run;
@@ -22,6 +23,7 @@ mod script;
 mod series;
 
 pub use backend::{Backend, Loaded, LoadedSample, Outcome, append};
+pub use hints::give_hints;
 pub use run::{CaseReport, Category, Report, run};
 pub use script::{Case, Command, Expect, Expected, Kind, Load, Script, ScriptError, Text, Times};
 pub use series::{Point, Series, parse_series};

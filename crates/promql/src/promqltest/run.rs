@@ -161,7 +161,6 @@ impl Case {
                         | FunctionId::HistogramSum
                         | FunctionId::HistogramStddev
                         | FunctionId::HistogramStdvar
-                        | FunctionId::HistogramFraction
                 )
             {
                 category = category.max(Category::NativeHistograms);

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     ParseError,
     ast::{
-        Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, NumberLiteral, Paren, Span,
-        StringLiteral, Unary, ValueType,
+        Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, NumberLiteral, Paren, Span, Unary,
+        ValueType,
     },
     functions::Function,
     go,
@@ -107,8 +107,7 @@ impl Parser<'_> {
                 Tok::Number | Tok::Duration => return self.number_literal().map(Operand::leaf),
                 Tok::String => {
                     self.next()?;
-                    let value = self.unquote(token)?;
-                    let literal = StringLiteral { value, span: token.span };
+                    let literal = self.string_literal(token)?;
                     return Ok(Operand::leaf(Expr::String(literal)));
                 }
                 Tok::LeftBrace => return self.selector_operand(),

@@ -280,14 +280,19 @@ impl Parser<'_> {
         loop {
             let label = self.next()?;
             let name = match label.tok {
-                Tok::String => self.unquote(label)?,
+                Tok::String => {
+                    let literal = self.string_literal(label)?;
+                    let bytes = literal.bytes.as_deref().unwrap_or(literal.value.as_bytes());
+                    if literal.bytes.is_some() || literal.value.is_empty() {
+                        let quoted = go::quote_bytes(bytes);
+                        let message = format!("invalid label name for grouping: {quoted}");
+                        return self.error(label.span, message);
+                    }
+                    literal.value
+                }
                 tok if tok.is_grouping_label() => self.text(label).to_owned(),
                 _ => return Err(self.unexpected_in(label, CONTEXT, "label")),
             };
-            if name.is_empty() {
-                let message = format!("invalid label name for grouping: {}", go::quote(&name));
-                return self.error(label.span, message);
-            }
             labels.push(name);
             let token = self.next()?;
             match token.tok {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     ParseError, ParseErrors, ParserOptions,
-    ast::{Expr, Span},
+    ast::{Expr, Span, StringLiteral},
     go,
 };
 
@@ -145,11 +145,23 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn unquote(&self, token: Token) -> Parsed<String> {
+        self.string_literal(token).map(|literal| literal.value)
+    }
+
+    pub(super) fn string_literal(&self, token: Token) -> Parsed<StringLiteral> {
         let text = self.text(token);
-        go::unquote(text).ok_or_else(|| {
+        let Some(bytes) = go::unquote_bytes(text) else {
             let message = format!("error unquoting string {}: invalid syntax", go::quote(text));
-            ParseError::new(self.query, token.span, message)
-        })
+            return self.error(token.span, message);
+        };
+        let (value, bytes) = match String::from_utf8(bytes) {
+            Ok(value) => (value, None),
+            Err(e) => {
+                let bytes = e.into_bytes();
+                (String::from_utf8_lossy(&bytes).into_owned(), Some(bytes.into()))
+            }
+        };
+        Ok(StringLiteral { value, bytes, span: token.span })
     }
 
     pub(super) fn error<T>(&self, span: Span, message: impl Into<String>) -> Parsed<T> {
