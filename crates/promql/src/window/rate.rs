@@ -40,9 +40,9 @@ pub(crate) fn extrapolation_factor(
     range_start: i64,
     range_end: i64,
 ) -> Option<f64> {
-    let mut to_start = (s.first_t - range_start) as f64 / 1000.0;
-    let mut to_end = (range_end - s.last_t) as f64 / 1000.0;
-    let mut sampled = (s.last_t - s.first_t) as f64 / 1000.0;
+    let mut to_start = s.first_t.wrapping_sub(range_start) as f64 / 1000.0;
+    let mut to_end = range_end.wrapping_sub(s.last_t) as f64 / 1000.0;
+    let mut sampled = s.last_t.wrapping_sub(s.first_t) as f64 / 1000.0;
     let gap = if s.intervals > 0 { sampled / s.intervals as f64 } else { 0.0 };
     let threshold = gap * 1.1;
     if let Some(start) = s.start {
@@ -149,7 +149,11 @@ pub(crate) fn extrapolated_next(
     last_placement: &mut Placement,
 ) -> Option<f64> {
     let ([first_t, .., last_t], [first, .., last]) = (w.ts, w.vs) else { return None };
-    let gaps = [first_t - w.range_start, last_t - first_t, w.range_end - last_t];
+    let gaps = [
+        first_t.wrapping_sub(w.range_start),
+        last_t.wrapping_sub(*first_t),
+        w.range_end.wrapping_sub(*last_t),
+    ];
     let intervals = w.ts.len() - 1;
     if last_placement.gaps != gaps || last_placement.intervals != intervals {
         *last_placement = Placement::new(gaps, intervals, seconds);

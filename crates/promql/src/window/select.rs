@@ -132,7 +132,9 @@ impl InstantRunner {
             }
             let start = batch.start_timestamps.get(i).copied().unwrap_or(0);
             let (v, histogram) = match &batch.values {
-                BatchValues::Floats(vs) => (vs[i], None),
+                BatchValues::Floats(vs) => {
+                    (vs.get(i).copied().unwrap_or_else(firesteel_model::stale_nan), None)
+                }
                 BatchValues::Histograms(h) => {
                     // Rows are only built for samples that a step looks at.
                     let next = batch.timestamps.get(i + 1).copied().unwrap_or(Timestamp::MAX);
