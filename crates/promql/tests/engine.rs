@@ -1,9 +1,6 @@
 //! Limits, cancellation, determinism and the options of the engine.
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use firesteel_model::{
     Labels,
@@ -150,6 +147,18 @@ fn names_are_dropped_at_once_or_at_the_end() {
 }
 
 #[test]
+fn aggregations_cannot_group_by_a_name_that_was_dropped() {
+    let storage = storage(2);
+    for query in ["sum by (__name__) (rate(even_total[1m]))", "sum by (__name__) (abs(odd_total))"]
+    {
+        let value = instant(&Engine::default(), &storage, query).unwrap();
+        assert!(value.starts_with("{} => "), "{value}");
+    }
+    let value = instant(&Engine::default(), &storage, "sum by (__name__) (odd_total)").unwrap();
+    assert!(value.contains("odd_total"), "{value}");
+}
+
+#[test]
 fn deep_and_long_queries_need_no_deep_stack() {
     let storage = storage(2);
     let work = move || {
@@ -159,8 +168,7 @@ fn deep_and_long_queries_need_no_deep_stack() {
         let limit = ParserOptions::default().max_nesting;
         let nested = format!("{}1{}", "(".repeat(limit - 2), ")".repeat(limit - 2));
         assert_eq!(instant(&engine, &storage, &nested).map(drop), Ok(()));
-        let calls =
-            format!("{}even_total{}", "abs(".repeat(limit - 2), ")".repeat(limit - 2));
+        let calls = format!("{}even_total{}", "abs(".repeat(limit - 2), ")".repeat(limit - 2));
         assert_eq!(instant(&engine, &storage, &calls).map(drop), Ok(()));
         let sums = format!("{}even_total{}", "sum(".repeat(limit - 2), ")".repeat(limit - 2));
         assert_eq!(instant(&engine, &storage, &sums).map(drop), Ok(()));
