@@ -424,7 +424,8 @@ pub(super) fn float_step(
         F::FirstOverTime => w.vs.first().copied(),
         F::LastOverTime => w.vs.last().copied(),
         F::TsOfFirstOverTime => w.ts.first().map(|t| seconds(*t)),
-        F::TsOfLastOverTime => w.ts.last().map(|t| seconds(*t)),
+        // Prometheus takes the later of this and the last histogram, 0 where there is none.
+        F::TsOfLastOverTime => w.ts.last().map(|t| seconds((*t).max(0))),
         F::TsOfMaxOverTime => Some(seconds(w.ts[over_time::index_of_max(w.vs)])),
         F::TsOfMinOverTime => Some(seconds(w.ts[over_time::index_of_min(w.vs)])),
         F::StddevOverTime => Some(over_time::variance(w.vs).sqrt()),
