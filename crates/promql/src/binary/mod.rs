@@ -1,6 +1,6 @@
 //! Binary operators of floats.
 
-use crate::{ast::BinaryOp, functions::math};
+use crate::{ast::BinaryOp, functions::gomath};
 
 /// The arithmetic behind an operator, if it has one.
 pub(crate) fn arithmetic(op: BinaryOp) -> Option<fn(f64, f64) -> f64> {
@@ -10,8 +10,8 @@ pub(crate) fn arithmetic(op: BinaryOp) -> Option<fn(f64, f64) -> f64> {
         BinaryOp::Mul => |a, b| a * b,
         BinaryOp::Div => |a, b| a / b,
         BinaryOp::Mod => |a, b| a % b,
-        BinaryOp::Pow => math::pow,
-        BinaryOp::Atan2 => f64::atan2,
+        BinaryOp::Pow => gomath::pow,
+        BinaryOp::Atan2 => gomath::atan2,
         _ => return None,
     })
 }

@@ -486,7 +486,7 @@ impl Lowering {
                     BinaryOp::Div => a / b,
                     BinaryOp::Mod if b == 0.0 => return by_zero("modulo"),
                     BinaryOp::Mod => a % b,
-                    BinaryOp::Pow => crate::functions::math::pow(a, b),
+                    BinaryOp::Pow => crate::functions::gomath::pow(a, b),
                     other => {
                         let text = format!("unexpected duration expression operator \"{other}\"");
                         return Err(execution(text));

@@ -170,7 +170,13 @@ impl Evaluator<'_> {
 fn range_series(row: Row<'_>, grid: Grid) -> RangeSeries {
     let mut series = RangeSeries::default();
     if row.histograms.is_empty() {
-        series.floats.reserve_exact(bits::count(row.present));
+        let count = bits::count(row.present);
+        series.floats.reserve_exact(count);
+        if count == row.values.len() {
+            let samples = row.values.iter().enumerate();
+            series.floats.extend(samples.map(|(i, v)| Sample { t: grid.time(i), v: *v }));
+            return series;
+        }
     }
     for step in bits::ones(row.present) {
         let t = grid.time(step);

@@ -51,23 +51,33 @@ const fn day_of_year(date: Date) -> i64 {
     before + leap + date.day
 }
 
-/// Go's conversion of floats to 64-bit integers on amd64: what does not fit becomes the least.
-fn to_seconds(v: f64) -> i64 {
+/// Whole seconds since 1970 as Go has them on amd64: floats that do not fit 64 bits become the least
+/// number, and the calendar counts 64 bits from the year -292277022399, so that what lies before is
+/// after the end.
+fn to_seconds(v: f64) -> i128 {
     const END: f64 = 9_223_372_036_854_775_808.0;
-    if (-END..END).contains(&v) { v as i64 } else { i64::MIN }
+    const FIRST: i64 = -9_223_372_028_715_321_600;
+    let seconds = if (-END..END).contains(&v) { v as i64 } else { i64::MIN };
+    i128::from(seconds.wrapping_sub(FIRST) as u64) + i128::from(FIRST)
+}
+
+/// The day, counted from 1970-01-01, and the second of it.
+fn day_and_second(v: f64) -> (i64, i64) {
+    let (seconds, day) = (to_seconds(v), i128::from(DAY));
+    (seconds.div_euclid(day) as i64, seconds.rem_euclid(day) as i64)
 }
 
 fn date(v: f64) -> Date {
-    date_of_days(to_seconds(v).div_euclid(DAY))
+    date_of_days(day_and_second(v).0)
 }
 
 /// The date functions, of seconds since 1970.
 pub(crate) fn of_seconds(func: FunctionId) -> Option<fn(f64) -> f64> {
     use FunctionId as F;
     Some(match func {
-        F::Minute => |v| (to_seconds(v).rem_euclid(3600) / 60) as f64,
-        F::Hour => |v| (to_seconds(v).rem_euclid(DAY) / 3600) as f64,
-        F::DayOfWeek => |v| (to_seconds(v).div_euclid(DAY) + 4).rem_euclid(7) as f64,
+        F::Minute => |v| (day_and_second(v).1 % 3600 / 60) as f64,
+        F::Hour => |v| (day_and_second(v).1 / 3600) as f64,
+        F::DayOfWeek => |v| (day_and_second(v).0 + 4).rem_euclid(7) as f64,
         F::DayOfMonth => |v| date(v).day as f64,
         F::DayOfYear => |v| day_of_year(date(v)) as f64,
         F::DaysInMonth => |v| days_in_month(date(v)) as f64,
@@ -109,6 +119,11 @@ mod tests {
                 assert!(of_seconds(f).unwrap()(v).is_finite());
             }
         }
+        // As Prometheus 3.5.3 on amd64.
+        let of_nan = |f| of_seconds(f).unwrap()(f64::NAN);
+        assert_eq!(of_nan(FunctionId::Year), 292_277_026_596.0);
+        assert_eq!((of_nan(FunctionId::Month), of_nan(FunctionId::DayOfMonth)), (12.0, 4.0));
+        assert_eq!((of_nan(FunctionId::Hour), of_nan(FunctionId::Minute)), (15.0, 30.0));
         assert_eq!(of_seconds(FunctionId::Hour).unwrap()(-1.0), 23.0);
         assert_eq!(of_seconds(FunctionId::Minute).unwrap()(-1.0), 59.0);
     }

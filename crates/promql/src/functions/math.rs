@@ -1,6 +1,6 @@
 //! Functions of single floats, with Go's treatment of special values.
 
-use super::FunctionId;
+use super::{FunctionId, gomath};
 
 /// Go's `math.Max`: +Inf before NaN, NaN before anything else.
 pub(crate) fn go_max(a: f64, b: f64) -> f64 {
@@ -32,12 +32,6 @@ pub(crate) fn go_min(a: f64, b: f64) -> f64 {
     }
 }
 
-/// Go's `math.Pow`.
-pub(crate) fn pow(a: f64, b: f64) -> f64 {
-    // C says 1 for pow(-1, +-Inf), and so does Go; both say 1 for pow(1, NaN) and pow(NaN, 0).
-    a.powf(b)
-}
-
 /// `sgn`: NaN and zeros stay what they are.
 fn sgn(v: f64) -> f64 {
     if v < 0.0 {
@@ -56,23 +50,23 @@ pub(crate) fn elementwise(func: FunctionId) -> Option<fn(f64) -> f64> {
         F::Abs => f64::abs,
         F::Ceil => f64::ceil,
         F::Floor => f64::floor,
-        F::Exp => f64::exp,
+        F::Exp => gomath::exp,
         F::Sqrt => f64::sqrt,
-        F::Ln => f64::ln,
-        F::Log2 => f64::log2,
-        F::Log10 => f64::log10,
-        F::Sin => f64::sin,
-        F::Cos => f64::cos,
-        F::Tan => f64::tan,
-        F::Asin => f64::asin,
-        F::Acos => f64::acos,
-        F::Atan => f64::atan,
-        F::Sinh => f64::sinh,
-        F::Cosh => f64::cosh,
-        F::Tanh => f64::tanh,
-        F::Asinh => f64::asinh,
-        F::Acosh => f64::acosh,
-        F::Atanh => f64::atanh,
+        F::Ln => gomath::ln,
+        F::Log2 => gomath::log2,
+        F::Log10 => gomath::log10,
+        F::Sin => gomath::sin,
+        F::Cos => gomath::cos,
+        F::Tan => gomath::tan,
+        F::Asin => gomath::asin,
+        F::Acos => gomath::acos,
+        F::Atan => gomath::atan,
+        F::Sinh => gomath::sinh,
+        F::Cosh => gomath::cosh,
+        F::Tanh => gomath::tanh,
+        F::Asinh => gomath::asinh,
+        F::Acosh => gomath::acosh,
+        F::Atanh => gomath::atanh,
         F::Rad => |v| v * std::f64::consts::PI / 180.0,
         F::Deg => |v| v * 180.0 / std::f64::consts::PI,
         F::Sgn => sgn,

@@ -1,6 +1,7 @@
 //! The functions of the language.
 
 pub(crate) mod date;
+pub(crate) mod gomath;
 pub(crate) mod label;
 pub(crate) mod math;
 mod signatures;

@@ -8,6 +8,8 @@ mod trim;
 
 use firesteel_model::{CounterResetHint, FloatHistogram, Span, histogram::CUSTOM_BUCKETS_SCHEMA};
 
+use crate::functions::gomath;
+
 pub(crate) use arithmetic::{
     Incompatible, Mode, Outcome, Work, added, detect_reset, equal, subtracted,
 };
@@ -29,7 +31,7 @@ impl Bucket {
         if linear {
             return (v - self.lower) / (self.upper - self.lower);
         }
-        let log = |x: f64| x.abs().log2();
+        let log = |x: f64| gomath::log2(x.abs());
         let (low, high, at) = (log(self.lower), log(self.upper), log(v));
         if v > 0.0 { (at - low) / (high - low) } else { 1.0 - (at - high) / (low - high) }
     }

@@ -3,7 +3,7 @@
 use firesteel_model::FloatHistogram;
 
 use super::{Bucket, all_buckets, is_custom};
-use crate::window::kahan;
+use crate::{functions::gomath, window::kahan};
 
 /// What is to be said about a quantile or a fraction of a histogram with NaN observations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,11 +89,11 @@ pub(crate) fn quantile(q: f64, h: &FloatHistogram) -> (f64, Option<QuantileNote>
     if custom || (found.lower <= 0.0 && found.upper >= 0.0) {
         return (found.lower + (found.upper - found.lower) * fraction, note);
     }
-    let (low, high) = (found.lower.abs().log2(), found.upper.abs().log2());
+    let (low, high) = (gomath::log2(found.lower.abs()), gomath::log2(found.upper.abs()));
     let value = if found.lower > 0.0 {
-        (low + (high - low) * fraction).exp2()
+        gomath::exp2(low + (high - low) * fraction)
     } else {
-        -(high + (low - high) * (1.0 - fraction)).exp2()
+        -gomath::exp2(high + (low - high) * (1.0 - fraction))
     };
     (value, note)
 }

@@ -32,6 +32,15 @@ pub(crate) fn sum(values: &[f64]) -> f64 {
 #[inline]
 pub(crate) fn mean(values: &[f64]) -> f64 {
     let Some((&first, rest)) = values.split_first() else { return f64::NAN };
+    let (mut sum, mut c) = (first, 0.0);
+    for &v in rest {
+        (sum, c) = add(v, sum, c);
+    }
+    if sum.is_finite() {
+        // It never overflowed, then.
+        let count = values.len() as f64;
+        return sum / count + c / count;
+    }
     let mut mean = RunningMean::new(first);
     for &v in rest {
         mean.add(v);

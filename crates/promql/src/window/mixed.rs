@@ -130,7 +130,7 @@ impl RangeRunner<'_> {
             }
             F::TsOfLastOverTime => {
                 let last = h.ts[h.ts.len() - 1];
-                let last = w.ts.last().map_or(last, |t| last.max(*t));
+                let last = w.ts.last().map_or(last, |t| last.max(*t)).max(0);
                 Some(Value::Float(last as f64 / 1000.0))
             }
             F::Resets | F::Changes => self.compare(w, h),

@@ -1,6 +1,6 @@
 //! Runs a function of a range vector over one series after the other.
 
-use std::ops::Range;
+use std::{collections::VecDeque, ops::Range};
 
 use firesteel_model::{
     Timestamp,
@@ -42,6 +42,7 @@ pub(crate) struct RangeRunner<'a> {
     pub(super) job: &'a RangeJob<'a>,
     pub(super) buffer: SeriesBuffer,
     cursor: Cursor,
+    best: Best,
     pub(super) scratch: Vec<f64>,
     /// What was noticed about the current series.
     pub(crate) notes: Notes,
@@ -54,6 +55,14 @@ pub(crate) struct RangeRunner<'a> {
     pub(crate) last_window: u64,
     /// Samples read so far.
     pub(crate) samples_read: u64,
+}
+
+/// Samples that may be the best of a window, by index.
+#[derive(Clone, Debug, Default)]
+struct Best {
+    kept: VecDeque<(usize, f64)>,
+    /// Samples before this index have been looked at.
+    seen: usize,
 }
 
 /// Edges of the current window as indices into the buffer.
@@ -76,6 +85,7 @@ impl<'a> RangeRunner<'a> {
             job,
             buffer: SeriesBuffer::default(),
             cursor: Cursor::default(),
+            best: Best::default(),
             scratch: Vec::new(),
             notes: Notes::default(),
             error: None,
@@ -97,6 +107,8 @@ impl<'a> RangeRunner<'a> {
         self.buffer.clear();
         (self.peak_window, self.last_window) = (0, 0);
         self.cursor = Cursor::default();
+        self.best.kept.clear();
+        self.best.seen = 0;
         let (mut step, mut more) = (0, steps > 0);
         let after = self.edges(0).0;
         let until = self.edges(steps.saturating_sub(1)).1;
@@ -145,6 +157,9 @@ impl<'a> RangeRunner<'a> {
         let b = &mut self.buffer;
         if c.low > SLACK {
             let dead = c.low;
+            self.best.kept.iter_mut().for_each(|kept| kept.0 = kept.0.wrapping_sub(dead));
+            self.best.kept.retain(|kept| kept.0 < usize::MAX / 2);
+            self.best.seen = self.best.seen.saturating_sub(dead);
             b.ts.drain(..dead);
             b.vs.drain(..dead);
             b.st.drain(..dead.min(b.st.len()));
@@ -185,8 +200,13 @@ impl<'a> RangeRunner<'a> {
         let (spec, b) = (self.job.spec, &self.buffer);
         let mut c = self.cursor;
         let (mut total, mut peak) = (0, 0);
+        let first = steps.start;
+        let (start, end) = spec.edges(first);
+        let stride = if spec.at.is_some() { 0 } else { spec.grid.step };
         for step in steps {
-            let (start, end) = spec.edges(step);
+            // Both ends are representable, so what lies between is.
+            let on = stride.wrapping_mul((step - first) as i64);
+            let (start, end) = (start.wrapping_add(on), end.wrapping_add(on));
             c.advance(b, start.saturating_sub(spec.before), end.saturating_add(spec.after));
             let n = c.high - c.low;
             if n == 0 {
@@ -219,25 +239,28 @@ impl<'a> RangeRunner<'a> {
             self.error = error;
             return;
         }
+        let mut placement = rate::Placement::default();
         match job.func {
-            F::Rate => {
-                let kind = RateKind { counter: true, per_second: true };
+            F::Rate | F::Increase if job.starts => {
+                let kind = RateKind { counter: true, per_second: job.func == F::Rate };
                 self.each(steps, row, |w, _| rate::extrapolated(w, kind));
                 self.note_overlaps();
+            }
+            F::Rate => {
+                let seconds = Some(job.spec.range as f64 / 1000.0);
+                self.each(steps, row, |w, _| {
+                    rate::extrapolated_next(w, true, seconds, &mut placement)
+                });
             }
             F::Increase => {
-                let kind = RateKind { counter: true, per_second: false };
-                self.each(steps, row, |w, _| rate::extrapolated(w, kind));
-                self.note_overlaps();
+                self.each(steps, row, |w, _| rate::extrapolated_next(w, true, None, &mut placement))
             }
-            F::Delta => {
-                let kind = RateKind { counter: false, per_second: false };
-                self.each(steps, row, |w, _| rate::extrapolated(w, kind));
-            }
+            F::Delta => self
+                .each(steps, row, |w, _| rate::extrapolated_next(w, false, None, &mut placement)),
             F::SumOverTime => self.each(steps, row, |w, _| Some(kahan::sum(w.vs))),
             F::AvgOverTime => self.each(steps, row, |w, _| Some(kahan::mean(w.vs))),
-            F::MaxOverTime => self.each(steps, row, |w, _| Some(over_time::max(w.vs))),
-            F::MinOverTime => self.each(steps, row, |w, _| Some(over_time::min(w.vs))),
+            F::MaxOverTime => self.extremes(steps, row, |new, old| new > old),
+            F::MinOverTime => self.extremes(steps, row, |new, old| new < old),
             F::CountOverTime => self.each(steps, row, |w, _| Some(w.vs.len() as f64)),
             F::LastOverTime => self.each(steps, row, |w, _| w.vs.last().copied()),
             _ => {
@@ -250,6 +273,37 @@ impl<'a> RangeRunner<'a> {
                 self.error = error;
             }
         }
+    }
+
+    /// `max_over_time` and `min_over_time`: of the samples so far only those are kept that are not
+    /// beaten by a newer one, so the best of a window is the first of them.
+    #[inline(always)]
+    fn extremes(
+        &mut self,
+        steps: Range<usize>,
+        row: &mut RowBuf,
+        better: impl Fn(f64, f64) -> bool,
+    ) {
+        let mut best = std::mem::take(&mut self.best);
+        self.each(steps, row, |w, _| {
+            let (low, high) = (w.base as usize, w.base as usize + w.vs.len());
+            for i in best.seen.max(low)..high {
+                let v = w.vs[i - low];
+                if v.is_nan() {
+                    continue;
+                }
+                while best.kept.back().is_some_and(|(_, old)| better(v, *old)) {
+                    best.kept.pop_back();
+                }
+                best.kept.push_back((i, v));
+            }
+            best.seen = high;
+            while best.kept.front().is_some_and(|(i, _)| *i < low) {
+                best.kept.pop_front();
+            }
+            Some(best.kept.front().map_or(f64::NAN, |(_, v)| *v))
+        });
+        self.best = best;
     }
 
     /// Start timestamps that overlap the sample before, as far as windows were computed.
@@ -370,7 +424,8 @@ pub(super) fn float_step(
         F::FirstOverTime => w.vs.first().copied(),
         F::LastOverTime => w.vs.last().copied(),
         F::TsOfFirstOverTime => w.ts.first().map(|t| seconds(*t)),
-        F::TsOfLastOverTime => w.ts.last().map(|t| seconds(*t)),
+        // Prometheus takes the later of this and the last histogram, 0 where there is none.
+        F::TsOfLastOverTime => w.ts.last().map(|t| seconds((*t).max(0))),
         F::TsOfMaxOverTime => Some(seconds(w.ts[over_time::index_of_max(w.vs)])),
         F::TsOfMinOverTime => Some(seconds(w.ts[over_time::index_of_min(w.vs)])),
         F::StddevOverTime => Some(over_time::variance(w.vs).sqrt()),

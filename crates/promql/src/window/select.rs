@@ -99,23 +99,24 @@ impl InstantRunner {
         };
         step = self.emit(step, first, row);
         let job = self.job;
+        let stride = if job.at.is_some() { 0 } else { job.grid.step };
+        let mut t = job.time(step);
         let mut at = 0;
         let mut emitted = 0;
-        while step < job.grid.n {
-            let t = job.time(step);
-            if t >= last {
-                break;
-            }
+        let (values, present) = (&mut row.values[..job.grid.n], &mut row.present[..]);
+        let vs = &vs[..ts.len().min(vs.len())];
+        while step < job.grid.n && t < last {
             // `ts[at] <= t < last`, so the search ends.
-            while ts[at + 1] <= t {
+            while ts.get(at + 1).is_some_and(|next| *next <= t) {
                 at += 1;
             }
-            let v = vs[at];
-            if ts[at] > t.saturating_sub(job.lookback) && !is_stale_nan(v) {
-                row.set(step, v);
-                emitted += 1;
-            }
+            let (Some(&v), Some(&sampled)) = (vs.get(at), ts.get(at)) else { break };
+            let taken = (sampled > t.saturating_sub(job.lookback)) & !is_stale_nan(v);
+            values[step] = v;
+            present[step / 64] |= u64::from(taken) << (step % 64);
+            emitted += u64::from(taken);
             step += 1;
+            t = t.saturating_add(stride);
         }
         self.samples += emitted;
         self.newest = Newest { t: last, v: last_v, start: 0, histogram: None, any: true };
@@ -131,7 +132,9 @@ impl InstantRunner {
             }
             let start = batch.start_timestamps.get(i).copied().unwrap_or(0);
             let (v, histogram) = match &batch.values {
-                BatchValues::Floats(vs) => (vs[i], None),
+                BatchValues::Floats(vs) => {
+                    (vs.get(i).copied().unwrap_or_else(firesteel_model::stale_nan), None)
+                }
                 BatchValues::Histograms(h) => {
                     // Rows are only built for samples that a step looks at.
                     let next = batch.timestamps.get(i + 1).copied().unwrap_or(Timestamp::MAX);

@@ -1,0 +1,225 @@
+//! Limits, cancellation, determinism and the options of the engine.
+
+use std::{sync::Arc, time::Duration};
+
+use firesteel_model::{
+    Labels,
+    budget::Budget,
+    clock::ManualClock,
+    storage::{CancelToken, memory::MemoryStorage},
+};
+use firesteel_promql::{
+    Engine, EngineOptions, ParserOptions, QueryError, QueryOptions, QueryValue, SampleValue,
+    ScopedThreads,
+};
+
+/// `n` counters of two names, one sample each 10 s for 10 minutes.
+fn storage(n: usize) -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    for i in 0..n {
+        let name = if i % 2 == 0 { "even_total" } else { "odd_total" };
+        let labels = Labels::from_pairs([
+            ("__name__", name.to_owned()),
+            ("i", (i / 2).to_string()),
+            ("group", (i % 7).to_string()),
+        ]);
+        let samples = (0..60_i64).map(|t| (t * 10_000, (t as f64).sin() + i as f64 * 0.1));
+        storage.add_floats(&labels, samples).unwrap();
+    }
+    storage
+}
+
+fn range(engine: &Engine, storage: &MemoryStorage, query: &str) -> Result<QueryValue, QueryError> {
+    let step = Duration::from_secs(10);
+    let result = engine.range(storage, query, 0, 600_000, step, &QueryOptions::default());
+    result.map(|r| r.value)
+}
+
+fn instant(engine: &Engine, storage: &MemoryStorage, query: &str) -> Result<String, String> {
+    let result = engine.instant(storage, query, 590_000, &QueryOptions::default());
+    result.map(|r| r.value.to_string()).map_err(|e| e.to_string())
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let storage = storage(1500);
+    let inline = Engine::default();
+    let options =
+        EngineOptions { executor: Arc::new(ScopedThreads(3)), ..EngineOptions::default() };
+    let threads = Engine::new(options);
+    for query in [
+        "even_total",
+        "sum(rate(even_total[1m]))",
+        "avg by (group) ({__name__=~\".+\"})",
+        "stddev by (i) (even_total)",
+        "sum without (group) (rate(odd_total[1m]))",
+        "topk(3, even_total)",
+        "even_total + on (i) odd_total",
+        "max(max_over_time(even_total[5m]))",
+    ] {
+        let (a, b) = (range(&inline, &storage, query), range(&threads, &storage, query));
+        assert_eq!(a.unwrap(), b.unwrap(), "{query}");
+    }
+}
+
+#[test]
+fn sample_limits_are_those_of_prometheus() {
+    let storage = storage(10);
+    let engine = |max_samples| Engine::new(EngineOptions { max_samples, ..Default::default() });
+    let text = "query processing would load too many samples into memory in query execution";
+    // Ten series at one time, and the sum of them later.
+    assert_eq!(instant(&engine(9), &storage, "sum({__name__=~\".+\"})").unwrap_err(), text);
+    assert!(instant(&engine(10), &storage, "sum({__name__=~\".+\"})").is_ok());
+    assert_eq!(range(&engine(60), &storage, "1").unwrap_err().to_string(), text);
+    assert!(range(&engine(61), &storage, "1").is_ok());
+    let peak = |query: &str| {
+        let options = QueryOptions::default();
+        engine(10_000).instant(&storage, query, 590_000, &options).unwrap().stats.peak_samples
+    };
+    assert_eq!(peak("abs(even_total)"), 15);
+}
+
+#[test]
+fn memory_is_limited_and_returned() {
+    let storage = storage(200);
+    let budget = Budget::root("queries", 50_000);
+    let options = EngineOptions { budget: budget.clone(), ..EngineOptions::default() };
+    let engine = Engine::new(options);
+    assert!(instant(&engine, &storage, "sum(even_total)").is_ok());
+    let error = range(&engine, &storage, "even_total").unwrap_err();
+    assert!(matches!(error, QueryError::Budget(_)), "{error}");
+    assert!(error.to_string().contains("queries"), "{error}");
+    assert_eq!(budget.used(), 0);
+    assert!(budget.peak() > 0);
+}
+
+#[test]
+fn queries_can_be_cancelled_and_time_out() {
+    let storage = storage(10);
+    let engine = Engine::default();
+    let cancel = CancelToken::new();
+    cancel.cancel();
+    let options = QueryOptions { cancel, ..QueryOptions::default() };
+    let error = engine.instant(&storage, "even_total", 0, &options).unwrap_err();
+    assert_eq!(error.to_string(), "query was canceled in query execution");
+
+    // A clock that moves on by a minute whenever it is read.
+    #[derive(Debug)]
+    struct Fast(ManualClock);
+    impl firesteel_model::clock::Clock for Fast {
+        fn now(&self) -> i64 {
+            0
+        }
+        fn monotonic(&self) -> Duration {
+            self.0.advance(Duration::from_secs(60));
+            firesteel_model::clock::Clock::monotonic(&self.0)
+        }
+    }
+    let clock = Arc::new(Fast(ManualClock::new(0)));
+    let engine = Engine::new(EngineOptions { clock, ..EngineOptions::default() });
+    let error = instant(&engine, &storage, "sum(even_total)").unwrap_err();
+    assert!(error.starts_with("query timed out in "), "{error}");
+}
+
+#[test]
+fn names_are_dropped_at_once_or_at_the_end() {
+    let storage = storage(4);
+    let now = Engine::default();
+    let later =
+        Engine::new(EngineOptions { delayed_name_removal: true, ..EngineOptions::default() });
+    let same = "vector cannot contain metrics with the same labelset";
+    let both = "{__name__=~\"even_total|odd_total\"}";
+    let same_group = format!("label_replace({both}, \"group\", \"\", \"\", \"\")");
+    for (query, engine, fails) in [
+        (format!("abs({same_group})"), &now, true),
+        (format!("abs({same_group})"), &later, true),
+        (format!("sum(abs({same_group}))"), &now, true),
+        (format!("sum(abs({same_group}))"), &later, false),
+        (format!("-{same_group}"), &now, true),
+        (format!("{same_group} > 0"), &now, false),
+        (format!("sum(rate({both}[1m]))"), &now, false),
+    ] {
+        match instant(engine, &storage, &query) {
+            Ok(_) => assert!(!fails, "{query}"),
+            Err(error) => assert!(fails && error == same, "{query}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn aggregations_cannot_group_by_a_name_that_was_dropped() {
+    let storage = storage(2);
+    for query in ["sum by (__name__) (rate(even_total[1m]))", "sum by (__name__) (abs(odd_total))"]
+    {
+        let value = instant(&Engine::default(), &storage, query).unwrap();
+        assert!(value.starts_with("{} => "), "{value}");
+    }
+    let value = instant(&Engine::default(), &storage, "sum by (__name__) (odd_total)").unwrap();
+    assert!(value.contains("odd_total"), "{value}");
+}
+
+#[test]
+fn deep_and_long_queries_need_no_deep_stack() {
+    let storage = storage(2);
+    let work = move || {
+        let engine = Engine::default();
+        let chain = vec!["even_total"; ParserOptions::default().max_chain - 1].join(" + ");
+        assert_eq!(instant(&engine, &storage, &chain).map(drop), Ok(()));
+        let limit = ParserOptions::default().max_nesting;
+        let nested = format!("{}1{}", "(".repeat(limit - 2), ")".repeat(limit - 2));
+        assert_eq!(instant(&engine, &storage, &nested).map(drop), Ok(()));
+        let calls = format!("{}even_total{}", "abs(".repeat(limit - 2), ")".repeat(limit - 2));
+        assert_eq!(instant(&engine, &storage, &calls).map(drop), Ok(()));
+        let sums = format!("{}even_total{}", "sum(".repeat(limit - 2), ")".repeat(limit - 2));
+        assert_eq!(instant(&engine, &storage, &sums).map(drop), Ok(()));
+        let powers = vec!["even_total"; limit / 2].join(" ^ ");
+        assert_eq!(instant(&engine, &storage, &powers).map(drop), Ok(()));
+    };
+    // What threads get by default.
+    std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().unwrap();
+}
+
+#[test]
+fn options_switch_modifiers_off() {
+    let storage = storage(2);
+    let engine = Engine::new(EngineOptions {
+        at_modifier: false,
+        negative_offset: false,
+        max_steps: Some(10),
+        ..EngineOptions::default()
+    });
+    for (query, error) in [
+        ("even_total @ 1", "@ modifier is disabled"),
+        ("rate(even_total[1m] @ end())", "@ modifier is disabled"),
+        ("sum(even_total offset -1m)", "negative offset is disabled"),
+    ] {
+        assert_eq!(instant(&engine, &storage, query).unwrap_err(), error);
+    }
+    let error = range(&engine, &storage, "even_total").unwrap_err().to_string();
+    assert!(error.starts_with("exceeded maximum resolution of 10 points"), "{error}");
+    let error = range(&Engine::default(), &storage, "even_total[1m]").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"
+    );
+}
+
+#[test]
+fn lookback_can_be_shortened_per_query() {
+    let storage = storage(2);
+    let engine = Engine::default();
+    let at = |lookback| {
+        let options = QueryOptions {
+            lookback_delta: Some(Duration::from_secs(lookback)),
+            ..QueryOptions::default()
+        };
+        match engine.instant(&storage, "even_total", 600_000, &options).unwrap().value {
+            QueryValue::Vector(v) => v,
+            other => panic!("{other:?}"),
+        }
+    };
+    // The last sample is 10 s old, and the interval is open at its begin.
+    assert!(at(10).is_empty());
+    let [sample] = &at(11)[..] else { panic!("one series") };
+    assert!(matches!(sample.value, SampleValue::Float(_)));
+}
