@@ -32,13 +32,13 @@ fn nothing_visible_is_ever_lost() {
     let rounds = std::env::var("FIRESTEEL_CRASH_ROUNDS").map_or(5, |r| r.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let page = |n: usize| {
-        (0..500).fold(String::new(), |mut page, i| {
+        (0..100).fold(String::new(), |mut page, i| {
             let _ = writeln!(page, "load{{i=\"{i}\"}} {}", n * 1000 + i);
             page
         })
     };
-    let targets: Vec<_> = (0..4).map(|_| metrics_target(page)).collect();
-    let file = write_config(folder.path(), "100ms", "", &targets);
+    let targets: Vec<_> = (0..2).map(|_| metrics_target(page)).collect();
+    let file = write_config(folder.path(), "200ms", "", &targets);
     let config = format!("--config.file={}", file.display());
     let mut kept = Samples::new();
     let mut chance = 0x2545_f491_4f6c_dd1d_u64;
