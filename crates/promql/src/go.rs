@@ -80,6 +80,7 @@ pub(crate) fn quote_bytes(bytes: &[u8]) -> String {
 }
 
 /// [`unquote_bytes`] as text; bytes that are no UTF-8 become U+FFFD.
+#[cfg(any(test, feature = "promqltest"))]
 pub(crate) fn unquote(text: &str) -> Option<String> {
     let bytes = unquote_bytes(text)?;
     Some(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into()))

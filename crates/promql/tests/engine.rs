@@ -24,7 +24,7 @@ fn storage(n: usize) -> MemoryStorage {
             ("group", (i % 7).to_string()),
         ]);
         let samples = (0..60_i64).map(|t| (t * 10_000, (t as f64).sin() + i as f64 * 0.1));
-        storage.add_floats(&labels, samples).unwrap();
+        storage.add_floats(&labels, samples).expect("samples are in order");
     }
     storage
 }

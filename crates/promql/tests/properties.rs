@@ -42,7 +42,7 @@ fn storage() -> impl Strategy<Value = MemoryStorage> {
             known.insert(Labels::from_pairs([("__name__", name), x, y]), samples);
         }
         for (labels, samples) in known {
-            storage.add_floats(&labels, samples).unwrap();
+            storage.add_floats(&labels, samples).expect("samples are in order");
         }
         storage
     })
