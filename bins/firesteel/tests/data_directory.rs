@@ -177,8 +177,17 @@ fn a_directory_that_prometheus_wrote_answers_as_it_did() {
         let rows = rows.as_array().unwrap();
         rows.iter().filter(|r| r["values"].is_array()).cloned().collect::<Vec<_>>()
     };
-    assert!(!floats(&theirs).is_empty());
-    assert_eq!(floats(&ours), floats(&theirs));
+    let (ours, theirs) = (floats(&ours), floats(&theirs));
+    assert_eq!(ours.len(), theirs.len());
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        let labels = &theirs["metric"];
+        assert_eq!(&ours["metric"], labels);
+        let points = |row: &Value| row["values"].as_array().unwrap().clone();
+        let (ours, theirs) = (points(ours), points(theirs));
+        let differs = ours.iter().zip(&theirs).find(|(a, b)| a != b);
+        let counts = (ours.len(), theirs.len());
+        assert!(differs.is_none() && counts.0 == counts.1, "{labels}: {counts:?} {differs:?}");
+    }
 }
 
 /// Seconds of the newest sample that the head knows.

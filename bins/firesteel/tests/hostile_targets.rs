@@ -32,7 +32,7 @@ fn each_fails_with_its_reason_and_disturbs_no_other() {
     });
     for (address, reason) in [
         (good, ""),
-        (garbage, "1:1"),
+        (garbage, "line 1, column 1"),
         (wrong_type, "Content-Type"),
         (endless, "body size limit exceeded"),
         (silent, "deadline"),
