@@ -1,95 +1,117 @@
-//! The engine's own metrics, named as Prometheus names them.
+//! The engine's own metrics, under Prometheus' names.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use firesteel_model::{
     MetricType,
-    metrics::{Collect, Counter, Families, Summary},
+    metrics::{Buckets, Collect, Counter, Families, Summary},
 };
 
-use super::{Engine, EngineStats};
+use super::EngineStats;
 
-const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
+const QUANTILES: &[f64] = &[0.5, 0.9, 0.99];
+const BUCKETS: &[f64] = &[0.01, 0.1, 1.0, 10.0];
 
-/// What an engine counts.
+/// Durations of a stage of queries.
 #[derive(Debug)]
-pub(super) struct EngineMetrics {
-    running: AtomicI64,
-    samples: Counter,
-    samples_read: Counter,
-    preparation: Summary,
-    evaluation: Summary,
-    sorting: Summary,
+struct Stage {
+    name: &'static str,
+    summary: Summary,
+    buckets: Buckets,
 }
 
-impl Default for EngineMetrics {
-    fn default() -> Self {
-        Self {
-            running: AtomicI64::new(0),
-            samples: Counter::new(),
-            samples_read: Counter::new(),
-            preparation: Summary::new(&QUANTILES),
-            evaluation: Summary::new(&QUANTILES),
-            sorting: Summary::new(&QUANTILES),
-        }
+impl Stage {
+    fn new(name: &'static str) -> Self {
+        Self { name, summary: Summary::new(QUANTILES), buckets: Buckets::new(BUCKETS) }
     }
+
+    fn observe(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        self.summary.observe(seconds);
+        self.buckets.observe(seconds);
+    }
+}
+
+/// Metrics of an engine.
+#[derive(Debug)]
+pub(crate) struct EngineMetrics {
+    running: AtomicU64,
+    samples: Counter,
+    samples_read: Counter,
+    /// Preparation, evaluation, result.
+    stages: [Stage; 3],
 }
 
 impl EngineMetrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            running: AtomicU64::new(0),
+            samples: Counter::new(),
+            samples_read: Counter::new(),
+            stages: ["prepare_time", "inner_eval", "result_sort"].map(Stage::new),
+        }
+    }
+
     /// Counts a query as running until the guard is dropped.
-    pub(super) fn begin(&self) -> Running<'_> {
+    pub(crate) fn running(&self) -> Running<'_> {
         self.running.fetch_add(1, Ordering::Relaxed);
-        Running(self)
+        Running(&self.running)
     }
 
     /// Counts what a query took.
-    pub(super) fn observe(&self, stats: &EngineStats) {
+    pub(crate) fn observe(&self, stats: &EngineStats) {
         self.samples.add(stats.total_samples);
         self.samples_read.add(stats.samples_read);
-        self.preparation.observe(stats.preparation_time.as_secs_f64());
-        self.evaluation.observe(stats.evaluation_time.as_secs_f64());
-        self.sorting.observe(stats.result_time.as_secs_f64());
+        let took = [stats.preparation_time, stats.evaluation_time, stats.result_time];
+        self.stages.iter().zip(took).for_each(|(stage, took)| stage.observe(took));
     }
 }
 
-/// A query that runs.
-pub(super) struct Running<'a>(&'a EngineMetrics);
+/// A running query.
+pub(crate) struct Running<'a>(&'a AtomicU64);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Collect for Engine {
+impl Collect for EngineMetrics {
     fn collect(&self, out: &mut Families) {
-        let m = &self.metrics;
         out.gauge(
             "prometheus_engine_queries",
             "The current number of queries being executed or waiting.",
-            m.running.load(Ordering::Relaxed) as f64,
+            self.running.load(Ordering::Relaxed) as f64,
         );
         out.counter(
             "prometheus_engine_query_samples_total",
-            "The total number of samples loaded by all queries.",
-            m.samples.value() as f64,
+            "The total number of samples loaded by all queries (full window per step for \
+             range-vector).",
+            self.samples.value() as f64,
         );
         out.counter(
             "prometheus_engine_query_samples_read_total",
-            "The total number of samples read from storage by all queries.",
-            m.samples_read.value() as f64,
+            "The total number of samples read by all queries (only new points per step for \
+             range-vector).",
+            self.samples_read.value() as f64,
         );
-        for (slice, summary) in [
-            ("inner_eval", &m.evaluation),
-            ("prepare_time", &m.preparation),
-            ("result_sort", &m.sorting),
-        ] {
+        for stage in &self.stages {
             out.add(
                 "prometheus_engine_query_duration_seconds",
                 MetricType::Summary,
                 "Query timings",
-                &[("slice", slice)],
-                summary.point(),
+                &[("slice", stage.name)],
+                stage.summary.point(),
+            );
+            out.add(
+                "prometheus_engine_query_duration_histogram_seconds",
+                MetricType::Histogram,
+                "The duration of various parts of PromQL query execution.",
+                &[("slice", stage.name)],
+                stage.buckets.point(),
             );
         }
     }
