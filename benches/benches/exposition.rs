@@ -24,16 +24,15 @@ fn cold(page: &[u8]) -> (u64, f64) {
 fn warm(page: &[u8], known: &[Vec<u8>]) -> f64 {
     let mut parser = Parser::new(Format::PrometheusText, page);
     let mut sum = 0.0;
-    let mut known = known.iter();
-    while parser.peek().is_some() {
-        if parser.peek() == Some(b'#') {
-            let _ = parser.next_entry().expect("a good page");
-            continue;
+    let mut known = known.iter().peekable();
+    loop {
+        if let Some(sample) = known.peek().and_then(|raw| parser.next_known(raw)) {
+            sum += sample.expect("a good line").value;
+            known.next();
+        } else if parser.next_entry().expect("a good page").is_none() {
+            return sum;
         }
-        let raw = known.next().expect("as many as before");
-        sum += parser.next_known(raw).expect("the same line").expect("a good line").value;
     }
-    sum
 }
 
 fn series_of(page: &[u8]) -> Vec<Vec<u8>> {

@@ -41,7 +41,7 @@ fn fill(db: &Db, name: &str, series: usize, samples: usize, pattern: Pattern) {
 }
 
 fn benches(c: &mut Criterion) {
-    let db = Db::in_memory().expect("memory");
+    let db = Db::in_memory();
     fill(&db, "requests_total", 1000, 241, Pattern::Counter);
     fill(&db, "errors_total", 1000, 241, Pattern::SlowCounter);
     fill(&db, "info", 1000, 241, Pattern::Constant);

@@ -17,7 +17,12 @@ const SERIES: usize = 10_000;
 const PER_COMMIT: usize = 1000;
 
 fn open(folder: &Path) -> Db {
-    Db::builder(folder).durability(Durability::Os).retention(None).open().expect("a fresh folder")
+    open_with_range(folder, Duration::from_secs(7200))
+}
+
+fn open_with_range(folder: &Path, range: Duration) -> Db {
+    let builder = Db::builder(folder).durability(Durability::Os).retention(None).block_range(range);
+    builder.open().expect("a fresh folder")
 }
 
 fn label_sets() -> Vec<Labels> {
@@ -94,15 +99,16 @@ fn head_to_block(c: &mut Criterion) {
         b.iter_batched(
             || {
                 let folder = tempfile::tempdir().expect("a folder");
-                let db = open(folder.path());
+                // An hour of samples, and one after it: a range of an hour is full.
+                let db = open_with_range(folder.path(), Duration::from_secs(3600));
                 let mut refs = vec![None; SERIES];
-                for n in 0..241 {
+                for n in 0..242 {
                     scrape(&db, &sets, &mut refs, n);
                 }
                 (folder, db)
             },
             |(folder, db)| {
-                db.compact_head().expect("a writable disk");
+                db.flush_full_ranges(START + 242 * 15_000).expect("a writable disk");
                 (folder, db)
             },
             BatchSize::PerIteration,

@@ -30,10 +30,8 @@ impl Exporter {
             addresses.push(listener.local_addr()?);
             let (pages, scrapes) = (Arc::clone(&pages), Arc::clone(&scrapes));
             thread::spawn(move || {
-                let mut served = 0;
-                for stream in listener.incoming().flatten() {
+                for (served, stream) in (1..).zip(listener.incoming().flatten()) {
                     let (pages, scrapes) = (Arc::clone(&pages), Arc::clone(&scrapes));
-                    served += 1;
                     thread::spawn(move || serve(&stream, &pages, &scrapes, served));
                 }
             });

@@ -1,5 +1,6 @@
 //! Killed under load at a moment of chance, again and again: what was ever visible stays.
 //! `FIRESTEEL_CRASH_ROUNDS` sets how often (5).
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 mod support;
 

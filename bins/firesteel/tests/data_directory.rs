@@ -1,4 +1,5 @@
 //! Our data directory and that of the real Prometheus are the same thing.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Targets that misbehave fail alone.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Side by side with the real Prometheus on a real node exporter: the same answers to queries from
 //! public dashboards. `FIRESTEEL_SOAK_SECONDS` sets how long both scrape first (20).
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Five set-ups as people run them start with their own flags and configurations.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 mod support;
 

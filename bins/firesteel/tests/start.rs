@@ -1,4 +1,5 @@
 //! Starting, reloading and stopping, as an operator does it.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 mod support;
 

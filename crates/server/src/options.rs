@@ -65,8 +65,8 @@ pub struct Options {
     pub query_max_samples: u64,
     /// Features that are on.
     pub features: Vec<String>,
-    /// Whether scrapes' timestamps are aligned.
-    pub align_timestamps: bool,
+    /// How far scrapes' timestamps are moved to fit their schedule.
+    pub timestamp_tolerance: Duration,
     /// Level of the log.
     pub log_level: Level,
     /// Form of the log.
@@ -105,7 +105,11 @@ impl Options {
             query_concurrency: flags.number("query.max-concurrency")?,
             query_max_samples: flags.number("query.max-samples")? as u64,
             features: features(flags),
-            align_timestamps: flags.bool("scrape.adjust-timestamps"),
+            timestamp_tolerance: if flags.bool("scrape.adjust-timestamps") {
+                seconds("scrape.timestamp-tolerance")?
+            } else {
+                Duration::ZERO
+            },
             log_level: log_level(flags)?,
             log_format: log_format(flags)?,
             remarks: remarks(flags),

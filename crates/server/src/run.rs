@@ -14,7 +14,7 @@ use firesteel_model::{
     budget::Budget,
     clock::{Clock, SystemClock},
 };
-use firesteel_promql::{Engine, EngineOptions};
+use firesteel_promql::{Engine, EngineOptions, ParserOptions};
 use firesteel_scrape::{ExternalAddress, HttpFetch, ScrapeManager, ScrapeOptions};
 use firesteel_tsdb::{Db, Durability};
 use tokio::{net::TcpListener, runtime::Builder, sync::Notify};
@@ -256,18 +256,25 @@ fn engine_options(
     clock: &Arc<dyn Clock>,
 ) -> EngineOptions {
     let config = configuration.in_force().config;
-    let mut engine = EngineOptions::default();
-    engine.lookback_delta = options.lookback;
-    engine.timeout = options.query_timeout;
-    engine.max_samples = options.query_max_samples;
-    engine.subquery_step = config.global.evaluation_interval;
-    engine.delayed_name_removal = options.feature("promql-delayed-name-removal");
-    engine.parser.experimental_functions = options.feature("promql-experimental-functions");
-    engine.parser.extended_range_selectors = options.feature("promql-extended-range-selectors");
-    engine.parser.fill_modifiers = options.feature("promql-binop-fill-modifiers");
-    engine.budget = budget.child("queries", budget.limit() / 2);
-    engine.clock = Arc::clone(clock);
-    engine
+    EngineOptions {
+        lookback_delta: options.lookback,
+        timeout: options.query_timeout,
+        max_samples: options.query_max_samples,
+        subquery_step: config.global.evaluation_interval,
+        delayed_name_removal: options.feature("promql-delayed-name-removal"),
+        use_start_timestamps: options.feature("use-start-timestamps"),
+        parser: ParserOptions {
+            experimental_functions: options.feature("promql-experimental-functions"),
+            extended_range_selectors: options.feature("promql-extended-range-selectors"),
+            fill_modifiers: options.feature("promql-binop-fill-modifiers"),
+            // Always on since Prometheus 3.14.
+            duration_expressions: true,
+            ..ParserOptions::default()
+        },
+        budget: budget.child("queries", budget.limit() / 2),
+        clock: Arc::clone(clock),
+        ..EngineOptions::default()
+    }
 }
 
 fn scrape_manager(
@@ -279,6 +286,7 @@ fn scrape_manager(
     let mut scrape = ScrapeOptions::new(Arc::new(HttpFetch::default()));
     scrape.clock = Arc::clone(clock);
     scrape.hostname = hostname();
+    scrape.timestamp_tolerance = options.timestamp_tolerance;
     let (scheme, host) = match options.external_url.split_once("://") {
         Some((scheme, rest)) => {
             (scheme.to_owned(), rest.split('/').next().unwrap_or_default().to_owned())

@@ -135,7 +135,7 @@ pub static FLAGS: &[Flag] = &[
     flag("rules.alert.resend-delay", "1m", Value, Server, Ignored(RULES), "Time before an alert is sent again."),
     flag("rules.max-concurrent-evals", "4", Value, Server, Ignored(RULES), "Rules that run at a time."),
     flag("scrape.adjust-timestamps", "true", Bool, Both, Works, "Align timestamps of scrapes to their schedule."),
-    flag("scrape.timestamp-tolerance", "2ms", Value, Both, Ignored("the tolerance is 2ms"), "How far to align timestamps."),
+    flag("scrape.timestamp-tolerance", "2ms", Value, Both, Works, "How far to align timestamps."),
     flag("alertmanager.notification-queue-capacity", "10000", Value, Server, Ignored(NOTIFY), "Alerts that may wait to be sent."),
     flag("alertmanager.notification-batch-size", "256", Value, Server, Ignored(NOTIFY), "Alerts per request."),
     flag("alertmanager.drain-notification-queue-on-shutdown", "true", Bool, Server, Ignored(NOTIFY), "Send waiting alerts before stopping."),
