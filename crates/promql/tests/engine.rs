@@ -1,9 +1,6 @@
 //! Limits, cancellation, determinism and the options of the engine.
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use firesteel_model::{
     Labels,
@@ -159,8 +156,7 @@ fn deep_and_long_queries_need_no_deep_stack() {
         let limit = ParserOptions::default().max_nesting;
         let nested = format!("{}1{}", "(".repeat(limit - 2), ")".repeat(limit - 2));
         assert_eq!(instant(&engine, &storage, &nested).map(drop), Ok(()));
-        let calls =
-            format!("{}even_total{}", "abs(".repeat(limit - 2), ")".repeat(limit - 2));
+        let calls = format!("{}even_total{}", "abs(".repeat(limit - 2), ")".repeat(limit - 2));
         assert_eq!(instant(&engine, &storage, &calls).map(drop), Ok(()));
         let sums = format!("{}even_total{}", "sum(".repeat(limit - 2), ")".repeat(limit - 2));
         assert_eq!(instant(&engine, &storage, &sums).map(drop), Ok(()));
