@@ -24,7 +24,7 @@ fn storage(n: usize) -> MemoryStorage {
             ("group", (i % 7).to_string()),
         ]);
         let samples = (0..60_i64).map(|t| (t * 10_000, (t as f64).sin() + i as f64 * 0.1));
-        storage.add_floats(&labels, samples).unwrap();
+        storage.add_floats(&labels, samples).expect("samples are in order");
     }
     storage
 }
@@ -147,6 +147,18 @@ fn names_are_dropped_at_once_or_at_the_end() {
 }
 
 #[test]
+fn aggregations_cannot_group_by_a_name_that_was_dropped() {
+    let storage = storage(2);
+    for query in ["sum by (__name__) (rate(even_total[1m]))", "sum by (__name__) (abs(odd_total))"]
+    {
+        let value = instant(&Engine::default(), &storage, query).unwrap();
+        assert!(value.starts_with("{} => "), "{value}");
+    }
+    let value = instant(&Engine::default(), &storage, "sum by (__name__) (odd_total)").unwrap();
+    assert!(value.contains("odd_total"), "{value}");
+}
+
+#[test]
 fn deep_and_long_queries_need_no_deep_stack() {
     let storage = storage(2);
     let work = move || {
@@ -210,4 +222,91 @@ fn lookback_can_be_shortened_per_query() {
     assert!(at(10).is_empty());
     let [sample] = &at(11)[..] else { panic!("one series") };
     assert!(matches!(sample.value, SampleValue::Float(_)));
+}
+
+#[test]
+fn parsed_queries_and_metrics() {
+    use firesteel_model::metrics::{Collect, Families, Point};
+    let storage = storage(4);
+    let engine = Engine::default();
+    let expr = firesteel_promql::parse("sum(even_total)", &ParserOptions::default()).unwrap();
+    let options = QueryOptions::default();
+    let parsed = engine.instant_expr(&storage, &expr, 590_000, &options).unwrap();
+    let text = engine.instant(&storage, "sum(even_total)", 590_000, &options).unwrap();
+    assert_eq!(parsed.value, text.value);
+    let mut families = Families::new();
+    engine.collect(&mut families);
+    let families = families.into_sorted();
+    let value =
+        |name: &str| families.iter().find(|f| f.name == name).map(|f| f.points[0].1.clone());
+    assert_eq!(value("prometheus_engine_queries"), Some(Point::Value(0.0)));
+    assert_eq!(value("prometheus_engine_query_samples_total"), Some(Point::Value(4.0)));
+    let durations = value("prometheus_engine_query_duration_seconds");
+    assert!(matches!(durations, Some(Point::Summary { count: 2, .. })), "{durations:?}");
+}
+
+#[test]
+fn extreme_times_are_survived() {
+    let storage = storage(2);
+    storage
+        .add_floats(
+            &Labels::from_pairs([("__name__", "extreme")]),
+            [(i64::MIN, 1.0), (i64::MIN + 5, 2.0), (0, 3.0), (i64::MAX - 1, 4.0), (i64::MAX, 5.0)],
+        )
+        .expect("samples are in order");
+    let parser = ParserOptions::experimental();
+    let engine = Engine::new(EngineOptions { parser, ..EngineOptions::default() });
+    let selectors = ["extreme", "even_total"];
+    let ranges = ["[1m]", "[290y]", "[290y:100y]", "[1ms]"];
+    let modifiers = [
+        "",
+        " offset 290y",
+        " offset -290y",
+        " @ 9223372036854775",
+        " @ -9223372036854775 offset 290y",
+        " @ end() offset -290y",
+    ];
+    let functions = [
+        "rate",
+        "delta",
+        "irate",
+        "deriv",
+        "max_over_time",
+        "last_over_time",
+        "ts_of_max_over_time",
+        "absent_over_time",
+        "changes",
+    ];
+    let mut queries = vec![
+        "hour(extreme)".to_owned(),
+        "year(vector(time()))".to_owned(),
+        "year()".to_owned(),
+        "timestamp(extreme)".to_owned(),
+        "predict_linear(extreme[290y], 1e300)".to_owned(),
+        "rate(extreme[290y] smoothed)".to_owned(),
+        "increase(extreme[290y] anchored)".to_owned(),
+        "extreme smoothed".to_owned(),
+        "extreme[290y] smoothed".to_owned(),
+    ];
+    for selector in selectors {
+        for modifier in modifiers {
+            queries.push(format!("{selector}{modifier}"));
+            for range in ranges {
+                let plain = format!("{selector}{range}{modifier}");
+                queries.extend(functions.iter().map(|f| format!("{f}({plain})")));
+                queries.push(plain);
+            }
+        }
+    }
+    let options = QueryOptions {
+        lookback_delta: Some(Duration::from_secs(3600 * 24 * 365 * 290)),
+        ..QueryOptions::default()
+    };
+    for query in &queries {
+        for t in [i64::MIN, i64::MIN / 2, -1, 0, 590_000, i64::MAX / 2, i64::MAX] {
+            let _ = engine.instant(&storage, query, t, &options);
+            let (end, step) = (t.saturating_add(36_000_000), Duration::from_secs(3600));
+            let _ = engine.range(&storage, query, t, end, step, &options);
+        }
+    }
 }

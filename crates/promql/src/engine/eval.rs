@@ -6,7 +6,7 @@ use firesteel_model::storage::{Querier, QueryContext, StorageError};
 
 use super::{
     EngineFlags,
-    block::Block,
+    block::{Block, bits},
     error::{EvalError, execution, same_labelset},
     executor::Executor,
     labels::{LabelStore, Numbering, SetId},
@@ -180,10 +180,14 @@ impl Evaluator<'_> {
                 continue;
             }
             let from = block.row(row);
-            if super::block::bits::first_common(merged.present(target), from.present).is_some() {
+            if bits::first_common(merged.present(target), from.present).is_some() {
                 return Err(same_labelset());
             }
-            for step in super::block::bits::ones(from.present) {
+            // As in Prometheus the first sample decides about the name.
+            if bits::ones(from.present).next() < bits::ones(merged.present(target)).next() {
+                merged.drop_name[target] = block.drop_name[row];
+            }
+            for step in bits::ones(from.present) {
                 merged.copy_sample(target, step, from);
             }
         }

@@ -151,13 +151,18 @@ impl Evaluator<'_> {
             }
             _ => return Err(execution("unexpected argument of a function of a range vector")),
         };
+        // Annotations point at the first argument, whichever that is. Where it is a subquery
+        // Prometheus has lost its position and points at the query's begin.
+        let span = match plan.node(call.args[0]).kind {
+            Kind::Subquery(_) => Span::default(),
+            _ => self.span(call.args[0]),
+        };
         let keeps_name = matches!(func, FunctionId::LastOverTime | FunctionId::FirstOverTime);
         Ok(Leaf {
             input,
             job: LeafJob::Range { func, spec, extend, params, starts, interpolate: false },
             drops_name: !keeps_name,
-            // Annotations point at the first argument, whichever that is.
-            span: self.span(call.args[0]),
+            span,
         })
     }
 
@@ -206,8 +211,10 @@ impl Evaluator<'_> {
         if call.func == FunctionId::AbsentOverTime {
             return self.absent_over_time(leaf, call.args[arg], grid, before);
         }
+        // Prometheus goes on counting the values of scalar arguments.
+        let held = leaf.params().saturating_mul(grid.n as u64);
         let block = self.run_leaf(leaf)?;
-        self.samples.settle(before, block.samples());
+        self.samples.settle(before.saturating_add(held), block.samples());
         Ok(block)
     }
 
@@ -286,8 +293,11 @@ impl Evaluator<'_> {
             return Err(execution("accumulators expected"));
         };
         let (present, _) = finish_folds(&self.ctx.budget, folds, &[SetId::EMPTY])?;
-        let block = absent(&present, set, grid);
-        self.finish_scanned(before, block)
+        let mut block = absent(&present, set, grid);
+        // As in Prometheus what was looked at stays counted, and not what is returned.
+        self.samples.settle(before, scanned.samples);
+        super::limits::account(&self.ctx.budget, &mut block)?;
+        Ok(block)
     }
 
     fn finish_scanned(&mut self, before: u64, mut block: Block) -> Result<Block, EvalError> {
@@ -382,6 +392,7 @@ impl Evaluator<'_> {
         let mut numbering = Numbering::default();
         let mut groups = Vec::with_capacity(n);
         let mut scratch = Vec::new();
+        let drops = leaf.drops_name && !self.flags.delayed_name_removal;
         let Self { sources, store, .. } = self;
         for i in 0..n {
             scratch.clear();
@@ -389,7 +400,9 @@ impl Evaluator<'_> {
                 LeafInput::Source(source) => sources[*source].series.pairs(i),
                 LeafInput::Rows(block, _) => store.pairs(block.sets[i]),
             };
-            scratch.extend(pairs.iter().copied().filter(|p| projection.has(p.0)));
+            // What the function drops cannot be grouped by.
+            let decides = |label| projection.has(label) && !(drops && store.is_metadata(label));
+            scratch.extend(pairs.iter().copied().filter(|p| decides(p.0)));
             let set = store.intern(&scratch)?;
             groups.push(numbering.number(set) as u32);
         }
@@ -490,6 +503,14 @@ impl Evaluator<'_> {
 }
 
 impl Leaf {
+    /// Number of scalar arguments.
+    const fn params(&self) -> u64 {
+        match &self.job {
+            LeafJob::Instant(_) => 0,
+            LeafJob::Range { params, .. } => params.len() as u64,
+        }
+    }
+
     fn len(&self, evaluator: &Evaluator<'_>) -> usize {
         match &self.input {
             LeafInput::Source(source) => evaluator.sources[*source].series.len(),

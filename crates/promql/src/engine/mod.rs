@@ -23,6 +23,7 @@ pub(crate) mod labels;
 mod leaf;
 mod limits;
 mod lower;
+mod metrics;
 pub(crate) mod notes;
 mod plan;
 mod result;
@@ -35,6 +36,7 @@ use firesteel_model::{
     Timestamp,
     budget::Budget,
     clock::{Clock, SystemClock},
+    metrics::{Collect, Families},
     storage::{CancelToken, QueryContext, QueryStats, Queryable},
 };
 
@@ -47,6 +49,7 @@ use self::{
     labels::LabelStore,
     limits::Samples,
     lower::Times,
+    metrics::EngineMetrics,
     plan::{Kind, Plan},
     source::Source,
 };
@@ -176,10 +179,17 @@ pub(crate) struct EngineFlags {
     pub(crate) use_start_timestamps: bool,
 }
 
-/// Runs queries. Has no state of its own and no threads; share it freely.
+/// Runs queries. Has no threads, and no state but its metrics ([`Collect`]); clones share them.
 #[derive(Clone, Debug)]
 pub struct Engine {
     options: Arc<EngineOptions>,
+    metrics: Arc<EngineMetrics>,
+}
+
+impl Collect for Engine {
+    fn collect(&self, out: &mut Families) {
+        self.metrics.collect(out);
+    }
 }
 
 impl Default for Engine {
@@ -192,7 +202,7 @@ impl Engine {
     /// An engine that works like this.
     #[must_use]
     pub fn new(options: EngineOptions) -> Self {
-        Self { options: Arc::new(options) }
+        Self { options: Arc::new(options), metrics: Arc::new(EngineMetrics::new()) }
     }
 
     /// How it works.
@@ -212,7 +222,21 @@ impl Engine {
         t: Timestamp,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        self.run(storage, query, Span::Instant(t), options)
+        self.run(storage, Given::Text(query), Span::Instant(t), options)
+    }
+
+    /// [`Engine::instant`] of a query that was parsed before, as by a rule.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn instant_expr(
+        &self,
+        storage: &dyn Queryable,
+        expr: &Expr,
+        t: Timestamp,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        self.run(storage, Given::Parsed(expr), Span::Instant(t), options)
     }
 
     /// Evaluates a query at `start`, `start + step`, ... up to `end`. Blocks.
@@ -236,16 +260,17 @@ impl Engine {
                  integer",
             ));
         }
-        self.run(storage, query, Span::Range { start, end, step }, options)
+        self.run(storage, Given::Text(query), Span::Range { start, end, step }, options)
     }
 
     fn run(
         &self,
         storage: &dyn Queryable,
-        query: &str,
+        query: Given<'_>,
         span: Span,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
+        let _running = self.metrics.running();
         let o = &*self.options;
         let timeout = options.timeout.map_or(o.timeout, |t| t.min(o.timeout));
         let mut ctx =
@@ -253,16 +278,23 @@ impl Engine {
                 .with_timeout(timeout);
         ctx.cancel = options.cancel.clone();
         let mut watch = Watch::new(&*o.clock);
-        let expr = parse(query, &o.parser)?;
+        let parsed;
+        let expr = match query {
+            Given::Text(text) => {
+                parsed = parse(text, &o.parser)?;
+                &parsed
+            }
+            Given::Parsed(expr) => expr,
+        };
         let lookback = options.lookback_delta.filter(|d| !d.is_zero()).unwrap_or(o.lookback_delta);
         let lookback = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
-        let plan = self.plan(&expr, span, lookback)?;
+        let plan = self.plan(expr, span, lookback)?;
         let mut stats = EngineStats { parse_time: watch.lap(), ..EngineStats::default() };
 
         let mut evaluator = self.prepare(storage, &ctx, &plan, lookback)?;
         stats.preparation_time = watch.lap();
         let grid = span.grid();
-        let evaluated = evaluator.top_level(&expr, grid, matches!(span, Span::Instant(_)))?;
+        let evaluated = evaluator.top_level(expr, grid, matches!(span, Span::Instant(_)))?;
         stats.evaluation_time = watch.lap();
         let value = evaluator.result(evaluated, grid, matches!(span, Span::Instant(_)))?;
         stats.result_time = watch.lap();
@@ -272,6 +304,7 @@ impl Engine {
         stats.samples_read = count(&evaluator.samples.read);
         stats.peak_samples = evaluator.samples.peak();
         stats.storage = Arc::clone(&ctx.stats);
+        self.metrics.observe(&stats);
         Ok(QueryResult { value, annotations: evaluator.annotations, stats })
     }
 
@@ -384,6 +417,13 @@ impl Plan {
             _ => None,
         }
     }
+}
+
+/// A query as it was given.
+#[derive(Clone, Copy, Debug)]
+enum Given<'a> {
+    Text(&'a str),
+    Parsed(&'a Expr),
 }
 
 /// The times of a query.
