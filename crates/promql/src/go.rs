@@ -79,13 +79,6 @@ pub(crate) fn quote_bytes(bytes: &[u8]) -> String {
     out
 }
 
-/// [`unquote_bytes`] as text; bytes that are no UTF-8 become U+FFFD.
-#[cfg(any(test, feature = "promqltest"))]
-pub(crate) fn unquote(text: &str) -> Option<String> {
-    let bytes = unquote_bytes(text)?;
-    Some(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into()))
-}
-
 /// Reads a quoted string: Go's syntax, and single quotes like double ones.
 pub(crate) fn unquote_bytes(text: &str) -> Option<Vec<u8>> {
     let quote = text.chars().next()?;
@@ -131,6 +124,10 @@ pub(crate) fn unquote_bytes(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn unquote(text: &str) -> Option<String> {
+        unquote_bytes(text).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
 
     #[test]
     fn quotes_and_unquotes() {

@@ -443,7 +443,8 @@ impl Case {
     fn expectation(&mut self, rest: &str) -> Parsed<()> {
         let (kind, rest) = split_word(rest);
         if kind == "string" {
-            let text = go::unquote(rest).ok_or("a quoted string is required")?;
+            let text = go::unquote_bytes(rest).and_then(|bytes| String::from_utf8(bytes).ok());
+            let text = text.ok_or("a quoted string is required")?;
             self.expected = Expected::String(text);
             return Ok(());
         }
