@@ -203,21 +203,25 @@ impl<'a> RangeRunner<'a> {
         let first = steps.start;
         let (start, end) = spec.edges(first);
         let stride = if spec.at.is_some() { 0 } else { spec.grid.step };
+        let (mut start, mut end) = (start, end);
+        let has_resets = !b.resets.is_empty();
         for step in steps {
-            // Both ends are representable, so what lies between is.
-            let on = stride.wrapping_mul((step - first) as i64);
-            let (start, end) = (start.wrapping_add(on), end.wrapping_add(on));
             c.advance(b, start.saturating_sub(spec.before), end.saturating_add(spec.after));
+            if has_resets {
+                c.advance_resets(b);
+            }
             let n = c.high - c.low;
-            if n == 0 {
-                continue;
+            if n > 0 {
+                total += n;
+                peak = n.max(peak);
+                let window = c.window(b, &spec, step, start, end);
+                if let Some(v) = f(&window, step) {
+                    row.set(step, v);
+                }
             }
-            total += n;
-            peak = n.max(peak);
-            let window = c.window(b, &spec, step, start, end);
-            if let Some(v) = f(&window, step) {
-                row.set(step, v);
-            }
+            // The ends of all steps are representable; behind the last it does not matter.
+            start = start.wrapping_add(stride);
+            end = end.wrapping_add(stride);
         }
         self.cursor = c;
         self.last_window = (c.high - c.low) as u64;
@@ -320,6 +324,7 @@ impl<'a> RangeRunner<'a> {
             let (start, end) = spec.edges(step);
             let (from, to) = (start.saturating_sub(spec.before), end.saturating_add(spec.after));
             self.cursor.advance(&self.buffer, from, to);
+            self.cursor.advance_resets(&self.buffer);
             self.cursor.advance_histograms(&self.buffer, from, to);
             let c = self.cursor;
             let size = c.high - c.low
@@ -344,6 +349,10 @@ impl Cursor {
         while self.low < self.high && b.ts[self.low] <= after {
             self.low += 1;
         }
+    }
+
+    #[inline(always)]
+    fn advance_resets(&mut self, b: &SeriesBuffer) {
         while self.reset_high < b.resets.len() && (b.resets[self.reset_high] as usize) < self.high {
             self.reset_high += 1;
         }
