@@ -25,7 +25,7 @@ pub use error::{ConfigError, Diagnostic, Place};
 pub use files::{NoFiles, OsFiles, ReadFiles, matches as file_name_matches};
 pub use load::{LoadOptions, embedded_default, load, load_str, load_target_groups};
 pub use secret::{MASK, Secret};
-pub use served::NotServed;
+pub use served::{KeyInfo, NotServed, keys};
 pub use typed::{
     discovery::{DiscoveryConfig, FileSdConfig, HttpSdConfig, StaticGroup},
     global::{GlobalConfig, NameEscaping, ScrapeLimits, ScrapeProtocol},

@@ -425,7 +425,7 @@ fn include_one(
         }
     }
     paths::set_directory(&mut document, path.parent().unwrap_or(Path::new("")));
-    config.not_served.extend(served::not_served_jobs(&path.to_string_lossy(), &document));
+    config.not_served.extend(served::not_served(&path.to_string_lossy(), &document));
     config.scrape_configs.extend(jobs(&document, diagnostics));
 }
 

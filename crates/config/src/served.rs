@@ -2,8 +2,8 @@
 
 use crate::{
     Place,
-    schema::discovery::MECHANISMS,
-    value::{Item, Section},
+    schema::{Kind, Schema, discovery::MECHANISMS, root::CONFIG},
+    value::{Item, Section, Value},
 };
 
 /// Something that is configured and has no effect yet.
@@ -23,38 +23,80 @@ pub struct NotServed {
 /// Discovery mechanisms that are served.
 const SERVED_MECHANISMS: [&str; 3] = ["static_configs", "file_sd_configs", "http_sd_configs"];
 
-/// Sections of the top level that are not.
-const SECTIONS: [(&str, &str); 5] = [
+/// Keys that are read and have no effect, lists left out of the paths, and why. The one place that
+/// says so: the warnings at the start and `docs/compatibility.md` come from it.
+const KEYS: [(&str, &str); 25] = [
     ("rule_files", "recording and alerting rules are not evaluated yet"),
     ("alerting", "alerts are not sent to Alertmanagers yet"),
     ("remote_write", "samples are not sent to remote storage yet"),
     ("remote_read", "samples are not read from remote storage yet"),
     ("tracing", "traces are not sent yet"),
+    ("otlp", "OTLP is not received yet"),
+    ("runtime.gogc", "there is no garbage collector to tune"),
+    ("global.rule_query_offset", "recording and alerting rules are not evaluated yet"),
+    ("global.query_log_file", "queries are not logged to a file yet"),
+    ("global.scrape_failure_log_file", "failed scrapes are not logged to a file yet"),
+    ("global.scrape_native_histograms", NATIVE),
+    ("global.convert_classic_histograms_to_nhcb", CONVERT),
+    ("global.always_scrape_classic_histograms", NATIVE),
+    ("scrape_configs.scrape_failure_log_file", "failed scrapes are not logged to a file yet"),
+    ("scrape_configs.scrape_native_histograms", NATIVE),
+    ("scrape_configs.convert_classic_histograms_to_nhcb", CONVERT),
+    ("scrape_configs.always_scrape_classic_histograms", NATIVE),
+    ("scrape_configs.native_histogram_bucket_limit", NATIVE),
+    ("scrape_configs.native_histogram_min_bucket_factor", NATIVE),
+    ("storage.tsdb.out_of_order_time_window", "out-of-order samples are refused yet"),
+    ("storage.tsdb.outofordertimewindow", "out-of-order samples are refused yet"),
+    ("storage.tsdb.stale_series_compaction_threshold", "stale series wait for the next block yet"),
+    ("storage.tsdb.chunk_encoding", "floats are written as XOR, which every Prometheus reads"),
+    ("storage.tsdb.retention.percentage", "retention goes by time and size yet"),
+    ("storage.exemplars", "the exemplar storage cannot be queried or resized yet"),
 ];
+const NATIVE: &str = "native histograms are not scraped yet, as protobuf is not read";
+const CONVERT: &str = "classic histograms are not converted yet";
 
-/// Everything in the main file that is not served.
+/// Everything in a file that is not served.
 pub(crate) fn not_served(file: &str, document: &Section) -> Vec<NotServed> {
     let mut found = Vec::new();
-    for (key, what) in SECTIONS {
-        if document.has(key) {
-            found.push(entry(file, key.to_owned(), document.place_of(key), what));
-        }
-    }
-    if document.get("otlp").is_some_and(|item| item.place.line > 0) {
-        let what = "OTLP is not received yet";
-        found.push(entry(file, "otlp".to_owned(), document.place_of("otlp"), what));
-    }
-    if let Some(global) = document.section("global").filter(|g| g.has("query_log_file")) {
-        let what = "queries are not logged to a file yet";
-        let place = global.place_of("query_log_file");
-        found.push(entry(file, "global.query_log_file".to_owned(), place, what));
+    for (path, what) in KEYS {
+        let parts: Vec<_> = path.split('.').collect();
+        visit(document, &parts, "", &mut |key_path, place| {
+            found.push(entry(file, key_path, place, what));
+        });
     }
     found.extend(not_served_jobs(file, document));
     found
 }
 
-/// Everything in the jobs of a file that is not served.
-pub(crate) fn not_served_jobs(file: &str, document: &Section) -> Vec<NotServed> {
+/// Calls `found` for each place where the file sets the key at `path`, through lists of sections.
+fn visit(section: &Section, path: &[&str], prefix: &str, found: &mut dyn FnMut(String, Place)) {
+    let [first, rest @ ..] = path else { return };
+    // An included file has a part of the keys only.
+    if section.schema().field(first).is_none() {
+        return;
+    }
+    let Some(item) = section.get(first) else { return };
+    if rest.is_empty() {
+        if item.place.line > 0 && !item.value.is_zero() {
+            found(format!("{prefix}{first}"), item.place);
+        }
+        return;
+    }
+    match &item.value {
+        Value::Section(inner) => visit(inner, rest, &format!("{prefix}{first}."), found),
+        Value::List(items) => {
+            for (i, item) in items.iter().enumerate() {
+                if let Value::Section(inner) = &item.value {
+                    visit(inner, rest, &format!("{prefix}{first}[{i}]."), found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What in the jobs is not served depending on its value.
+fn not_served_jobs(file: &str, document: &Section) -> Vec<NotServed> {
     let mut found = Vec::new();
     for (i, job) in document.sections("scrape_configs").enumerate() {
         let name = firesteel_model::float::go_quote(job.text("job_name"));
@@ -82,13 +124,11 @@ pub(crate) fn not_served_jobs(file: &str, document: &Section) -> Vec<NotServed> 
             );
             add("proxy_url", job.place_of("proxy_url"), what);
         }
-        if job.has("scrape_failure_log_file") {
-            let place = job.place_of("scrape_failure_log_file");
-            add(
-                "scrape_failure_log_file",
-                place,
-                "failed scrapes are not logged to a file yet".into(),
-            );
+        if job.texts("scrape_protocols").any(|p| p == "PrometheusProto")
+            && job.place_of("scrape_protocols").line > 0
+        {
+            let what = "protobuf is not read yet; the text formats are".to_owned();
+            add("scrape_protocols", job.place_of("scrape_protocols"), what);
         }
     }
     found
@@ -96,4 +136,41 @@ pub(crate) fn not_served_jobs(file: &str, document: &Section) -> Vec<NotServed> 
 
 fn entry(file: &str, key_path: String, place: Place, what: &str) -> NotServed {
     NotServed { key_path, file: file.to_owned(), place, what: what.to_owned() }
+}
+
+/// A key of `prometheus.yml`, for documentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyInfo {
+    /// Its path, lists left out: `scrape_configs.job_name`.
+    pub path: String,
+    /// Why it has no effect; `None` where it works.
+    pub not_served: Option<&'static str>,
+}
+
+/// All keys of `prometheus.yml`, in the order in which Prometheus prints them. What lies below a key
+/// without effect is left out.
+#[must_use]
+pub fn keys() -> Vec<KeyInfo> {
+    let mut all = Vec::new();
+    list(&CONFIG, "", &mut all);
+    all
+}
+
+fn list(schema: &Schema, prefix: &str, all: &mut Vec<KeyInfo>) {
+    for field in schema.parts.iter().copied().flatten() {
+        let path = format!("{prefix}{}", field.name);
+        let known = KEYS.iter().find(|(key, _)| *key == path).map(|(_, why)| *why);
+        let mechanism =
+            MECHANISMS.iter().any(|m| m.name == field.name && prefix == "scrape_configs.")
+                && !SERVED_MECHANISMS.contains(&field.name);
+        let not_served = known
+            .or_else(|| mechanism.then_some("targets are not discovered by this mechanism yet"));
+        all.push(KeyInfo { path: path.clone(), not_served });
+        if not_served.is_none()
+            && let Kind::Section(inner) | Kind::Sections(inner) = field.kind
+        {
+            list(inner, &format!("{path}."), all);
+        }
+    }
 }

@@ -1,29 +1,27 @@
 //! What can go wrong in the storage.
 
 use std::{
-    io,
+    error::Error,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use firesteel_model::storage::{AppendError, StorageError};
 
 /// A failed operation of the storage.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum TsdbError {
     /// The file system refused.
-    #[error("{action} {path:?}")]
     Io {
         /// What was being done: `open`, `write`, ...
         action: &'static str,
         /// To which file or directory.
         path: PathBuf,
         /// The system's answer.
-        #[source]
         source: io::Error,
     },
     /// A file's bytes are not what they must be.
-    #[error("{path:?}, offset {offset}: {what}")]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -33,20 +31,37 @@ pub enum TsdbError {
         what: String,
     },
     /// Another process has the directory open.
-    #[error("{path:?} is in use by another process")]
     Locked {
         /// The lock file.
         path: PathBuf,
     },
     /// A limit of the format or of the configuration; the text names it.
-    #[error("{0}")]
     Limit(String),
     /// The caller broke a rule of the call, such as the order of series.
-    #[error("{0}")]
     Invalid(String),
     /// The database is closed, or still starting.
-    #[error("storage is not ready: {0}")]
     NotReady(String),
+}
+
+impl fmt::Display for TsdbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { action, path, .. } => write!(f, "{action} {path:?}"),
+            Self::Corrupt { path, offset, what } => write!(f, "{path:?}, offset {offset}: {what}"),
+            Self::Locked { path } => write!(f, "{path:?} is in use by another process"),
+            Self::Limit(text) | Self::Invalid(text) => f.write_str(text),
+            Self::NotReady(text) => write!(f, "storage is not ready: {text}"),
+        }
+    }
+}
+
+impl Error for TsdbError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
 }
 
 impl TsdbError {

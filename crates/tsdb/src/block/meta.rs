@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{META_FILE, Ulid};
@@ -15,8 +14,7 @@ use crate::{
 const VERSION: u32 = 1;
 
 /// What a block is. Fields that we do not know (Thanos has some) are kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct BlockMeta {
     /// Its name.
     pub ulid: Ulid,
@@ -25,70 +23,51 @@ pub struct BlockMeta {
     /// First millisecond after its range.
     pub max_time: i64,
     /// Counts.
-    #[serde(default)]
     pub stats: BlockStats,
     /// Where it comes from.
-    #[serde(default)]
     pub compaction: Compaction,
     version: u32,
-    #[serde(flatten)]
     unknown: Map<String, Value>,
 }
 
 /// Counts of a block; 0 is left out of the file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockStats {
     /// All samples.
-    #[serde(skip_serializing_if = "is_zero")]
     pub num_samples: u64,
     /// Float samples.
-    #[serde(skip_serializing_if = "is_zero")]
     pub num_float_samples: u64,
     /// Native histograms.
-    #[serde(skip_serializing_if = "is_zero")]
     pub num_histogram_samples: u64,
     /// Series.
-    #[serde(skip_serializing_if = "is_zero")]
     pub num_series: u64,
     /// Chunks.
-    #[serde(skip_serializing_if = "is_zero")]
     pub num_chunks: u64,
     /// Deleted intervals.
-    #[serde(skip_serializing_if = "is_zero")]
     pub num_tombstones: u64,
-    #[serde(flatten)]
     unknown: Map<String, Value>,
 }
 
 /// Where a block comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compaction {
     /// How many times its samples were compacted: 1 for a block made from a head.
     pub level: u32,
     /// The level 1 blocks that are in it, itself for a block of level 1; sorted.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Ulid>,
     /// It became empty and can be deleted.
-    #[serde(skip_serializing_if = "is_false")]
     pub deletable: bool,
     /// The blocks that it was made from.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<BlockDesc>,
     /// Its compaction failed, so it must not be tried again.
-    #[serde(skip_serializing_if = "is_false")]
     pub failed: bool,
     /// `from-out-of-order`, `from-stale-series`, ...; sorted.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
-    #[serde(flatten)]
     unknown: Map<String, Value>,
 }
 
 /// A parent of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockDesc {
     /// Its name.
     pub ulid: Ulid,
@@ -96,16 +75,6 @@ pub struct BlockDesc {
     pub min_time: i64,
     /// First millisecond after its range.
     pub max_time: i64,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-const fn is_zero(n: &u64) -> bool {
-    *n == 0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-const fn is_false(b: &bool) -> bool {
-    !*b
 }
 
 impl Compaction {
@@ -152,8 +121,7 @@ impl BlockMeta {
     pub fn read(fs: &dyn Fs, dir: &Path) -> Result<Self, TsdbError> {
         let path = dir.join(META_FILE);
         let bytes = fs.read_all(&path).map_err(TsdbError::io("read", &path))?;
-        let meta: Self = serde_json::from_slice(&bytes)
-            .map_err(|e| TsdbError::corrupt(&path, 0, e.to_string()))?;
+        let meta = Self::from_json(&bytes).map_err(|what| TsdbError::corrupt(&path, 0, what))?;
         if meta.version != VERSION {
             let what = format!("unexpected meta file version {}", meta.version);
             return Err(TsdbError::corrupt(&path, 0, what));
@@ -169,14 +137,194 @@ impl BlockMeta {
         replace_file(fs, &dir.join(META_FILE), &self.to_json()?)
     }
 
+    fn from_json(bytes: &[u8]) -> Result<Self, String> {
+        let value: Value = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        let mut fields = Fields::new(value)?;
+        Ok(Self {
+            ulid: fields.required("ulid", ulid)?,
+            min_time: fields.required("minTime", int)?,
+            max_time: fields.required("maxTime", int)?,
+            stats: fields.optional("stats", BlockStats::from_json)?,
+            compaction: fields.optional("compaction", Compaction::from_json)?,
+            version: fields.required("version", small)?,
+            unknown: fields.rest,
+        })
+    }
+
     /// As Prometheus writes it: indented with tabs, without a newline at the end.
     fn to_json(&self) -> Result<Vec<u8>, TsdbError> {
-        let mut out = Vec::new();
-        let format = serde_json::ser::PrettyFormatter::with_indent(b"\t");
-        let mut serializer = serde_json::Serializer::with_formatter(&mut out, format);
-        self.serialize(&mut serializer)
+        let mut fields = self.desc().to_json();
+        fields.insert("stats".to_owned(), Value::Object(self.stats.to_json()));
+        fields.insert("compaction".to_owned(), Value::Object(self.compaction.to_json()));
+        fields.insert("version".to_owned(), self.version.into());
+        fields.extend(self.unknown.clone());
+        let pretty = serde_json::to_string_pretty(&Value::Object(fields))
             .map_err(|e| TsdbError::Invalid(format!("meta.json cannot be written: {e}")))?;
-        Ok(out)
+        // No string of JSON goes over a line's end, so only indentation is at the beginning of one.
+        let tabs = |line: &str| {
+            let text = line.trim_start_matches(' ');
+            "\t".repeat((line.len() - text.len()) / 2) + text
+        };
+        Ok(pretty.lines().map(tabs).collect::<Vec<_>>().join("\n").into_bytes())
+    }
+}
+
+impl BlockStats {
+    fn from_json(value: Value) -> Result<Self, String> {
+        let mut fields = Fields::new(value)?;
+        Ok(Self {
+            num_samples: fields.optional("numSamples", count)?,
+            num_float_samples: fields.optional("numFloatSamples", count)?,
+            num_histogram_samples: fields.optional("numHistogramSamples", count)?,
+            num_series: fields.optional("numSeries", count)?,
+            num_chunks: fields.optional("numChunks", count)?,
+            num_tombstones: fields.optional("numTombstones", count)?,
+            unknown: fields.rest,
+        })
+    }
+
+    fn to_json(&self) -> Map<String, Value> {
+        let counts = [
+            ("numSamples", self.num_samples),
+            ("numFloatSamples", self.num_float_samples),
+            ("numHistogramSamples", self.num_histogram_samples),
+            ("numSeries", self.num_series),
+            ("numChunks", self.num_chunks),
+            ("numTombstones", self.num_tombstones),
+        ];
+        let counts = counts.into_iter().filter(|(_, n)| *n > 0);
+        let mut fields: Map<_, _> = counts.map(|(key, n)| (key.to_owned(), n.into())).collect();
+        fields.extend(self.unknown.clone());
+        fields
+    }
+}
+
+impl Compaction {
+    fn from_json(value: Value) -> Result<Self, String> {
+        let mut fields = Fields::new(value)?;
+        Ok(Self {
+            level: fields.optional("level", small)?,
+            sources: fields.optional("sources", |v| list(v, ulid))?,
+            deletable: fields.optional("deletable", flag)?,
+            parents: fields.optional("parents", |v| list(v, BlockDesc::from_json))?,
+            failed: fields.optional("failed", flag)?,
+            hints: fields.optional("hints", |v| list(v, text))?,
+            unknown: fields.rest,
+        })
+    }
+
+    fn to_json(&self) -> Map<String, Value> {
+        let mut fields = Map::new();
+        let mut add = |key: &str, value: Value| drop(fields.insert(key.to_owned(), value));
+        add("level", self.level.into());
+        if !self.sources.is_empty() {
+            add("sources", self.sources.iter().map(Ulid::to_string).collect());
+        }
+        if self.deletable {
+            add("deletable", true.into());
+        }
+        if !self.parents.is_empty() {
+            add("parents", self.parents.iter().map(|p| Value::Object(p.to_json())).collect());
+        }
+        if self.failed {
+            add("failed", true.into());
+        }
+        if !self.hints.is_empty() {
+            add("hints", self.hints.iter().cloned().collect());
+        }
+        fields.extend(self.unknown.clone());
+        fields
+    }
+}
+
+impl BlockDesc {
+    fn from_json(value: Value) -> Result<Self, String> {
+        let mut fields = Fields::new(value)?;
+        Ok(Self {
+            ulid: fields.required("ulid", ulid)?,
+            min_time: fields.required("minTime", int)?,
+            max_time: fields.required("maxTime", int)?,
+        })
+    }
+
+    fn to_json(self) -> Map<String, Value> {
+        let pairs = [
+            ("ulid", self.ulid.to_string().into()),
+            ("minTime", self.min_time.into()),
+            ("maxTime", self.max_time.into()),
+        ];
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+}
+
+/// The fields of an object that have not been taken yet. By hand, because derived code would
+/// bring in as many crates again as the storage has.
+struct Fields {
+    rest: Map<String, Value>,
+}
+
+impl Fields {
+    fn new(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Object(rest) => Ok(Self { rest }),
+            other => Err(format!("expected an object, found {other}")),
+        }
+    }
+
+    fn take<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(Value) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        let value = self.rest.shift_remove(key).filter(|v| !v.is_null());
+        value.map(read).transpose().map_err(|what| format!("{key}: {what}"))
+    }
+
+    fn required<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(Value) -> Result<T, String>,
+    ) -> Result<T, String> {
+        self.take(key, read)?.ok_or_else(|| format!("field {key} is missing"))
+    }
+
+    fn optional<T: Default>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(Value) -> Result<T, String>,
+    ) -> Result<T, String> {
+        Ok(self.take(key, read)?.unwrap_or_default())
+    }
+}
+
+fn int(value: Value) -> Result<i64, String> {
+    value.as_i64().ok_or_else(|| format!("expected an integer, found {value}"))
+}
+
+fn count(value: Value) -> Result<u64, String> {
+    value.as_u64().ok_or_else(|| format!("expected a count, found {value}"))
+}
+
+fn small(value: Value) -> Result<u32, String> {
+    u32::try_from(count(value)?).map_err(|e| e.to_string())
+}
+
+fn flag(value: Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| format!("expected true or false, found {value}"))
+}
+
+fn text(value: Value) -> Result<String, String> {
+    value.as_str().map(str::to_owned).ok_or_else(|| format!("expected a text, found {value}"))
+}
+
+fn ulid(value: Value) -> Result<Ulid, String> {
+    text(value)?.parse().map_err(|e: super::ulid::UlidError| e.to_string())
+}
+
+fn list<T>(value: Value, read: impl Fn(Value) -> Result<T, String>) -> Result<Vec<T>, String> {
+    match value {
+        Value::Array(items) => items.into_iter().map(read).collect(),
+        other => Err(format!("expected a list, found {other}")),
     }
 }
 
@@ -194,7 +342,7 @@ mod tests {
                     \t\t\t\"01M7XBFC0D0Y4GVBK7340119YJ\"\n\t\t]\n\t},\n\t\"version\": 1,\n\
                     \t\"thanos\": {\n\t\t\"labels\": {\n\t\t\t\"z\": \"1\",\n\t\t\t\"a\": \"2\"\n\
                     \t\t}\n\t}\n}";
-        let meta: BlockMeta = serde_json::from_str(text).unwrap();
+        let meta = BlockMeta::from_json(text.as_bytes()).unwrap();
         assert_eq!((meta.min_time, meta.max_time, meta.stats.num_series), (-5, i64::MAX, 20));
         assert_eq!(String::from_utf8(meta.to_json().unwrap()).unwrap(), text);
     }

@@ -2,8 +2,6 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 /// Crockford's base 32.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
@@ -12,12 +10,19 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 pub struct Ulid(u128);
 
 /// Text that is not a ULID.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a ULID: {text:?}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UlidError {
     /// The text.
     pub text: String,
 }
+
+impl fmt::Display for UlidError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a ULID: {:?}", self.text)
+    }
+}
+
+impl std::error::Error for UlidError {}
 
 impl Ulid {
     /// A new one. `now` is in milliseconds since the Unix epoch; the random bits come from `rng`,
@@ -60,18 +65,6 @@ impl FromStr for Ulid {
             bits = bits << 5 | digit.ok_or_else(error)? as u128;
         }
         Ok(Self(bits))
-    }
-}
-
-impl Serialize for Ulid {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Ulid {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -29,7 +29,6 @@ use std::sync::{
     atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
-use crossbeam::utils::CachePadded;
 use firesteel_model::{
     Labels, Metadata, MetricType, Timestamp,
     budget::{Budget, Reservation},
@@ -88,6 +87,20 @@ pub(crate) struct Counts {
     pub(crate) out_of_bounds: Counter,
 }
 
+/// A stripe on cache lines of its own (two, as processors fetch them in pairs), so that locking one
+/// does not slow its neighbours down.
+#[derive(Default)]
+#[repr(align(128))]
+struct Padded(Mutex<Stripe>);
+
+impl std::ops::Deref for Padded {
+    type Target = Mutex<Stripe>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
 /// The head.
 pub(crate) struct Head {
     chunk_range: i64,
@@ -105,7 +118,7 @@ pub(crate) struct Head {
     flags: Paged<AtomicU8>,
     /// Number of series without [`LOGGED`].
     unlogged: AtomicUsize,
-    stripes: Box<[CachePadded<Mutex<Stripe>>]>,
+    stripes: Box<[Padded]>,
     readers: Arc<Readers>,
     committer: Mutex<Committer>,
     queue: Mutex<Vec<Waiting>>,
@@ -180,7 +193,7 @@ impl Head {
             newest: Paged::new(),
             flags: Paged::new(),
             unlogged: AtomicUsize::new(0),
-            stripes: (0..STRIPES).map(|_| CachePadded::default()).collect(),
+            stripes: (0..STRIPES).map(|_| Padded::default()).collect(),
             readers: Arc::default(),
             committer: Mutex::default(),
             queue: Mutex::default(),

@@ -1,16 +1,25 @@
 //! A bounded cursor over a record.
 
+use std::fmt;
+
 use firesteel_chunk::varint;
 
 /// A record that does not decode.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("record, byte {offset}: {what}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordError {
     /// Where in the record, in bytes from its type byte.
     pub offset: usize,
     /// What was expected there.
     pub what: String,
 }
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "record, byte {}: {}", self.offset, self.what)
+    }
+}
+
+impl std::error::Error for RecordError {}
 
 /// Reads a record from the front.
 #[derive(Clone, Debug)]
