@@ -282,7 +282,7 @@ impl Replay<'_> {
     fn histogram(&mut self, h: RefHistogram) {
         let head = self.head;
         self.newest = self.newest.max(h.t);
-        if h.t < head.histograms_from.load(Ordering::Acquire) {
+        if h.t < head.min_valid.load(Ordering::Acquire) {
             self.stats.old += 1;
             return;
         }
@@ -329,7 +329,7 @@ impl Replay<'_> {
             };
             if stone.is_eviction() {
                 // The series may come back under another reference; its samples are in a block.
-                head.stripes[stripe_of(id)].lock().truncate(id, Timestamp::MAX, Timestamp::MAX);
+                head.stripes[stripe_of(id)].lock().truncate(id, Timestamp::MAX);
                 head.set_newest(id, NEVER);
             } else {
                 head.add_tombstone(id, stone.mint, stone.maxt);
