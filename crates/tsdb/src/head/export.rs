@@ -124,7 +124,8 @@ impl Head {
     pub(crate) fn series_with_samples(&self, mint: Timestamp, maxt: Timestamp) -> Vec<u32> {
         let mut ids = self.index.read().all();
         ids.retain(|&id| {
-            self.newest(id) >= mint && self.stripes[stripe_of(id)].lock().has_samples(id, mint, maxt)
+            self.newest(id) >= mint
+                && self.stripes[stripe_of(id)].lock().has_samples(id, mint, maxt)
         });
         ids
     }

@@ -31,7 +31,6 @@ struct View {
     guard: Guard,
     mint: Timestamp,
     maxt: Timestamp,
-
 }
 
 impl Head {

@@ -257,7 +257,8 @@ impl Replay<'_> {
             if is_stale_nan(s.v) && self.stale(id, s.t, before) {
                 continue;
             }
-            floats.push(Float { reference: s.series, t: s.t, v: s.v, before, id, valid: true });
+            let (reference, t, v) = (s.series, s.t, s.v);
+            floats.push(Float { reference, t, v, before, id, part: 0, valid: true });
         }
         let (oldest, newest, n) = head.apply_floats(&floats, EPOCH, &self.readers);
         self.stats.floats += n;
