@@ -4,7 +4,7 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{DIR, append, commit_all, labels, read, read_all, sim_builder};
+use common::{DIR, append, assert_same, commit_all, digest, labels, read, read_all, sim_builder};
 use firesteel_model::{
     Exemplar, FloatHistogram, Histogram, HistogramLayout, Labels, Matcher, Metadata, MetricType,
     Span, Value,
@@ -79,6 +79,53 @@ fn samples_are_refused_as_prometheus_does() {
     }
 }
 
+/// Floats and histograms of one series in one transaction, in any order, are there after a replay,
+/// and in blocks.
+#[test]
+fn kinds_of_samples_mix_in_a_transaction() {
+    let (fs, clock) = (SimFs::new(), clock());
+    let db = sim_builder(&fs, &clock).open().unwrap();
+    let none = AppendOptions::default();
+    let h = Histogram { zero_count: 3, count: 3, sum: 4.5, ..Histogram::default() };
+    let float = h.to_float();
+    let (one, two) = (labels(0), labels(1));
+    let kinds = [0, 1, 0, 2, 1, 0, 1, 2, 0, 0, 2];
+    let mut a = db.appender();
+    for (i, kind) in (1_i64..).zip(kinds) {
+        let value = match kind {
+            0 => Value::Float(i as f64),
+            1 => Value::Histogram(&h),
+            _ => Value::FloatHistogram(&float),
+        };
+        a.append(SeriesKey::Labels(&one), i * 10, value, &none).unwrap();
+        append(&mut *a, &two, i * 10, i as f64).unwrap();
+    }
+    // Between others, and put into its place.
+    append(&mut *a, &one, 75, 0.0).unwrap();
+    let stats = a.commit().unwrap();
+    assert_eq!((stats.samples, stats.rejected), (23, 0));
+    let all = read_all(&db);
+    assert_eq!((all[&one].len(), all[&two].len()), (12, 11));
+    drop(db);
+    let db = sim_builder(&fs, &clock).open().unwrap();
+    assert_same(&read_all(&db), &all);
+    let mut a = db.appender();
+    append(&mut *a, &two, 400, 0.0).unwrap();
+    a.commit().unwrap();
+    let mut a = db.appender();
+    append(&mut *a, &two, 800, 0.0).unwrap();
+    a.commit().unwrap();
+    let mut a = db.appender();
+    append(&mut *a, &two, 1200, 0.0).unwrap();
+    a.commit().unwrap();
+    let expected = read_all(&db);
+    assert_eq!(db.flush_full_ranges(0).unwrap().blocks_made.len(), 1);
+    assert_same(&read_all(&db), &expected);
+    drop(db);
+    let db = sim_builder(&fs, &clock).open().unwrap();
+    assert_same(&read_all(&db), &expected);
+}
+
 #[test]
 fn histograms_exemplars_and_metadata_survive() {
     let (fs, clock) = (SimFs::new(), clock());
@@ -122,7 +169,8 @@ fn histograms_exemplars_and_metadata_survive() {
         let all = read_all(db);
         let bits: Vec<_> = all[&series].iter().map(|(&t, &v)| (t, v)).collect();
         let stale = stale_nan().to_bits();
-        let (sum, seven) = (4.5_f64.to_bits(), 7.0_f64.to_bits());
+        let sum = digest(3.0, 4.5, [1.0, 2.0].into_iter());
+        let seven = 7.0_f64.to_bits();
         assert_eq!(bits, [(10, sum), (20, sum), (30, stale), (50, seven), (60, sum)]);
         let found = db.exemplars(0, 100, &[vec![Matcher::equal("__name__", "m")]]);
         assert_eq!((found.len(), found[0].exemplars[0].timestamp), (1, Some(10)));

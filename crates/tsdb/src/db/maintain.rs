@@ -298,7 +298,7 @@ impl Inner {
             }
             None => {
                 // A gap, perhaps of years: goes on where there are samples.
-                let next = self.head.oldest_float().unwrap_or(end);
+                let next = self.head.oldest().unwrap_or(end);
                 end = end.max(next.div_euclid(range).saturating_mul(range));
                 None
             }
@@ -312,7 +312,7 @@ impl Inner {
         }
         view.head_from = view.head_from.max(end);
         drop(view);
-        self.head.truncate(end, self.histograms_from());
+        self.head.truncate(end);
         stats.series_removed += self.head.reclaim();
         let size = self.options.wal_segment_size;
         match checkpoint::shorten(&self.head, &*fs, dir, end, size) {
@@ -329,8 +329,8 @@ impl Inner {
         Ok(())
     }
 
-    /// From when on histograms are kept in the head.
-    fn histograms_from(&self) -> Timestamp {
+    /// From when on the retention keeps samples.
+    fn kept_from(&self) -> Timestamp {
         let newest = self.head.time_range().map_or(Timestamp::MIN, |r| r.1);
         match self.retention.lock().time {
             Some(kept) => {
@@ -343,7 +343,7 @@ impl Inner {
 
     /// Without a directory there are no blocks: the head forgets what the retention does not allow.
     fn forget_in_memory(&self, stats: &mut TickStats) {
-        let from = self.histograms_from();
+        let from = self.kept_from();
         // In steps, as each goes over all series.
         let step = self.options.range_ms() / 4;
         if self.head.time_range().is_none_or(|(oldest, _)| from <= oldest.saturating_add(step)) {
@@ -353,7 +353,7 @@ impl Inner {
         let mut view = self.view.write();
         view.head_from = view.head_from.max(from);
         drop(view);
-        self.head.truncate(from, from);
+        self.head.truncate(from);
         stats.series_removed += self.head.reclaim();
     }
 

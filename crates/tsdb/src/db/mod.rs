@@ -3,6 +3,7 @@
 mod builder;
 mod checkpoint;
 mod head_chunks;
+mod histogram_chunks;
 mod maintain;
 mod metrics;
 mod open;
@@ -68,7 +69,7 @@ struct Retention {
 struct View {
     /// Oldest first.
     blocks: Arc<Vec<Arc<Block>>>,
-    /// Floats before this are in the blocks, even if the head still has them.
+    /// Samples before this are in the blocks, even if the head still has them.
     head_from: Timestamp,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use firesteel_chunk::{Encoding, XorEncoder};
 use firesteel_model::Timestamp;
 
+use super::histogram_chunks::{self, Made};
 use crate::{
     TsdbError,
     block::{BlockMeta, BlockWriter, EncodedChunk, SymbolTable},
@@ -15,10 +16,8 @@ use crate::{
 /// Samples per chunk where chunks have to be made anew.
 const SAMPLES: usize = 120;
 
-/// Writes the floats of `[mint, maxt)` as the block that `meta` describes. `None`, and no block,
+/// Writes the samples of `[mint, maxt)` as the block that `meta` describes. `None`, and no block,
 /// where there are none.
-///
-/// Histograms stay in the head until there are chunks for them.
 pub(super) fn write(
     head: &Arc<Head>,
     fs: Arc<dyn Fs>,
@@ -28,7 +27,7 @@ pub(super) fn write(
     let (mint, maxt) = (meta.min_time, meta.max_time.saturating_sub(1));
     // Keeps the samples and the series where they are.
     let guard = head.querier(mint, maxt, mint);
-    let mut ids = head.series_with_floats(mint, maxt);
+    let mut ids = head.series_with_samples(mint, maxt);
     if ids.is_empty() {
         return Ok(None);
     }
@@ -63,7 +62,7 @@ struct Series {
     copied: Copied,
     hidden: Vec<(Timestamp, Timestamp)>,
     /// Chunks that had to be made anew.
-    made: Vec<(Timestamp, Timestamp, Vec<u8>)>,
+    made: Vec<Made>,
     /// What to write: closed and open chunks as they are, or `made`.
     whole: bool,
     times: Vec<i64>,
@@ -84,6 +83,7 @@ impl Series {
         self.made.clear();
         let inside = |a: Timestamp, b: Timestamp| mint <= a && b <= maxt;
         self.whole = self.hidden.is_empty()
+            && self.copied.histograms.is_empty()
             && self.copied.sealed.iter().all(|c| inside(c.mint, c.maxt))
             && (self.copied.open.is_empty()
                 || inside(self.copied.open_range.0, self.copied.open_range.1));
@@ -99,34 +99,68 @@ impl Series {
                 .map_err(|e| TsdbError::Invalid(format!("chunk of series {id}: {e}")))?;
             hide(&self.hidden, &mut self.times, &mut self.values, n);
         }
-        for (times, values) in self.times.chunks(SAMPLES).zip(self.values.chunks(SAMPLES)) {
-            let mut encoder = XorEncoder::new();
-            for (&t, &v) in times.iter().zip(values) {
-                encoder.append(t, v).map_err(|e| TsdbError::Invalid(e.to_string()))?;
+        let hidden = &self.hidden;
+        self.copied.histograms.retain(|h| !hidden.iter().any(|i| i.0 <= h.t && h.t <= i.1));
+        self.make(id)
+    }
+
+    /// Makes chunks of floats and histograms in the order of their times.
+    fn make(&mut self, id: u32) -> Result<(), TsdbError> {
+        let mut histograms = self.copied.histograms.as_slice();
+        let mut floats = 0..self.times.len();
+        while !floats.is_empty() || !histograms.is_empty() {
+            let next = histograms.first().map_or(Timestamp::MAX, |h| h.t);
+            let rest = self.times.get(floats.clone()).unwrap_or_default();
+            let n = rest.partition_point(|&t| t < next);
+            let end = floats.start + if histograms.is_empty() { rest.len() } else { n };
+            let range = floats.start..end;
+            let times = self.times.get(range.clone()).unwrap_or_default();
+            let values = self.values.get(range).unwrap_or_default();
+            make_floats(times, values, &mut self.made)?;
+            floats.start = end;
+            let next = self.times.get(end).copied();
+            let n = histograms.partition_point(|h| next.is_none_or(|next| h.t <= next));
+            let (now, later) = histograms.split_at(n);
+            let bad = histogram_chunks::encode(now, &mut self.made);
+            if bad > 0 {
+                tracing::error!(series = id, samples = bad, "histograms left out of a block");
             }
-            if let (Some(&first), Some(&last)) = (times.first(), times.last()) {
-                self.made.push((first, last, encoder.bytes().to_vec()));
+            histograms = later;
+            // Of two at the same time the histogram stays; there is none as a rule.
+            if now.last().map(|h| h.t) == next && next.is_some() {
+                floats.start += 1;
             }
         }
         Ok(())
     }
 
     fn chunks(&self) -> Vec<EncodedChunk<'_>> {
-        let xor = |mint, maxt, data| EncodedChunk { mint, maxt, encoding: Encoding::Xor, data };
+        let chunk = |mint, maxt, encoding, data| EncodedChunk { mint, maxt, encoding, data };
         if !self.whole {
-            return self.made.iter().map(|(a, b, data)| xor(*a, *b, data)).collect();
+            return self.made.iter().map(|m| chunk(m.mint, m.maxt, m.encoding, &m.data)).collect();
         }
-        let sealed = self.copied.sealed.iter().map(|c| EncodedChunk {
-            mint: c.mint,
-            maxt: c.maxt,
-            encoding: c.encoding,
-            data: &c.data,
-        });
-        let mut chunks: Vec<_> = sealed.collect();
+        let sealed = self.copied.sealed.iter();
+        let mut chunks: Vec<_> =
+            sealed.map(|c| chunk(c.mint, c.maxt, c.encoding, &c.data)).collect();
         if !self.copied.open.is_empty() {
             let (first, last) = self.copied.open_range;
-            chunks.push(xor(first, last, &self.copied.open));
+            chunks.push(chunk(first, last, Encoding::Xor, &self.copied.open));
         }
         chunks
     }
+}
+
+/// Appends XOR chunks of these samples.
+fn make_floats(times: &[i64], values: &[f64], out: &mut Vec<Made>) -> Result<(), TsdbError> {
+    for (times, values) in times.chunks(SAMPLES).zip(values.chunks(SAMPLES)) {
+        let mut encoder = XorEncoder::new();
+        for (&t, &v) in times.iter().zip(values) {
+            encoder.append(t, v).map_err(|e| TsdbError::Invalid(e.to_string()))?;
+        }
+        if let (Some(&mint), Some(&maxt)) = (times.first(), times.last()) {
+            let data = encoder.bytes().to_vec();
+            out.push(Made { mint, maxt, encoding: Encoding::Xor, data });
+        }
+    }
+    Ok(())
 }

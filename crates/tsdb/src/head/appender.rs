@@ -124,7 +124,7 @@ impl HeadAppender<'_> {
         if t < self.min_valid {
             return Err(self.out_of_bounds());
         }
-        let float = Float { reference, t, v, before: NEVER, id, valid: true };
+        let float = Float { reference, t, v, before: NEVER, id, part: 0, valid: true };
         self.pending().floats.push(float);
         Ok(())
     }
@@ -149,7 +149,7 @@ impl HeadAppender<'_> {
         }
         let value = Arc::new(value);
         let before = NEVER;
-        let entry = HistogramEntry { reference, t, start, value, before, id, valid: true };
+        let entry = HistogramEntry { reference, t, start, value, before, id, part: 0, valid: true };
         self.pending().histograms.push(entry);
         Ok(())
     }

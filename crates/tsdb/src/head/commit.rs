@@ -44,6 +44,7 @@ impl Head {
             self.recycle(pending);
             return Ok(CommitStats::default());
         }
+        pending.split();
         if self.logs {
             pending.encode(self);
         }
@@ -124,22 +125,32 @@ impl Head {
             stats.samples += 1;
             (true, newest)
         };
-        for f in &mut pending.floats {
-            (f.valid, f.before) = verdict(f.id, f.reference, f.t);
-        }
-        for h in &mut pending.histograms {
-            (h.valid, h.before) = verdict(h.id, h.reference, h.t);
+        let (mut floats, mut histograms) = (&mut *pending.floats, &mut *pending.histograms);
+        for part in 0..=pending.last_part {
+            let (now, later) = floats.split_at_mut(floats.partition_point(|f| f.part <= part));
+            for f in now {
+                (f.valid, f.before) = verdict(f.id, f.reference, f.t);
+            }
+            floats = later;
+            let end = histograms.partition_point(|h| h.part <= part);
+            let (now, later) = histograms.split_at_mut(end);
+            for h in now {
+                (h.valid, h.before) = verdict(h.id, h.reference, h.t);
+            }
+            histograms = later;
         }
         stats
     }
 
     /// Takes [`Head::check`] back.
     fn uncheck(&self, pending: &Pending) {
-        for h in pending.histograms.iter().rev().filter(|h| h.valid) {
-            self.set_newest(h.id, h.before);
-        }
-        for f in pending.floats.iter().rev().filter(|f| f.valid) {
-            self.set_newest(f.id, f.before);
+        for part in (0..=pending.last_part).rev() {
+            for h in pending.histograms.iter().rev().filter(|h| h.valid && h.part == part) {
+                self.set_newest(h.id, h.before);
+            }
+            for f in pending.floats.iter().rev().filter(|f| f.valid && f.part == part) {
+                self.set_newest(f.id, f.before);
+            }
         }
     }
 
@@ -149,11 +160,18 @@ impl Head {
         let readers = self.readers.active();
         let (mut oldest, mut newest) = (Timestamp::MAX, NEVER);
         for pending in &mut *group {
-            let (first, last, appended) = self.apply_floats(&pending.floats, epoch, &readers);
-            self.counts.floats.add(appended);
-            (oldest, newest) = (oldest.min(first), newest.max(last));
-            let range = self.apply_histograms(pending, epoch, &readers);
-            (oldest, newest) = (oldest.min(range.0), newest.max(range.1));
+            let mut done = 0;
+            for part in 0..=pending.last_part {
+                let rest = pending.floats.get(done..).unwrap_or_default();
+                let n = rest.partition_point(|f| f.part <= part);
+                let floats = rest.get(..n).unwrap_or_default();
+                let (first, last, appended) = self.apply_floats(floats, epoch, &readers);
+                done += n;
+                self.counts.floats.add(appended);
+                (oldest, newest) = (oldest.min(first), newest.max(last));
+                let range = self.apply_histograms(pending, part, epoch, &readers);
+                (oldest, newest) = (oldest.min(range.0), newest.max(range.1));
+            }
             self.apply_rest(pending);
         }
         self.extend_time(oldest, newest);
@@ -194,11 +212,13 @@ impl Head {
     fn apply_histograms(
         &self,
         pending: &mut Pending,
+        part: u16,
         epoch: u64,
         readers: &ActiveReaders,
     ) -> (Timestamp, Timestamp) {
         let (mut oldest, mut newest) = (Timestamp::MAX, NEVER);
-        for h in pending.histograms.drain(..).filter(|h| h.valid) {
+        let end = pending.histograms.partition_point(|h| h.part <= part);
+        for h in pending.histograms.drain(..end).filter(|h| h.valid) {
             let sample = HistogramSample { t: h.t, start: h.start, value: h.value };
             let mut stripe = self.stripes[stripe_of(h.id)].lock();
             stripe.append_histogram(h.id, sample, h.before, epoch, readers);

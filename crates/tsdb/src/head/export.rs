@@ -120,19 +120,20 @@ impl Head {
         self.stripes[stripe_of(id)].lock().copy(id, mint, maxt, out);
     }
 
-    /// The series that may have floats between two times, both inclusive.
-    pub(crate) fn series_with_floats(&self, mint: Timestamp, maxt: Timestamp) -> Vec<u32> {
+    /// The series that may have samples between two times, both inclusive.
+    pub(crate) fn series_with_samples(&self, mint: Timestamp, maxt: Timestamp) -> Vec<u32> {
         let mut ids = self.index.read().all();
         ids.retain(|&id| {
-            self.newest(id) >= mint && self.stripes[stripe_of(id)].lock().has_floats(id, mint, maxt)
+            self.newest(id) >= mint
+                && self.stripes[stripe_of(id)].lock().has_samples(id, mint, maxt)
         });
         ids
     }
 
-    /// The oldest float of all.
-    pub(crate) fn oldest_float(&self) -> Option<Timestamp> {
+    /// The oldest sample of all.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
         let ids = self.index.read().all();
-        ids.iter().filter_map(|&id| self.stripes[stripe_of(id)].lock().oldest_float(id)).min()
+        ids.iter().filter_map(|&id| self.stripes[stripe_of(id)].lock().oldest(id)).min()
     }
 
     /// Sorts series by their labels.
@@ -160,9 +161,9 @@ impl Head {
         LabelOrder { strings, rank }
     }
 
-    /// Passes on the records of a checkpoint, batch by batch: all series, their metadata, hidden
-    /// intervals and histograms (which no block holds yet), exemplars from `mint` on. Floats are
-    /// not in it: a checkpoint covers only segments whose floats are all in blocks.
+    /// Passes on the records of a checkpoint, batch by batch: all series, their metadata and hidden
+    /// intervals, exemplars from `mint` on. Samples are not in it: a checkpoint covers only segments
+    /// whose samples are all in blocks.
     pub(crate) fn checkpoint(
         &self,
         mint: Timestamp,
@@ -205,7 +206,6 @@ impl Head {
         }
         for &id in &ids {
             batch.clear();
-            self.checkpoint_histograms(id, &mut batch);
             self.checkpoint_tombstones(id, &mut batch);
             if !batch.is_empty() {
                 write(&batch)?;
@@ -228,27 +228,6 @@ impl Head {
             batch.record(|out| record::exemplars::encode(out, part));
         }
         if batch.is_empty() { Ok(()) } else { write(&batch) }
-    }
-
-    fn checkpoint_histograms(&self, id: u32, batch: &mut Batch) {
-        let mut copied = Copied::default();
-        {
-            let stripe = self.stripes[stripe_of(id)].lock();
-            if !stripe.has_histograms(id) {
-                return;
-            }
-            stripe.copy(id, Timestamp::MIN, Timestamp::MAX, &mut copied);
-        }
-        let reference = self.index.read().reference(id);
-        let histograms = copied.histograms.as_slice();
-        // A record holds one kind, and records are replayed in order: one per run of a kind.
-        for run in histograms.chunk_by(|a, b| a.value.record_type() == b.value.record_type()) {
-            for part in run.chunks(100) {
-                let Some(kind) = part.first().map(|h| h.value.record_type()) else { continue };
-                let entries = part.iter().map(|h| (reference, h.t, &*h.value));
-                batch.record(|out| record::histograms::encode(out, kind, entries));
-            }
-        }
     }
 
     fn checkpoint_tombstones(&self, id: u32, batch: &mut Batch) {

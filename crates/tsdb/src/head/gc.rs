@@ -19,7 +19,7 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Limbo {
     /// Samples before this can go, once all readers know of this generation.
-    truncation: Option<(u64, Timestamp, Timestamp)>,
+    truncation: Option<(u64, Timestamp)>,
     /// Series that are out of the index, once all readers and appenders know of this generation.
     unlinked: Vec<(u64, Vec<u32>)>,
 }
@@ -32,15 +32,13 @@ impl Head {
         self.min_valid.fetch_max(mint, Ordering::AcqRel);
     }
 
-    /// Plans to give up the samples before `mint` and the histograms before `histogram_mint`.
-    /// Readers that open from now on must not ask for them.
-    pub(crate) fn truncate(&self, mint: Timestamp, histogram_mint: Timestamp) {
+    /// Plans to give up the samples before `mint`. Readers that open from now on must not ask for them.
+    pub(crate) fn truncate(&self, mint: Timestamp) {
         let generation = self.readers.next_generation();
         let mut limbo = self.limbo.lock();
-        limbo.truncation = Some((generation, mint, histogram_mint));
+        limbo.truncation = Some((generation, mint));
         drop(limbo);
         self.min_time.fetch_max(mint, Ordering::AcqRel);
-        self.histograms_from.fetch_max(histogram_mint, Ordering::AcqRel);
         if self.max_time.load(Ordering::Acquire) < mint {
             self.max_time.store(NEVER, Ordering::Release);
             self.min_time.store(Timestamp::MAX, Ordering::Release);
@@ -51,11 +49,11 @@ impl Head {
     /// Takes back what nobody can need any more. Returns the number of series removed.
     pub(crate) fn reclaim(&self) -> usize {
         let mut limbo = self.limbo.lock();
-        if let Some((generation, mint, histogram_mint)) = limbo.truncation
+        if let Some((generation, mint)) = limbo.truncation
             && self.readers.all_know(generation)
         {
             limbo.truncation = None;
-            let empty = self.drop_samples(mint, histogram_mint);
+            let empty = self.drop_samples(mint);
             if !empty.is_empty() {
                 let gone = self.unlink(empty);
                 let generation = self.readers.next_generation();
@@ -75,7 +73,7 @@ impl Head {
     }
 
     /// Drops samples, and returns the series that have none left, in order.
-    fn drop_samples(&self, mint: Timestamp, histogram_mint: Timestamp) -> Vec<u32> {
+    fn drop_samples(&self, mint: Timestamp) -> Vec<u32> {
         let ids = self.index.read().all();
         let mut empty = Vec::new();
         let mut by_stripe: Vec<Vec<u32>> = vec![Vec::new(); STRIPES];
@@ -87,7 +85,7 @@ impl Head {
             for part in ids.chunks(1024) {
                 let mut stripe = stripe.lock();
                 for &id in part {
-                    if !stripe.truncate(id, mint, histogram_mint) {
+                    if !stripe.truncate(id, mint) {
                         empty.push(id);
                     }
                 }

@@ -43,7 +43,7 @@ pub use query::SeriesExemplars;
 pub(crate) use query::hide;
 pub use replay::ReplayStats;
 pub(crate) use replay::{Replay, group_chunks};
-pub(crate) use stripe::{Copied, Sealed, decode_chunk};
+pub(crate) use stripe::{Copied, HistogramSample, Sealed, decode_chunk};
 
 use self::{
     commit::{Committer, Waiting},
@@ -128,8 +128,6 @@ pub(crate) struct Head {
     max_time: AtomicI64,
     /// Samples before this are in blocks, or gone.
     min_valid: AtomicI64,
-    /// Histograms before this are gone. They stay in the head until they go into blocks.
-    histograms_from: AtomicI64,
     /// Further references of series, from logs that define a series twice.
     aliases: Mutex<HashMap<u32, Vec<u64>>>,
     /// Hidden intervals, from logs with tombstones.
@@ -201,7 +199,6 @@ impl Head {
             min_time: AtomicI64::new(Timestamp::MAX),
             max_time: AtomicI64::new(NEVER),
             min_valid: AtomicI64::new(NEVER),
-            histograms_from: AtomicI64::new(NEVER),
             aliases: Mutex::default(),
             tombstones: RwLock::default(),
             has_tombstones: AtomicBool::new(false),

@@ -1,6 +1,7 @@
 //! What a transaction has gathered.
 
 use firesteel_model::{Metadata, Timestamp};
+use hashbrown::HashMap;
 
 use super::{Head, index::Index, stripe::NEVER};
 use crate::wal::{
@@ -17,6 +18,8 @@ pub(super) struct Float {
     /// Newest sample of the series before this one, once the commit has checked it.
     pub(super) before: Timestamp,
     pub(super) id: u32,
+    /// Part of the transaction, see [`Pending::split`].
+    pub(super) part: u16,
     /// Whether it goes in; cleared by the commit's check.
     pub(super) valid: bool,
 }
@@ -30,6 +33,7 @@ pub(super) struct HistogramEntry {
     pub(super) value: std::sync::Arc<AnyHistogram>,
     pub(super) before: Timestamp,
     pub(super) id: u32,
+    pub(super) part: u16,
     pub(super) valid: bool,
 }
 
@@ -44,7 +48,20 @@ pub(super) struct Pending {
     pub(super) unlogged: Vec<u32>,
     /// Series that this transaction has made.
     pub(super) created: u64,
+    /// Number of the last part.
+    pub(super) last_part: u16,
     pub(super) batch: Batch,
+}
+
+/// Kinds of histogram records, in the order in which they are written.
+const KINDS: [u8; 4] = [7, 9, 8, 10];
+
+impl HistogramEntry {
+    /// Where its record stands within a part, that of the floats being 0.
+    fn rank(&self) -> usize {
+        let kind = self.value.record_type();
+        1 + KINDS.iter().position(|&k| k == kind).unwrap_or(KINDS.len())
+    }
 }
 
 impl Pending {
@@ -56,6 +73,7 @@ impl Pending {
             metadata: Vec::new(),
             unlogged: Vec::new(),
             created: 0,
+            last_part: 0,
             batch: Batch::new(compress),
         }
     }
@@ -67,6 +85,7 @@ impl Pending {
         self.metadata.clear();
         self.unlogged.clear();
         self.created = 0;
+        self.last_part = 0;
         self.batch.clear();
     }
 
@@ -103,30 +122,82 @@ impl Pending {
             }
         });
         let mut newest = NEVER;
+        for part in 0..=self.last_part {
+            newest = newest.max(self.encode_part(part));
+        }
         self.batch.record(|out| {
-            let mut floats = self.floats.iter().filter(|f| f.valid).peekable();
+            record::exemplars::encode(out, self.exemplars.iter().map(|(_, e)| e));
+        });
+        self.batch.max_time = newest;
+    }
+    /// Encodes the samples of a part and returns the newest time.
+    fn encode_part(&mut self, part: u16) -> Timestamp {
+        let mut newest = NEVER;
+        let Self { floats, histograms, batch, .. } = self;
+        let room = 17 + floats.len() * 11;
+        batch.record(|out| {
+            let mut floats = floats.iter().filter(|f| f.valid && f.part == part).peekable();
             let Some(first) = floats.peek() else { return };
-            out.reserve(17 + self.floats.len() * 11);
+            out.reserve(room);
             let encoder = record::samples::Encoder::begin(out, first.reference, first.t);
             for f in floats {
                 encoder.push(out, f.reference, f.t, f.v);
                 newest = newest.max(f.t);
             }
         });
-        if !self.histograms.is_empty() {
-            for kind in [7, 9, 8, 10] {
-                self.batch.record(|out| {
-                    let valid = self.histograms.iter().filter(|h| h.valid);
-                    let entries = valid.map(|h| (h.reference, h.t, &*h.value));
-                    record::histograms::encode(out, kind, entries);
-                });
-            }
-            newest = self.histograms.iter().map(|h| h.t).fold(newest, i64::max);
+        if histograms.is_empty() {
+            return newest;
         }
-        self.batch.record(|out| {
-            record::exemplars::encode(out, self.exemplars.iter().map(|(_, e)| e));
-        });
-        self.batch.max_time = newest;
+        let valid = || histograms.iter().filter(|h| h.valid && h.part == part);
+        for kind in KINDS {
+            batch.record(|out| {
+                let entries = valid().map(|h| (h.reference, h.t, &*h.value));
+                record::histograms::encode(out, kind, entries);
+            });
+        }
+        valid().map(|h| h.t).fold(newest, i64::max)
+    }
+
+    /// Splits the transaction into parts where a series has samples of several kinds.
+    ///
+    /// A record holds one kind of samples, and floats stand before histograms. A series whose
+    /// histogram comes before a float would lose it in a replay, which takes samples in order of
+    /// time only. So its float goes into another part, written after the first one.
+    pub(super) fn split(&mut self) {
+        if self.histograms.is_empty() {
+            return;
+        }
+        let mut kinds: HashMap<u32, Vec<(Timestamp, usize, usize)>> = HashMap::new();
+        for (i, h) in self.histograms.iter().enumerate() {
+            kinds.entry(h.id).or_default().push((h.t, h.rank(), i));
+        }
+        for (i, f) in self.floats.iter().enumerate() {
+            if let Some(samples) = kinds.get_mut(&f.id) {
+                samples.push((f.t, 0, i));
+            }
+        }
+        let mut last = 0_u16;
+        for samples in kinds.values_mut().filter(|s| s.len() > 1) {
+            samples.sort_unstable();
+            let (mut part, mut before) = (0_u16, 0);
+            for &(_, rank, i) in &*samples {
+                // What comes after so many changes is refused rather than put in wrong order.
+                part = part.saturating_add(u16::from(rank < before));
+                before = rank;
+                if rank == 0 {
+                    self.floats[i].part = part;
+                } else {
+                    self.histograms[i].part = part;
+                }
+            }
+            last = last.max(part);
+        }
+        self.last_part = last;
+        // Also within a part the order is that of the log.
+        self.histograms.sort_by_key(|h| (h.part, h.rank(), h.t));
+        if last > 0 {
+            self.floats.sort_by_key(|f| (f.part, f.t));
+        }
     }
 }
 

@@ -31,21 +31,19 @@ struct View {
     guard: Guard,
     mint: Timestamp,
     maxt: Timestamp,
-    /// Floats before this are in blocks.
-    floats_from: Timestamp,
 }
 
 impl Head {
-    /// Opens a view of the samples between two times, both inclusive. Floats before `floats_from`
-    /// are not in it.
+    /// Opens a view of the samples between two times, both inclusive. Those before `from`, which
+    /// are in blocks, are not in it.
     pub(crate) fn querier(
         self: &Arc<Self>,
         mint: Timestamp,
         maxt: Timestamp,
-        floats_from: Timestamp,
+        from: Timestamp,
     ) -> HeadQuerier {
         let (head, guard) = (Arc::clone(self), self.readers.read());
-        HeadQuerier { view: Arc::new(View { head, guard, mint, maxt, floats_from }) }
+        HeadQuerier { view: Arc::new(View { head, guard, mint: mint.max(from), maxt }) }
     }
 }
 
@@ -73,7 +71,7 @@ impl View {
             let undo = (now.len() > 4 && stripe.has_undo()).then(|| stripe.undo_for(epoch));
             for &id in now {
                 let newest = self.head.newest(id);
-                if newest < mint || newest < self.floats_from && !stripe.has_histograms(id) {
+                if newest < mint {
                     continue;
                 }
                 let last = match &undo {
@@ -294,7 +292,7 @@ impl HeadReader<'_> {
         times: &mut Vec<i64>,
         values: &mut Vec<f64>,
     ) -> Result<bool, StorageError> {
-        let mint = self.set.mint.max(self.set.view.floats_from);
+        let mint = self.set.mint;
         loop {
             self.ctx.check()?;
             let closed = self.copied.sealed.len();

@@ -257,7 +257,8 @@ impl Replay<'_> {
             if is_stale_nan(s.v) && self.stale(id, s.t, before) {
                 continue;
             }
-            floats.push(Float { reference: s.series, t: s.t, v: s.v, before, id, valid: true });
+            let (reference, t, v) = (s.series, s.t, s.v);
+            floats.push(Float { reference, t, v, before, id, part: 0, valid: true });
         }
         let (oldest, newest, n) = head.apply_floats(&floats, EPOCH, &self.readers);
         self.stats.floats += n;
@@ -282,7 +283,7 @@ impl Replay<'_> {
     fn histogram(&mut self, h: RefHistogram) {
         let head = self.head;
         self.newest = self.newest.max(h.t);
-        if h.t < head.histograms_from.load(Ordering::Acquire) {
+        if h.t < head.min_valid.load(Ordering::Acquire) {
             self.stats.old += 1;
             return;
         }
@@ -329,7 +330,7 @@ impl Replay<'_> {
             };
             if stone.is_eviction() {
                 // The series may come back under another reference; its samples are in a block.
-                head.stripes[stripe_of(id)].lock().truncate(id, Timestamp::MAX, Timestamp::MAX);
+                head.stripes[stripe_of(id)].lock().truncate(id, Timestamp::MAX);
                 head.set_newest(id, NEVER);
             } else {
                 head.add_tombstone(id, stone.mint, stone.maxt);

@@ -102,7 +102,7 @@ pub(crate) struct HistogramSample {
 #[derive(Default)]
 struct Cold {
     sealed: Vec<Sealed>,
-    /// In order of time. Plain, until histogram chunks are written.
+    /// In order of time; made into chunks when they go into a block.
     #[allow(
         clippy::box_collection,
         reason = "most series have none, and 8 bytes are less than 24"
@@ -432,9 +432,9 @@ impl Stripe {
         }
     }
 
-    /// Gives up a series' samples before `mint`, by whole chunks; histograms before
-    /// `histogram_mint`. Returns whether it has anything left.
-    pub(super) fn truncate(&mut self, id: u32, mint: Timestamp, histogram_mint: Timestamp) -> bool {
+    /// Gives up a series' samples before `mint`, floats by whole chunks. Returns whether it has
+    /// anything left.
+    pub(super) fn truncate(&mut self, id: u32, mint: Timestamp) -> bool {
         let (page, slot) = place(id);
         let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) else { return false };
         let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) else {
@@ -456,7 +456,7 @@ impl Stripe {
         });
         cold.sealed.shrink_to(cold.sealed.len() + 2);
         if let Some(histograms) = &mut cold.histograms {
-            let gone = histograms.partition_point(|h| h.t < histogram_mint);
+            let gone = histograms.partition_point(|h| h.t < mint);
             self.histogram_samples = self.histogram_samples.saturating_sub(gone);
             for h in histograms.drain(..gone) {
                 self.sealed_bytes = self.sealed_bytes.saturating_sub(histogram_len(&h));
@@ -471,7 +471,7 @@ impl Stripe {
 
     /// Makes a number new again.
     pub(super) fn reset(&mut self, id: u32) {
-        self.truncate(id, Timestamp::MAX, Timestamp::MAX);
+        self.truncate(id, Timestamp::MAX);
         let (page, slot) = place(id);
         if let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) {
             if hot.buffer != Handle::NONE {
@@ -485,18 +485,18 @@ impl Stripe {
         self.undo.retain(|u| u.id != id);
     }
 
-    /// Whether a chunk of a series may have samples between two times, both inclusive.
-    pub(super) fn has_floats(&self, id: u32, mint: Timestamp, maxt: Timestamp) -> bool {
+    /// Whether a series may have samples between two times, both inclusive.
+    pub(super) fn has_samples(&self, id: u32, mint: Timestamp, maxt: Timestamp) -> bool {
         let (Some(hot), Some(cold)) = (self.hot(id), self.cold(id)) else { return false };
         let open = hot.state.num_samples() > 0
             && hot.state.last_time() >= mint
             && first_time(self.slab.get(hot.buffer)) <= maxt;
-        open || cold.sealed.iter().any(|c| c.mint <= maxt && c.maxt >= mint)
-    }
-
-    /// Whether a series has histograms.
-    pub(super) fn has_histograms(&self, id: u32) -> bool {
-        self.cold(id).is_some_and(|c| c.histograms.is_some())
+        let histograms = || {
+            let all = cold.histograms.as_ref().map_or(&[][..], |h| h);
+            let from = all.partition_point(|h| h.t < mint);
+            all.get(from).is_some_and(|h| h.t <= maxt)
+        };
+        open || cold.sealed.iter().any(|c| c.mint <= maxt && c.maxt >= mint) || histograms()
     }
 
     /// Whether a series has no sample.
@@ -515,7 +515,7 @@ impl Stripe {
     }
 
     /// Time of a series' oldest float sample.
-    pub(super) fn oldest_float(&self, id: u32) -> Option<Timestamp> {
+    fn oldest_float(&self, id: u32) -> Option<Timestamp> {
         let (hot, cold) = (self.hot(id)?, self.cold(id)?);
         if let Some(first) = cold.sealed.first() {
             return Some(first.mint);
@@ -592,7 +592,7 @@ mod tests {
         assert_eq!(sizes, [120; 8]);
         assert_eq!(u16::from_be_bytes([copied.open[0], copied.open[1]]), 40);
         assert_eq!(stripe.num_chunks(), 9);
-        assert!(stripe.truncate(3, 14_400_000, 0));
+        assert!(stripe.truncate(3, 14_400_000));
         stripe.copy(3, i64::MIN, i64::MAX, &mut copied);
         assert_eq!(copied.sealed.len(), 4);
         stripe.reset(3);

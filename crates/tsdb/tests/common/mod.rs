@@ -28,7 +28,22 @@ pub fn labels(i: usize) -> Labels {
     ])
 }
 
-/// Everything that a query for all series returns. Histograms as the bits of their sums.
+/// One number for what a histogram says, its bucket bounds excepted. Empty buckets do not count.
+pub fn digest(count: f64, sum: f64, buckets: impl Iterator<Item = f64>) -> u64 {
+    let buckets = buckets.filter(|b| *b != 0.0).map(f64::to_bits);
+    let start = sum.to_bits().wrapping_add(count.to_bits().rotate_left(1));
+    buckets.fold(start, u64::wrapping_add)
+}
+
+fn row_digest(h: &firesteel_model::FloatHistogram) -> u64 {
+    if firesteel_model::is_stale_nan(h.sum) {
+        return h.sum.to_bits();
+    }
+    let buckets = h.positive_buckets.iter().chain(&h.negative_buckets).copied();
+    digest(h.count, h.sum, buckets.chain([h.zero_count]))
+}
+
+/// Everything that a query for all series returns. Histograms by their [`digest`].
 pub fn read_all(db: &dyn Queryable) -> Samples {
     read(db, i64::MIN, i64::MAX, &[])
 }
@@ -47,20 +62,41 @@ pub fn read(db: &dyn Queryable, mint: Timestamp, maxt: Timestamp, m: &[Matcher])
         reader.open(series).unwrap();
         let samples = all.entry(interner.labels(merged.pairs(series))).or_default();
         while reader.next(&mut batch).unwrap() {
-            let values = match &batch.values {
-                BatchValues::Floats(values) => values,
-                BatchValues::Histograms(h) => &h.sums,
+            let values: Vec<u64> = match &batch.values {
+                BatchValues::Floats(values) => values.iter().map(|v| v.to_bits()).collect(),
+                BatchValues::Histograms(h) => {
+                    (0..h.sums.len()).map(|i| row_digest(&h.row(i).unwrap())).collect()
+                }
             };
             assert_eq!(values.len(), batch.timestamps.len());
             for (&t, v) in batch.timestamps.iter().zip(values) {
                 if (mint..=maxt).contains(&t) {
-                    assert_eq!(samples.insert(t, v.to_bits()), None, "twice at {t}");
+                    assert_eq!(samples.insert(t, v), None, "twice at {t}");
                 }
             }
         }
     }
     all.retain(|_, samples| !samples.is_empty());
     all
+}
+
+/// Fails where two sets of samples differ, and shows the first differences only.
+pub fn assert_same(found: &Samples, expected: &Samples) {
+    let all: std::collections::BTreeSet<_> = found.keys().chain(expected.keys()).collect();
+    let none = BTreeMap::new();
+    let mut differences = Vec::new();
+    for labels in all {
+        let a = found.get(labels).unwrap_or(&none);
+        let b = expected.get(labels).unwrap_or(&none);
+        let times: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
+        let differ = times.into_iter().filter(|t| a.get(t) != b.get(t));
+        differences.extend(
+            differ.map(|t| format!("{labels} at {t}: {:x?}, not {:x?}", a.get(t), b.get(t))),
+        );
+    }
+    let n = differences.len();
+    differences.truncate(6);
+    assert!(n == 0, "{n} differences: {differences:#?}");
 }
 
 pub fn append(
