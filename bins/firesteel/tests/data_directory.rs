@@ -191,6 +191,34 @@ fn a_directory_that_prometheus_wrote_answers_as_it_did() {
     }
 }
 
+#[test]
+fn a_torn_log_costs_its_tail_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = metrics_target(page);
+    let file = write_config(folder.path(), "200ms", "", &[target]);
+    let config = format!("--config.file={}", file.display());
+    let server = Server::start(folder.path(), &[&config]);
+    let count = |server: &Server| {
+        let result = server.query("count_over_time(m{i=\"3\"}[5m])");
+        result[0]["value"][1].as_str().and_then(|v| v.parse::<u64>().ok()).unwrap_or(0)
+    };
+    wait_for("samples", || (count(&server) > 5).then_some(()));
+    let before = count(&server);
+    server.kill();
+    let wal = folder.path().join("data/wal");
+    let segments = fs::read_dir(&wal).unwrap().flatten().map(|e| e.path());
+    let last = segments.filter(|p| p.is_file()).max().unwrap();
+    let mut bytes = fs::read(&last).unwrap();
+    bytes.extend_from_slice(b"\x01garbage that is no record");
+    fs::write(&last, bytes).unwrap();
+    let idle = idle_config(folder.path());
+    let server = Server::start(folder.path(), &[&format!("--config.file={}", idle.display())]);
+    assert!(count(&server) >= before, "{} of {before}", count(&server));
+    let log = server.log();
+    let said = log.lines().find(|l| l.contains("storage is open")).unwrap();
+    assert!(said.contains("level=WARN") && said.contains("bytes"), "{said}");
+}
+
 /// Seconds of the newest sample that the head knows.
 fn newest(address: SocketAddr) -> f64 {
     api_data(address, "status/tsdb")["headStats"]["maxTime"].as_f64().unwrap() / 1000.0

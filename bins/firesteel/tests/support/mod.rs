@@ -252,7 +252,7 @@ pub(crate) fn peer(name: &str) -> Option<PathBuf> {
     if program.exists() {
         return Some(program);
     }
-    println!("skipped: the program {name} was not found (set FIRESTEEL_PEERS)");
+    skipped(&format!("the program {name} was not found (set FIRESTEEL_PEERS)"));
     None
 }
 
@@ -266,7 +266,7 @@ pub(crate) fn conformance(part: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    println!("skipped: conformance data not found ({part}; set FIRESTEEL_CONFORMANCE)");
+    skipped(&format!("conformance data not found ({part}; set FIRESTEEL_CONFORMANCE)"));
     None
 }
 
@@ -337,4 +337,12 @@ pub(crate) fn api_data(address: SocketAddr, path: &str) -> Value {
 pub(crate) fn now_ms() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     now.as_millis() as u64
+}
+
+/// Says that something was not tested. Straight to standard error: the print macros' output is
+/// swallowed where the test passes, and the summary of a run counts these lines.
+#[allow(clippy::explicit_write, reason = "the macro's output is captured")]
+fn skipped(what: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }
