@@ -300,17 +300,47 @@ fn what_prometheus_wrote_reads_as_it_reads_it() {
     );
     let all = without_stale(read_all(&db));
     assert_eq!(all.len(), 20);
-    drop(db);
+    assert_eq!((report.late_samples, report.is_clean()), (40, true));
     let Some(binary) = peer("prometheus") else { return };
     let theirs = folder.path().join("theirs");
     copy(&source, &theirs);
-    // Its out-of-order samples are named in our report, and not compared. All others of
-    // `chunks_head` are in the log, too.
-    std::fs::remove_dir_all(theirs.join("wbl")).unwrap();
-    std::fs::remove_dir_all(theirs.join("chunks_head")).unwrap();
     let prometheus = Prometheus::start(&binary, &theirs);
     let expected = prometheus.read_all(1);
     assert_same(&all, &expected);
+    drop(prometheus);
+    // In blocks they are the same, for us and for Prometheus.
+    db.tick(START).unwrap();
+    assert_same(&without_stale(read_all(&db)), &expected);
+    db.close().unwrap();
+    drop(db);
+    assert!(!ours.join("wbl").exists());
+    let db = builder(&ours).open().unwrap();
+    assert_eq!((db.open_report().late_samples, db.open_report().is_clean()), (0, true));
+    assert_same(&without_stale(read_all(&db)), &expected);
+    drop(db);
+    let prometheus = Prometheus::start(&binary, &ours);
+    assert_same(&prometheus.read_all(1), &expected);
+}
+
+/// The same samples in the newer encodings (XOR2, histograms with start timestamps), in blocks, head
+/// chunks, log and out-of-order log.
+#[test]
+fn newer_encodings_read_the_same() {
+    let open = |name: &str| {
+        let source = conformance(name)?;
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("data");
+        copy(&source, &dir);
+        let db = builder(&dir).open().unwrap();
+        assert!(db.open_report().is_clean(), "{}", db.open_report());
+        assert_eq!(db.open_report().late_samples, 40);
+        let all = read_all(&db);
+        db.tick(START).unwrap();
+        assert_same(&read_all(&db), &all);
+        Some((all, folder))
+    };
+    let (Some(old), Some(new)) = (open("tsdb/db_xor"), open("tsdb/db_xor2st")) else { return };
+    assert_same(&new.0, &old.0);
 }
 
 /// Says that something was not tested. Straight to standard error: the print macros' output is

@@ -9,11 +9,12 @@ use std::{
 
 use firesteel_model::Timestamp;
 
-use super::{Db, DbBuilder, Inner, checkpoint, open::describe, to_block};
+use super::{Db, DbBuilder, Inner, checkpoint, late, open::describe, to_block};
 use crate::{
     TsdbError,
     block::{Block, BlockMeta, Compaction, TMP_DELETION_SUFFIX, Ulid},
     fs::{Fs, replace_file},
+    head::Head,
     wal::writer::Durability,
 };
 
@@ -177,7 +178,9 @@ impl Inner {
         stats.series_removed += self.head.reclaim();
         if maintenance.retry.is_none_or(|at| monotonic >= at) {
             maintenance.retry = None;
-            let made = self.make_due_blocks(&mut maintenance, now, &mut stats);
+            let made = self
+                .flush_late(&mut maintenance, now, &mut stats)
+                .and_then(|()| self.make_due_blocks(&mut maintenance, now, &mut stats));
             if made.is_err() {
                 self.metrics.compactions_failed.inc();
                 // What filled the disk or broke the file system will hardly be gone in a moment.
@@ -279,22 +282,19 @@ impl Inner {
         let mut end = range_end(oldest, range);
         let start = oldest.div_euclid(range).saturating_mul(range);
         let Some(dir) = &self.options.dir else { return Ok(()) };
+        // They need the series of the log, which will be shortened.
+        self.flush_late(maintenance, now, stats)?;
         self.metrics.compactions.inc();
         // Nothing may be added to the range while it is read, or it would be in no block.
         self.head.raise_min_valid(end);
         let fs = Arc::clone(&self.options.fs);
-        let mut ulid = Ulid::generate(now, &mut maintenance.rng);
-        while fs.exists(&dir.join(ulid.to_string())).unwrap_or(false) {
-            ulid = Ulid::generate(now, &mut maintenance.rng);
-        }
+        let ulid = self.new_ulid(maintenance, dir, now);
         let meta = BlockMeta::new(ulid, start, end, Compaction::first_level(ulid));
         let made = to_block::write(&self.head, Arc::clone(&fs), dir, meta)?;
         let block = match made {
             Some(meta) => {
-                let block = Block::open(Arc::clone(&fs), &dir.join(meta.ulid.to_string()))?;
-                block.load()?;
                 stats.blocks_made.push(meta.ulid);
-                Some(Arc::new(block))
+                Some(self.open_made(dir, &meta)?)
             }
             None => {
                 // A gap, perhaps of years: goes on where there are samples.
@@ -325,6 +325,77 @@ impl Inner {
         let done = |f: &(PathBuf, Timestamp)| f.1 < end;
         for (path, _) in maintenance.head_files.extract_if(.., |f| done(f)) {
             let _ = fs.remove_file(&path);
+        }
+        Ok(())
+    }
+
+    fn new_ulid(&self, maintenance: &mut Maintenance, dir: &Path, now: Timestamp) -> Ulid {
+        loop {
+            let ulid = Ulid::generate(now, &mut maintenance.rng);
+            if !self.options.fs.exists(&dir.join(ulid.to_string())).unwrap_or(false) {
+                return ulid;
+            }
+        }
+    }
+
+    fn open_made(&self, dir: &Path, meta: &BlockMeta) -> Result<Arc<Block>, TsdbError> {
+        let path = dir.join(meta.ulid.to_string());
+        let block = Block::open(Arc::clone(&self.options.fs), &path)?;
+        block.load()?;
+        Ok(Arc::new(block))
+    }
+
+    /// Makes blocks of Prometheus' out-of-order samples and removes what they came from.
+    fn flush_late(
+        &self,
+        maintenance: &mut Maintenance,
+        now: Timestamp,
+        stats: &mut TickStats,
+    ) -> Result<(), TsdbError> {
+        let Some(dir) = &self.options.dir else { return Ok(()) };
+        let Some(late) = self.view.read().late.clone() else { return Ok(()) };
+        let mut made = Vec::new();
+        if let Err(error) = self.make_late_blocks(&late, &mut made, maintenance, dir, now) {
+            // All or none, or those that were made would be made again.
+            for block in made {
+                let _ = self.options.fs.remove_dir_all(block.dir());
+            }
+            return Err(error);
+        }
+        stats.blocks_made.extend(made.iter().map(|b| b.meta().ulid));
+        let mut view = self.view.write();
+        let mut blocks = view.blocks.to_vec();
+        blocks.extend(made);
+        sort_blocks(&mut blocks);
+        view.blocks = Arc::new(blocks);
+        view.late = None;
+        drop(view);
+        late::remove(&*self.options.fs, dir)
+    }
+
+    fn make_late_blocks(
+        &self,
+        late: &Arc<Head>,
+        made: &mut Vec<Arc<Block>>,
+        maintenance: &mut Maintenance,
+        dir: &Path,
+        now: Timestamp,
+    ) -> Result<(), TsdbError> {
+        let range = self.options.range_ms();
+        let mut next = late.oldest();
+        while let Some(oldest) = next {
+            let start = oldest.div_euclid(range).saturating_mul(range);
+            let end = range_end(oldest, range);
+            let ulid = self.new_ulid(maintenance, dir, now);
+            let mut compaction = Compaction::first_level(ulid);
+            compaction.hints.push(late::HINT.to_owned());
+            let meta = BlockMeta::new(ulid, start, end, compaction);
+            self.metrics.compactions.inc();
+            let meta = to_block::write(late, Arc::clone(&self.options.fs), dir, meta)?;
+            if let Some(meta) = meta {
+                made.push(self.open_made(dir, &meta)?);
+            }
+            next = late.oldest_from(end).filter(|&t| t >= end);
         }
         Ok(())
     }

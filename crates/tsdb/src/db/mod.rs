@@ -4,6 +4,7 @@ mod builder;
 mod checkpoint;
 mod head_chunks;
 mod histogram_chunks;
+mod late;
 mod maintain;
 mod metrics;
 mod open;
@@ -71,6 +72,8 @@ struct View {
     blocks: Arc<Vec<Arc<Block>>>,
     /// Samples before this are in the blocks, even if the head still has them.
     head_from: Timestamp,
+    /// Prometheus' out-of-order samples, until they are in blocks.
+    late: Option<Arc<Head>>,
 }
 
 impl std::fmt::Debug for Db {
@@ -127,7 +130,8 @@ impl Db {
         let head = self.0.head.time_range();
         let view = self.0.view.read();
         let blocks = view.blocks.iter().map(|b| (b.meta().min_time, b.meta().max_time - 1));
-        blocks.chain(head).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+        let late = view.late.as_ref().and_then(|l| l.time_range());
+        blocks.chain(head).chain(late).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
     /// Bytes that the head holds, about. Looks at all of it.
@@ -183,15 +187,17 @@ impl Appendable for Db {
 }
 
 impl Queryable for Db {
-    /// The head first, then the blocks, oldest first: where two have a sample of a series for the
+    /// The head first, then late samples of Prometheus, then the blocks, oldest first: where two have a sample of a series for the
     /// same time, the earlier in this order wins, as in Prometheus.
     fn querier(&self, mint: Timestamp, maxt: Timestamp) -> Result<Arc<dyn Querier>, StorageError> {
         // The head's view is opened before a block that is being made can take its place.
         let view = self.0.view.read();
         let head = self.0.head.querier(mint, maxt, view.head_from);
+        let late = view.late.as_ref().map(|l| l.querier(mint, maxt, Timestamp::MIN));
         let blocks = Arc::clone(&view.blocks);
         drop(view);
         let mut parts: Vec<Arc<dyn Querier>> = vec![Arc::new(head)];
+        parts.extend(late.map(|l| -> Arc<dyn Querier> { Arc::new(l) }));
         for block in blocks.iter().filter(|b| b.overlaps(mint, maxt)) {
             parts.push(block.querier(mint, maxt)?);
         }

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use super::{
     Db, DbBuilder, Inner, Retention, View,
     head_chunks::{self, HeadChunks},
+    late,
     maintain::Maintenance,
     metrics::DbMetrics,
     report::{DamageReport, OpenReport},
@@ -33,8 +34,6 @@ use crate::{
 
 /// The directory of the log.
 pub(super) const WAL_DIR: &str = "wal";
-/// The directory of Prometheus' out-of-order log.
-const WBL_DIR: &str = "wbl";
 /// Where damaged blocks go.
 const QUARANTINE_DIR: &str = "quarantine";
 const LOCK_FILE: &str = "lock";
@@ -45,6 +44,7 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
     let mut blocks = Vec::new();
     let mut lock = None;
     let mut head_files = Vec::new();
+    let mut late = None;
     if let Some(dir) = &options.dir {
         let fs = &*options.fs;
         make_dir(fs, dir)?;
@@ -58,18 +58,23 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
         remove_unfinished(fs, dir, &mut report)?;
         blocks = open_blocks(&options.fs, dir, &mut report)?;
         report.blocks = blocks.len();
-        let chunks = head_chunks::read(fs, dir)?;
-        head_files = note_head_chunks(fs, dir, &chunks, &mut report)?;
+        let mut chunks = head_chunks::read(fs, dir)?;
+        head_files = note_head_chunks(&chunks, &mut report);
+        let late_chunks = std::mem::take(&mut chunks.out_of_order);
         let writer = replay(&options, dir, &head, chunks, min_valid(&blocks), &mut report)?;
         head.set_wal(writer);
+        late = late::read(fs, dir, &head, &late_chunks, &mut report)?;
     }
-    Ok(assemble(options, head, blocks, lock, head_files, report))
+    let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks), late };
+    Ok(assemble(options, head, view, lock, head_files, report))
 }
 
 /// A database without files.
 pub(super) fn in_memory(options: DbBuilder) -> Db {
     let head = Arc::new(Head::new(&head_options(&options), false));
-    assemble(options, head, Vec::new(), None, Vec::new(), OpenReport::default())
+    let blocks = Arc::new(Vec::new());
+    let view = View { blocks, head_from: Timestamp::MIN, late: None };
+    assemble(options, head, view, None, Vec::new(), OpenReport::default())
 }
 
 fn head_options(options: &DbBuilder) -> HeadOptions {
@@ -84,13 +89,11 @@ fn head_options(options: &DbBuilder) -> HeadOptions {
 fn assemble(
     options: DbBuilder,
     head: Arc<Head>,
-    blocks: Vec<Arc<Block>>,
+    view: View,
     lock: Option<Box<dyn Lock>>,
     head_files: Vec<(PathBuf, Timestamp)>,
     report: OpenReport,
 ) -> Db {
-    let from = min_valid(&blocks);
-    let view = View { blocks: Arc::new(blocks), head_from: from };
     let max_time = head.time_range().map_or(Timestamp::MIN, |r| r.1);
     Db(Arc::new(Inner {
         head,
@@ -185,31 +188,16 @@ fn quarantine(fs: &dyn Fs, dir: &Path, name: &str, error: &TsdbError) {
     }
 }
 
-/// Puts into the report what of Prometheus' head is not read. Returns the head chunk files.
-fn note_head_chunks(
-    fs: &dyn Fs,
-    dir: &Path,
-    chunks: &HeadChunks,
-    report: &mut OpenReport,
-) -> Result<Vec<(PathBuf, Timestamp)>, TsdbError> {
-    if chunks.out_of_order > 0 {
-        let n = chunks.out_of_order;
-        report.not_read.push(format!("{n} out-of-order chunks in {}", head_chunks::DIR));
+/// Puts into the report what of Prometheus' head chunks is not read. Returns their files.
+fn note_head_chunks(chunks: &HeadChunks, report: &mut OpenReport) -> Vec<(PathBuf, Timestamp)> {
+    if chunks.unknown > 0 {
+        let n = chunks.unknown;
+        report.not_read.push(format!("{n} chunks of unknown encoding in {}", head_chunks::DIR));
     }
     for (path, offset, what) in &chunks.damage {
         report.not_read.push(format!("{} from byte {offset}: {what}", path.display()));
     }
-    let wbl = dir.join(WBL_DIR);
-    let mut late = 0;
-    for segment in list_segments(fs, &wbl)? {
-        let path = segment_path(&wbl, segment);
-        let data = fs.read_all(&path).map_err(TsdbError::io("read", &path))?;
-        late += read_segment(&data, |_| ()).records;
-    }
-    if late > 0 {
-        report.not_read.push(format!("{late} records of out-of-order samples in {WBL_DIR}"));
-    }
-    Ok(chunks.files.clone())
+    chunks.files.clone()
 }
 
 /// Replays the newest checkpoint and the segments after it.

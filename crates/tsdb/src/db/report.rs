@@ -16,6 +16,8 @@ pub struct OpenReport {
     pub segments: usize,
     /// What was taken from the log.
     pub replay: ReplayStats,
+    /// Samples that Prometheus had taken out of order, and that are not in its blocks yet.
+    pub late_samples: u64,
     /// Series references that the log uses and does not define.
     pub unknown_series: usize,
     /// Damaged places in the log.
@@ -68,6 +70,9 @@ impl fmt::Display for OpenReport {
         )?;
         if let Some(n) = self.checkpoint {
             write!(f, ", checkpoint {n}")?;
+        }
+        if self.late_samples > 0 {
+            write!(f, ", {} out-of-order samples", self.late_samples)?;
         }
         for d in &self.damage {
             let path = d.path.display();

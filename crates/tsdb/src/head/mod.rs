@@ -11,6 +11,7 @@ mod appender;
 mod commit;
 mod exemplars;
 mod export;
+mod from_chunk;
 mod gc;
 mod index;
 mod paged;
@@ -39,6 +40,7 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
 pub use export::HeadStats;
+pub(crate) use from_chunk::{Decoded, decode as decode_samples};
 pub use query::SeriesExemplars;
 pub(crate) use query::hide;
 pub use replay::ReplayStats;
@@ -370,6 +372,12 @@ impl Head {
         if pool.len() < 8 {
             pool.push(pending);
         }
+    }
+
+    /// The labels of the series behind a reference of the log.
+    pub(crate) fn labels_of(&self, reference: u64) -> Option<Labels> {
+        let id = self.lookup(reference)?;
+        Some(self.index.read().labels(id))
     }
 
     /// Number of series.

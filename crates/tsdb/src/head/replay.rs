@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
+use firesteel_chunk::Encoding;
 use firesteel_model::{
     FloatHistogram, Histogram, Labels, Timestamp, is_stale_nan, storage::AppendError,
 };
@@ -10,8 +11,9 @@ use hashbrown::{HashMap, HashSet};
 use super::{
     Head, LOGGED,
     exemplars::Stored,
+    from_chunk::{self, Decoded},
     pending::Float,
-    stripe::{ActiveReaders, HistogramSample, NEVER, Sealed, stripe_of},
+    stripe::{ActiveReaders, HistogramSample, NEVER, Sealed, Stripe, stripe_of},
 };
 use crate::wal::{
     read::Records,
@@ -225,11 +227,47 @@ impl Replay<'_> {
                 self.stats.not_newer += 1;
                 continue;
             }
+            if chunk.encoding == Encoding::Xor {
+                stripe.push_sealed(id, chunk.clone());
+            } else if !self.put_decoded(&mut stripe, id, &chunk) {
+                // The log has its samples, too.
+                self.stats.bad_records += 1;
+                continue;
+            }
             head.set_newest(id, chunk.maxt);
             head.extend_time(chunk.mint.max(min_valid), chunk.maxt);
-            stripe.push_sealed(id, chunk);
             self.stats.chunks += 1;
         }
+    }
+
+    /// Adds the samples of a chunk of an encoding that the head does not keep. False where they
+    /// cannot be read.
+    fn put_decoded(&self, stripe: &mut Stripe, id: u32, chunk: &Sealed) -> bool {
+        let head = self.head;
+        let min_valid = head.min_valid.load(Ordering::Acquire);
+        let mut newest = head.newest(id);
+        match from_chunk::decode(chunk) {
+            Err(_) => return false,
+            Ok(Decoded::Floats(times, values)) => {
+                for (t, v) in times.into_iter().zip(values).filter(|s| s.0 >= min_valid) {
+                    let (range, readers) = (head.chunk_range, &self.readers);
+                    if t > newest {
+                        stripe.append_float(id, (t, v), newest, EPOCH, range, readers);
+                        newest = t;
+                    }
+                }
+            }
+            Ok(Decoded::Histograms(samples)) => {
+                for sample in samples.into_iter().filter(|s| s.t >= min_valid) {
+                    if sample.t > newest {
+                        let t = sample.t;
+                        stripe.append_histogram(id, sample, newest, EPOCH, &self.readers);
+                        newest = t;
+                    }
+                }
+            }
+        }
+        true
     }
 
     fn floats(&mut self) {
