@@ -174,20 +174,20 @@ fn a_directory_that_prometheus_wrote_answers_as_it_did() {
         rows
     };
     let (ours, theirs) = (text(server.address), text(address));
-    let floats = |rows: &Value| {
-        let rows = rows.as_array().unwrap();
-        rows.iter().filter(|r| r["values"].is_array()).cloned().collect::<Vec<_>>()
-    };
-    let (ours, theirs) = (floats(&ours), floats(&theirs));
+    let rows = |rows: &Value| rows.as_array().unwrap().clone();
+    let (ours, theirs) = (rows(&ours), rows(&theirs));
     assert_eq!(ours.len(), theirs.len());
+    assert!(theirs.iter().any(|r| r["histograms"].is_array()));
     for (ours, theirs) in ours.iter().zip(&theirs) {
         let labels = &theirs["metric"];
         assert_eq!(&ours["metric"], labels);
-        let points = |row: &Value| row["values"].as_array().unwrap().clone();
-        let (ours, theirs) = (points(ours), points(theirs));
-        let differs = ours.iter().zip(&theirs).find(|(a, b)| a != b);
-        let counts = (ours.len(), theirs.len());
-        assert!(differs.is_none() && counts.0 == counts.1, "{labels}: {counts:?} {differs:?}");
+        for kind in ["values", "histograms"] {
+            let points = |row: &Value| row[kind].as_array().cloned().unwrap_or_default();
+            let (ours, theirs) = (points(ours), points(theirs));
+            let differs = ours.iter().zip(&theirs).find(|(a, b)| a != b);
+            let counts = (ours.len(), theirs.len());
+            assert!(differs.is_none() && counts.0 == counts.1, "{labels}: {counts:?} {differs:?}");
+        }
     }
 }
 
