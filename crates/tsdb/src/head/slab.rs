@@ -9,8 +9,7 @@ use firesteel_chunk::xor;
 /// Bytes per page, a multiple (or nearly one) of each class's size.
 const PAGE: usize = 4224;
 /// Bytes per buffer, by class. The last holds the largest chunk that may still take a sample.
-const SIZES: [usize; 16] =
-    [40, 64, 80, 96, 128, 160, 192, 228, 264, 324, 384, 468, 528, 704, 844, 1056];
+const SIZES: [usize; 12] = [40, 64, 96, 128, 160, 192, 264, 384, 528, 704, 844, 1056];
 /// Buffers per page at most; bits of [`Page::free`].
 const MAX_SLOTS: usize = 128;
 const _: () = assert!(PAGE / SIZES[0] <= MAX_SLOTS);
