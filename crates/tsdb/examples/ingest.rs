@@ -1,4 +1,6 @@
 //! Measures the head by hand: `cargo run --release -p firesteel-tsdb --example ingest -- DIR`.
+//! `INGEST=memory` leaves the log out, `INGEST=plain` its compression; `INGEST_SERIES` is the number
+//! of series.
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 
 use std::path::PathBuf;
@@ -12,7 +14,6 @@ use firesteel_model::{
 };
 use firesteel_tsdb::{Db, Durability};
 
-const SERIES: usize = 100_000;
 const PER_COMMIT: usize = 1000;
 const SCRAPES: i64 = 240;
 
@@ -66,11 +67,19 @@ fn resident() -> u64 {
 
 fn main() -> Result<(), Failure> {
     let dir = std::env::args().nth(1).map_or_else(|| PathBuf::from("ingest-data"), PathBuf::from);
-    let all: Vec<_> = (0..SERIES).map(labels).collect();
+    let number = std::env::var("INGEST_SERIES").ok().and_then(|n| n.parse().ok());
+    let series: usize = number.unwrap_or(100_000);
+    let all: Vec<_> = (0..series).map(labels).collect();
     let before = resident();
-    let db = Db::builder(&dir).durability(Durability::Os).open()?;
+    let db = match std::env::var("INGEST").as_deref() {
+        Ok("memory") => Db::in_memory(),
+        Ok("plain") => {
+            Db::builder(&dir).durability(Durability::Os).wal_compression(false).open()?
+        }
+        _ => Db::builder(&dir).durability(Durability::Os).open()?,
+    };
     let options = AppendOptions::default();
-    let mut refs: Vec<SeriesRef> = Vec::with_capacity(SERIES);
+    let mut refs: Vec<SeriesRef> = Vec::with_capacity(series);
     let start = 1_700_000_000_000 / 7_200_000 * 7_200_000;
     let clock = Instant::now();
     for part in all.chunks(PER_COMMIT) {
@@ -82,28 +91,38 @@ fn main() -> Result<(), Failure> {
         a.commit()?;
     }
     let each = |t: Instant, n: f64| t.nanos() / n;
-    println!("new series: {:.0} ns", each(clock, SERIES as f64));
-    let used = resident().saturating_sub(before) as f64 / SERIES as f64;
-    let counted = db.memory_bytes() as f64 / SERIES as f64;
+    println!("new series: {:.0} ns", each(clock, series as f64));
+    let used = resident().saturating_sub(before) as f64 / series as f64;
+    let counted = db.memory_bytes() as f64 / series as f64;
     println!("bytes per series at 1 sample: {used:.0} anonymous, {counted:.0} counted");
     let clock = Instant::now();
+    let mut spent = (std::time::Duration::ZERO, std::time::Duration::ZERO);
     for n in 1..SCRAPES {
         for (p, part) in refs.chunks(PER_COMMIT).enumerate() {
+            let begin = std::time::Instant::now();
             let mut a = db.appender();
             for (j, &r) in part.iter().enumerate() {
                 let v = Value::Float(value(p * PER_COMMIT + j, n));
                 a.append(SeriesKey::Ref(r), start + n * 15_000, v, &options)?;
             }
+            let appended = std::time::Instant::now();
             a.commit()?;
+            spent.0 += appended - begin;
+            spent.1 += appended.elapsed();
         }
         if n == 120 || n == SCRAPES - 1 {
-            let used = resident().saturating_sub(before) as f64 / SERIES as f64;
-            let counted = db.memory_bytes() as f64 / SERIES as f64;
+            let used = resident().saturating_sub(before) as f64 / series as f64;
+            let counted = db.memory_bytes() as f64 / series as f64;
             println!("bytes per series at {n} samples: {used:.0} anonymous, {counted:.0} counted");
         }
     }
-    let samples = SERIES as f64 * (SCRAPES - 1) as f64;
+    let samples = series as f64 * (SCRAPES - 1) as f64;
     println!("append by reference: {:.1} ns", each(clock, samples));
+    let wall = |d: std::time::Duration| d.as_nanos() as f64 / samples;
+    println!("  of wall time: append {:.1} ns, commit {:.1} ns", wall(spent.0), wall(spent.1));
+    if std::env::var("INGEST").as_deref() == Ok("memory") {
+        return Ok(());
+    }
     let clock = Instant::now();
     let ctx = QueryContext::background();
     let querier = db.querier(i64::MIN, i64::MAX)?;
@@ -121,6 +140,8 @@ fn main() -> Result<(), Failure> {
     }
     println!("read {n} samples: {:.2} ns each", each(clock, n as f64));
     drop(reader);
+    let bytes = ctx.stats.chunk_bytes.load(std::sync::atomic::Ordering::Relaxed);
+    println!("chunks: {:.2} bytes per sample", bytes as f64 / n as f64);
     drop((selection, querier));
     drop(db);
     let clock = Instant::now();
@@ -134,7 +155,7 @@ fn main() -> Result<(), Failure> {
     a.commit()?;
     let clock = Instant::now();
     let stats = db.flush_full_ranges(0)?;
-    println!("head to block: {:.2} us per series, {stats:?}", each(clock, SERIES as f64 * 1e3));
+    println!("head to block: {:.2} us per series, {stats:?}", each(clock, series as f64 * 1e3));
     db.close()?;
     std::fs::remove_dir_all(&dir)?;
     Ok(())

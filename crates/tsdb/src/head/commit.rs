@@ -115,9 +115,12 @@ impl Head {
     fn check(&self, pending: &mut Pending) -> CommitStats {
         let min_valid = self.min_valid.load(Ordering::Acquire);
         let mut stats = CommitStats { series_created: pending.created, ..CommitStats::default() };
+        // Series that were there when the transaction began still are if none went since.
+        let sure = pending.unlinks == self.unlinks.load(Ordering::Acquire);
         let mut verdict = |id: u32, reference: u64, t: Timestamp| {
             let newest = self.newest(id);
-            if t <= newest || t < min_valid || self.lookup(reference) != Some(id) {
+            let gone = || !sure && self.lookup(reference) != Some(id);
+            if t <= newest || t < min_valid || gone() {
                 stats.rejected += 1;
                 return (false, newest);
             }

@@ -129,6 +129,8 @@ impl Head {
         }
         drop(tombstones);
         index.unlink(&ids);
+        // After the references have gone: a transaction that reads this number cannot find them.
+        self.unlinks.fetch_add(1, Ordering::AcqRel);
         self.metadata.write().remove(&ids);
         self.counts.series_removed.add(ids.len() as u64);
         ids

@@ -118,6 +118,8 @@ pub(crate) struct Head {
     /// Newest sample by series number, with the sign bit flipped, so that [`NEVER`] is 0.
     newest: Paged<AtomicU64>,
     flags: Paged<AtomicU8>,
+    /// How often series were taken out of the index; changes under the commit lock only.
+    unlinks: AtomicU64,
     /// Number of series without [`LOGGED`].
     unlogged: AtomicUsize,
     stripes: Box<[Padded]>,
@@ -192,6 +194,7 @@ impl Head {
             last_ref: AtomicU64::new(0),
             newest: Paged::new(),
             flags: Paged::new(),
+            unlinks: AtomicU64::new(0),
             unlogged: AtomicUsize::new(0),
             stripes: (0..STRIPES).map(|_| Padded::default()).collect(),
             readers: Arc::default(),
@@ -360,7 +363,10 @@ impl Head {
 
     fn take_pending(&self) -> Box<Pending> {
         let pooled = self.pool.lock().pop();
-        pooled.unwrap_or_else(|| Box::new(Pending::new(self.compress && self.logs)))
+        let mut pending =
+            pooled.unwrap_or_else(|| Box::new(Pending::new(self.compress && self.logs)));
+        pending.unlinks = self.unlinks.load(Ordering::Acquire);
+        pending
     }
 
     fn recycle(&self, mut pending: Box<Pending>) {

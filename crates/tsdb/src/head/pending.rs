@@ -48,6 +48,8 @@ pub(super) struct Pending {
     pub(super) unlogged: Vec<u32>,
     /// Series that this transaction has made.
     pub(super) created: u64,
+    /// [`Head::unlinks`] when the transaction began.
+    pub(super) unlinks: u64,
     /// Number of the last part.
     pub(super) last_part: u16,
     pub(super) batch: Batch,
@@ -73,6 +75,7 @@ impl Pending {
             metadata: Vec::new(),
             unlogged: Vec::new(),
             created: 0,
+            unlinks: 0,
             last_part: 0,
             batch: Batch::new(compress),
         }
@@ -134,7 +137,7 @@ impl Pending {
     fn encode_part(&mut self, part: u16) -> Timestamp {
         let mut newest = NEVER;
         let Self { floats, histograms, batch, .. } = self;
-        let room = 17 + floats.len() * 11;
+        let room = 17 + 16 + floats.len() * 11;
         batch.record(|out| {
             let mut floats = floats.iter().filter(|f| f.valid && f.part == part).peekable();
             let Some(first) = floats.peek() else { return };

@@ -314,7 +314,8 @@ impl Stripe {
         self.sealed_bytes += sealed_len(&sealed);
         self.sealed_chunks += 1;
         if cold.sealed.len() == cold.sealed.capacity() {
-            cold.sealed.reserve_exact((cold.sealed.len() / 4).max(2));
+            // There is one about every half an hour: moving a few is cheaper than room for more.
+            cold.sealed.reserve_exact((cold.sealed.len() / 4).max(1));
         }
         cold.sealed.push(sealed);
     }
@@ -454,7 +455,7 @@ impl Stripe {
             }
             keep
         });
-        cold.sealed.shrink_to(cold.sealed.len() + 2);
+        cold.sealed.shrink_to_fit();
         if let Some(histograms) = &mut cold.histograms {
             let gone = histograms.partition_point(|h| h.t < mint);
             self.histogram_samples = self.histogram_samples.saturating_sub(gone);

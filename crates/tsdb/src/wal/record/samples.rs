@@ -50,7 +50,8 @@ impl Encoder {
         let dt = varint::zigzag(t.wrapping_sub(self.base.1));
         // Nearly all samples of a scrape: a reference close to the first one, the same time.
         if dref < 0x4000 && dt < 0x80 {
-            let mut bytes = [0_u8; 11];
+            // Written as a whole and then cut: a copy of known length is a store or two.
+            let mut bytes = [0_u8; 16];
             let at = if dref < 0x80 {
                 bytes[0] = dref as u8;
                 1
@@ -61,7 +62,9 @@ impl Encoder {
             };
             bytes[at] = dt as u8;
             bytes[at + 1..at + 9].copy_from_slice(&v.to_bits().to_be_bytes());
-            out.extend_from_slice(&bytes[..at + 9]);
+            let end = out.len() + at + 9;
+            out.extend_from_slice(&bytes);
+            out.truncate(end);
             return;
         }
         varint::put_uvarint(out, dref);
