@@ -56,7 +56,10 @@ impl Arguments {
                 _ => {
                     let kind = flag.trim_start_matches('-');
                     let known = programs.iter_mut().find(|(k, _)| k.name() == kind);
-                    known.ok_or_else(|| format!("unknown flag {flag}"))?.1 = Some(value.into());
+                    // Peers run in a folder of their own.
+                    let program =
+                        std::path::absolute(&value).map_err(|e| format!("{value}: {e}"))?;
+                    known.ok_or_else(|| format!("unknown flag {flag}"))?.1 = Some(program);
                 }
             }
         }

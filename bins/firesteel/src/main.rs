@@ -3,7 +3,8 @@
 
 use std::process::ExitCode;
 
-/// Gives memory back sooner and holds less of it than the system's allocator.
+/// Gives memory back sooner and holds less of it than the system's allocator. Without transparent
+/// huge pages, which doubled the memory of 50 000 series (112 to 56 MiB).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
