@@ -51,17 +51,33 @@ fn answers_as_prometheus_does() {
     let cores = thread::available_parallelism().unwrap().get() as f64;
     // The window must be full.
     let query = format!("sum(rate(node_cpu_seconds_total[{}s]))", (seconds / 2).min(60));
-    let rate = server.query(&query);
-    let rate: f64 = rate[0]["value"][1].as_str().unwrap().parse().unwrap();
-    println!("{query} = {rate} on {cores} cores");
-    assert!((rate / cores - 1.0).abs() < 0.05, "{rate} is not near {cores}");
-    compare_queries(theirs, server.address);
+    let value = |address| {
+        let data = api_data(address, &format!("query?query={}", escape(&query)));
+        data["result"][0]["value"][1].as_str().map_or(f64::NAN, |v| v.parse().unwrap())
+    };
+    let (rate, expected) = (value(server.address), value(theirs));
+    println!("{query} = {rate} on {cores} cores, Prometheus has {expected}");
+    // Over short times the kernel's own accounting wavers; over long ones it must add up.
+    assert!((rate / expected - 1.0).abs() < 0.1, "{rate} is not near {expected}: {}", server.log());
+    assert!(seconds < 120 || (rate / cores - 1.0).abs() < 0.05, "{rate} is not near {cores}");
+    // The two scrape at different moments: a series at the edge of a comparison may be in one answer
+    // alone. What differs three times in a row differs.
+    let mut failures = compare_queries(theirs, server.address);
+    for _ in 0..2 {
+        if failures.is_empty() {
+            break;
+        }
+        thread::sleep(Duration::from_secs(4));
+        failures = compare_queries(theirs, server.address);
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
-fn compare_queries(theirs: SocketAddr, ours: SocketAddr) {
-    let Some(file) = conformance("real/queries.jsonl") else { return };
+fn compare_queries(theirs: SocketAddr, ours: SocketAddr) -> Vec<String> {
+    let mut failures = Vec::new();
+    let Some(file) = conformance("real/queries.jsonl") else { return failures };
     let time = now_ms() / 1000 - 3;
-    let (mut compared, mut non_empty, mut values, mut failures) = (0, 0, 0, Vec::new());
+    let (mut compared, mut non_empty, mut values) = (0, 0, 0);
     for query in node_queries(&fs::read_to_string(file).unwrap()) {
         if compared == QUERIES {
             break;
@@ -98,11 +114,11 @@ fn compare_queries(theirs: SocketAddr, ours: SocketAddr) {
         }
     }
     println!("{compared} queries, {non_empty} of them not empty, {values} resting values compared");
-    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
     assert!(
         compared == QUERIES && non_empty >= NON_EMPTY,
         "{compared} queries, {non_empty} not empty"
     );
+    failures
 }
 
 fn close(a: f64, b: f64) -> bool {
