@@ -94,6 +94,7 @@ fn prometheus_reads_what_we_wrote_after_a_stop_and_after_a_kill() {
     }
 }
 
+/// `FIRESTEEL_PEER_SECONDS` sets for how long Prometheus goes on in between.
 #[test]
 fn ours_then_theirs_then_ours_again() {
     let Some(program) = peer("prometheus") else { return };
@@ -124,11 +125,15 @@ fn ours_then_theirs_then_ours_again() {
             count(theirs)
         );
         wait_for("their samples", || (count(theirs) > least + 8).then_some(()));
+        let seconds = std::env::var("FIRESTEEL_PEER_SECONDS").map_or(0, |s| s.parse().unwrap());
+        thread::sleep(Duration::from_secs(seconds));
         least = count(theirs);
         process.stop();
     }
     let server = Server::start(folder.path(), &[&config]);
-    assert!(count(server.address) >= least, "we see {} of {least}", count(server.address));
+    let found = count(server.address);
+    println!("{found} samples in the end, {least} of them from before");
+    assert!(found >= least, "we see {found} of {least}");
 }
 
 #[test]
