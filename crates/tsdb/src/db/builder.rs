@@ -34,6 +34,7 @@ pub struct DbBuilder {
     pub(super) lock: bool,
     pub(super) max_exemplars: usize,
     pub(super) seed: u64,
+    pub(super) threads: Option<usize>,
 }
 
 impl DbBuilder {
@@ -52,6 +53,7 @@ impl DbBuilder {
             lock: true,
             max_exemplars: 100_000,
             seed: fastrand::u64(..),
+            threads: None,
         }
     }
 
@@ -138,6 +140,19 @@ impl DbBuilder {
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
+    }
+
+    /// How many threads read the log when it is opened, the calling one included; as many as there
+    /// are processors by default. What comes out is the same for any number.
+    #[must_use]
+    pub const fn open_threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.threads.unwrap_or_else(all).max(1)
     }
 
     pub(super) fn range_ms(&self) -> i64 {

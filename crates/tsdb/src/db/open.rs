@@ -210,43 +210,13 @@ fn replay(
     report: &mut OpenReport,
 ) -> Result<Writer, TsdbError> {
     let (fs, wal) = (&*options.fs, dir.join(WAL_DIR));
-    let mut replay = head.replay(min_valid, group_chunks(chunks.chunks));
     let checkpoints = list_checkpoints(fs, &wal)?;
-    let mut first = 0;
-    if let Some(&newest) = checkpoints.last() {
-        let path = checkpoint_path(&wal, newest);
-        for segment in list_segments(fs, &path)? {
-            replay_segment(fs, &segment_path(&path, segment), &mut replay, report)?;
-        }
-        report.checkpoint = Some(newest);
-        first = newest + 1;
-    }
-    let (old, segments): (Vec<_>, Vec<_>) =
-        list_segments(fs, &wal)?.into_iter().partition(|&s| s < first);
-    let mut next = segments.first().copied().unwrap_or(first);
-    let mut infos = Vec::with_capacity(segments.len());
-    for segment in segments {
-        let mut path = segment_path(&wal, segment);
-        if segment != next {
-            // Prometheus refuses to start where a number is missing.
-            let to = segment_path(&wal, next);
-            report.not_read.push(format!("log segments {next} to {}: missing", segment - 1));
-            if fs.rename(&path, &to).is_ok() {
-                path = to;
-            } else {
-                next = segment;
-            }
-        }
-        replay.newest = Timestamp::MIN;
-        let len = replay_segment(fs, &path, &mut replay, report)?;
-        infos.push(SegmentInfo { index: next, len, max_time: replay.newest });
-        report.segments += 1;
-        next += 1;
-    }
-    if let Some(error) = &replay.first_error {
-        report.not_read.push(format!("records that do not decode, the first: {error}"));
-    }
-    (report.replay, report.unknown_series) = replay.finish();
+    let chunks = group_chunks(chunks.chunks);
+    let (read, stats, unknown) = head.replay(options.threads(), min_valid, chunks, |replay| {
+        read_log(fs, &wal, &checkpoints, replay, report)
+    });
+    let LogRead { next, infos, old } = read?;
+    (report.replay, report.unknown_series) = (stats, unknown);
     // A checkpoint covers these; only its last step was missing.
     for segment in old {
         let _ = fs.remove_file(&segment_path(&wal, segment));
@@ -262,6 +232,60 @@ fn replay(
         options.wal_segment_size,
         options.durability,
     ))
+}
+
+/// What reading the log has found.
+struct LogRead {
+    /// Number of the segment to come.
+    next: u64,
+    infos: Vec<SegmentInfo>,
+    /// Segments that the checkpoint covers.
+    old: Vec<u64>,
+}
+
+/// Replays the newest of the checkpoints and the segments after it.
+fn read_log(
+    fs: &dyn Fs,
+    wal: &Path,
+    checkpoints: &[u64],
+    replay: &mut Replay<'_>,
+    report: &mut OpenReport,
+) -> Result<LogRead, TsdbError> {
+    let mut first = 0;
+    if let Some(&newest) = checkpoints.last() {
+        let path = checkpoint_path(wal, newest);
+        for segment in list_segments(fs, &path)? {
+            replay_segment(fs, &segment_path(&path, segment), replay, report)?;
+        }
+        report.checkpoint = Some(newest);
+        first = newest + 1;
+    }
+    let (old, segments): (Vec<_>, Vec<_>) =
+        list_segments(fs, wal)?.into_iter().partition(|&s| s < first);
+    let mut next = segments.first().copied().unwrap_or(first);
+    let mut infos = Vec::with_capacity(segments.len());
+    for segment in segments {
+        let mut path = segment_path(wal, segment);
+        if segment != next {
+            // Prometheus refuses to start where a number is missing.
+            let to = segment_path(wal, next);
+            report.not_read.push(format!("log segments {next} to {}: missing", segment - 1));
+            if fs.rename(&path, &to).is_ok() {
+                path = to;
+            } else {
+                next = segment;
+            }
+        }
+        replay.newest = Timestamp::MIN;
+        let len = replay_segment(fs, &path, replay, report)?;
+        infos.push(SegmentInfo { index: next, len, max_time: replay.newest });
+        report.segments += 1;
+        next += 1;
+    }
+    if let Some(error) = &replay.first_error {
+        report.not_read.push(format!("records that do not decode, the first: {error}"));
+    }
+    Ok(LogRead { next, infos, old })
 }
 
 /// Replays a segment and repairs it. Returns its length.

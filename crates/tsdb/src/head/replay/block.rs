@@ -1,0 +1,261 @@
+//! What a replay has decoded, dealt to the stripes that it belongs to.
+
+use std::ops::Range;
+
+use firesteel_chunk::Encoding;
+use firesteel_model::{FloatHistogram, Histogram, Timestamp, is_stale_nan};
+
+use super::{EPOCH, ReplayStats};
+use crate::{
+    head::{
+        Head,
+        from_chunk::{self, Decoded},
+        stripe::{ActiveReaders, HistogramSample, NEVER, RUN, STRIPES, Sealed, Stripe, stripe_of},
+    },
+    wal::record::histograms::AnyHistogram,
+};
+
+/// Floats of a full block: 24 bytes each.
+const FLOATS: usize = 64 << 10;
+/// Histograms of a full block, chunks included: they are large.
+const OTHERS: usize = 4 << 10;
+
+/// A float of a series whose number is known.
+#[derive(Clone, Copy)]
+struct Sample {
+    t: Timestamp,
+    v: f64,
+    id: u32,
+}
+
+/// What happens to a stripe, in the order of the log.
+enum Step {
+    /// These floats are added.
+    Floats(Range<u32>),
+    /// This histogram is added.
+    Histogram(u32),
+    /// These closed chunks are added.
+    Chunks(u32),
+    /// The series loses what it has: it went into a block.
+    Evict(u32),
+}
+
+/// A part of the log.
+#[derive(Default)]
+pub(super) struct Block {
+    floats: Vec<Sample>,
+    histograms: Vec<(u32, HistogramSample)>,
+    chunks: Vec<(u32, Vec<Sealed>)>,
+    steps: [Vec<Step>; STRIPES],
+}
+
+impl Block {
+    #[inline]
+    pub(super) fn float(&mut self, id: u32, t: Timestamp, v: f64) {
+        let at = self.floats.len() as u32;
+        self.floats.push(Sample { t, v, id });
+        let steps = &mut self.steps[stripe_of(id)];
+        match steps.last_mut() {
+            Some(Step::Floats(range)) if range.end == at => range.end += 1,
+            _ => steps.push(Step::Floats(at..at + 1)),
+        }
+    }
+
+    pub(super) fn histogram(&mut self, id: u32, sample: HistogramSample) {
+        self.steps[stripe_of(id)].push(Step::Histogram(self.histograms.len() as u32));
+        self.histograms.push((id, sample));
+    }
+
+    pub(super) fn chunks(&mut self, id: u32, chunks: Vec<Sealed>) {
+        self.steps[stripe_of(id)].push(Step::Chunks(self.chunks.len() as u32));
+        self.chunks.push((id, chunks));
+    }
+
+    pub(super) fn evict(&mut self, id: u32) {
+        self.steps[stripe_of(id)].push(Step::Evict(id));
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.floats.len() >= FLOATS || self.histograms.len() + self.chunks.len() >= OTHERS
+    }
+
+    /// Whether a stripe has nothing to do.
+    pub(super) fn skips(&self, stripe: usize) -> bool {
+        self.steps.get(stripe).is_none_or(Vec::is_empty)
+    }
+
+    /// Empties it and keeps its memory.
+    pub(super) fn clear(&mut self) {
+        self.floats.clear();
+        self.histograms.clear();
+        self.chunks.clear();
+        for steps in &mut self.steps {
+            steps.clear();
+        }
+    }
+
+    /// Does what there is to do for a stripe, after the same of all earlier blocks.
+    pub(super) fn apply(&self, head: &Head, number: usize) -> Applied {
+        let mut applied = Applied::new(head);
+        let (Some(stripe), Some(steps)) = (head.stripes.get(number), self.steps.get(number)) else {
+            return applied;
+        };
+        let mut stripe = stripe.lock();
+        for step in steps {
+            match step {
+                Step::Floats(range) => {
+                    let range = range.start as usize..range.end as usize;
+                    for run in self.floats.get(range).unwrap_or_default().chunks(RUN) {
+                        applied.floats(head, &mut stripe, run);
+                    }
+                }
+                Step::Histogram(i) => {
+                    if let Some((id, sample)) = self.histograms.get(*i as usize) {
+                        applied.histogram(head, &mut stripe, *id, sample.clone());
+                    }
+                }
+                Step::Chunks(i) => {
+                    if let Some((id, chunks)) = self.chunks.get(*i as usize) {
+                        applied.chunks(head, &mut stripe, *id, chunks);
+                    }
+                }
+                Step::Evict(id) => {
+                    stripe.truncate(*id, Timestamp::MAX);
+                    head.set_newest(*id, NEVER);
+                }
+            }
+        }
+        drop(stripe);
+        head.extend_time(applied.oldest, applied.newest);
+        applied
+    }
+}
+
+/// What has become of a part of a block.
+pub(super) struct Applied {
+    pub(super) stats: ReplayStats,
+    oldest: Timestamp,
+    newest: Timestamp,
+    min_valid: Timestamp,
+    readers: ActiveReaders,
+}
+
+impl Applied {
+    fn new(head: &Head) -> Self {
+        Self {
+            stats: ReplayStats::default(),
+            oldest: Timestamp::MAX,
+            newest: NEVER,
+            min_valid: head.min_valid.load(std::sync::atomic::Ordering::Acquire),
+            readers: ActiveReaders::default(),
+        }
+    }
+
+    fn took(&mut self, oldest: Timestamp, newest: Timestamp) {
+        self.oldest = self.oldest.min(oldest);
+        self.newest = self.newest.max(newest);
+    }
+
+    fn floats(&mut self, head: &Head, stripe: &mut Stripe, run: &[Sample]) {
+        stripe.warm(run.iter().map(|s| s.id));
+        for s in run {
+            let before = head.newest(s.id);
+            if s.t <= before {
+                self.stats.not_newer += 1;
+                continue;
+            }
+            head.set_newest(s.id, s.t);
+            self.took(s.t, s.t);
+            if is_stale_nan(s.v) && self.stale(stripe, s.id, s.t, before) {
+                continue;
+            }
+            let (sample, range) = ((s.t, s.v), head.chunk_range);
+            if stripe.append_float(s.id, sample, before, EPOCH, range, &self.readers) {
+                self.stats.floats += 1;
+            }
+        }
+    }
+
+    /// Takes a staleness marker for one of a histogram, where the series' last sample is one.
+    #[cold]
+    fn stale(&mut self, stripe: &mut Stripe, id: u32, t: Timestamp, before: Timestamp) -> bool {
+        let Some(last) = stripe.last_histogram(id).filter(|h| h.t == before) else { return false };
+        let sample = stale_histogram(matches!(&*last.value, AnyHistogram::Float(_)), t);
+        stripe.append_histogram(id, sample, before, EPOCH, &self.readers);
+        self.stats.histograms += 1;
+        true
+    }
+
+    fn histogram(&mut self, head: &Head, stripe: &mut Stripe, id: u32, sample: HistogramSample) {
+        let (t, before) = (sample.t, head.newest(id));
+        if t <= before {
+            self.stats.not_newer += 1;
+            return;
+        }
+        stripe.append_histogram(id, sample, before, EPOCH, &self.readers);
+        head.set_newest(id, t);
+        self.took(t, t);
+        self.stats.histograms += 1;
+    }
+
+    fn chunks(&mut self, head: &Head, stripe: &mut Stripe, id: u32, chunks: &[Sealed]) {
+        for chunk in chunks {
+            if chunk.maxt < self.min_valid {
+                self.stats.old += 1;
+                continue;
+            }
+            if chunk.mint <= head.newest(id) || chunk.maxt < chunk.mint {
+                self.stats.not_newer += 1;
+                continue;
+            }
+            if chunk.encoding == Encoding::Xor {
+                stripe.push_sealed(id, chunk.clone());
+            } else if !self.decoded(head, stripe, id, chunk) {
+                // The log has its samples, too.
+                self.stats.bad_records += 1;
+                continue;
+            }
+            head.set_newest(id, chunk.maxt);
+            self.took(chunk.mint.max(self.min_valid), chunk.maxt);
+            self.stats.chunks += 1;
+        }
+    }
+
+    /// Adds the samples of a chunk of an encoding that the head does not keep. False where they
+    /// cannot be read.
+    fn decoded(&self, head: &Head, stripe: &mut Stripe, id: u32, chunk: &Sealed) -> bool {
+        let mut newest = head.newest(id);
+        match from_chunk::decode(chunk) {
+            Err(_) => return false,
+            Ok(Decoded::Floats(times, values)) => {
+                for (t, v) in times.into_iter().zip(values).filter(|s| s.0 >= self.min_valid) {
+                    if t > newest {
+                        let range = head.chunk_range;
+                        stripe.append_float(id, (t, v), newest, EPOCH, range, &self.readers);
+                        newest = t;
+                    }
+                }
+            }
+            Ok(Decoded::Histograms(samples)) => {
+                for sample in samples.into_iter().filter(|s| s.t >= self.min_valid) {
+                    if sample.t > newest {
+                        let t = sample.t;
+                        stripe.append_histogram(id, sample, newest, EPOCH, &self.readers);
+                        newest = t;
+                    }
+                }
+            }
+        }
+        true
+    }
+}
+
+fn stale_histogram(float: bool, t: Timestamp) -> HistogramSample {
+    let sum = firesteel_model::stale_nan();
+    let value = if float {
+        AnyHistogram::Float(FloatHistogram { sum, ..FloatHistogram::default() })
+    } else {
+        AnyHistogram::Int(Histogram { sum, ..Histogram::default() })
+    };
+    HistogramSample { t, start: 0, value: value.into() }
+}
