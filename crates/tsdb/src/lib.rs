@@ -14,7 +14,7 @@ pub mod wal;
 
 pub use db::{
     DamageReport, Db, DbBuilder, HeadStats, MaintenanceThread, OpenReport, ReplayStats,
-    SeriesExemplars, TickStats,
+    SeriesExemplars, SnapshotReport, TickStats,
 };
 pub use error::TsdbError;
 pub use wal::writer::Durability;

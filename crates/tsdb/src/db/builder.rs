@@ -35,6 +35,7 @@ pub struct DbBuilder {
     pub(super) max_exemplars: usize,
     pub(super) seed: u64,
     pub(super) threads: Option<usize>,
+    pub(super) snapshot_bytes: Option<u64>,
 }
 
 impl DbBuilder {
@@ -54,6 +55,7 @@ impl DbBuilder {
             max_exemplars: 100_000,
             seed: fastrand::u64(..),
             threads: None,
+            snapshot_bytes: Some(64 << 20),
         }
     }
 
@@ -147,6 +149,17 @@ impl DbBuilder {
     #[must_use]
     pub const fn open_threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
+        self
+    }
+
+    /// After how many bytes of the log a head snapshot is written, 64 MiB by default; it is also
+    /// written when the database is closed, and when some of the log is older than a quarter of an
+    /// hour. Starting then takes no longer than loading it and replaying what came after. `None`
+    /// for none. For a large head, the interval grows to half of the snapshot's size, but to no
+    /// more than four times what is given here.
+    #[must_use]
+    pub const fn head_snapshots(mut self, bytes: Option<u64>) -> Self {
+        self.snapshot_bytes = bytes;
         self
     }
 

@@ -9,7 +9,9 @@ use std::{
 
 use firesteel_model::Timestamp;
 
-use super::{Db, DbBuilder, Inner, checkpoint, late, open::describe, to_block};
+use super::{
+    Db, DbBuilder, Inner, OpenReport, checkpoint, head_snapshot, late, open::describe, to_block,
+};
 use crate::{
     TsdbError,
     block::{Block, BlockMeta, Compaction, TMP_DELETION_SUFFIX, Ulid},
@@ -34,6 +36,8 @@ pub(super) struct Maintenance {
     cut_at: Timestamp,
     /// Files of Prometheus' head chunks, each with its newest sample.
     head_files: Vec<(PathBuf, Timestamp)>,
+    /// When the head snapshot is due.
+    snapshots: Snapshots,
     /// When a block could not be made, and the monotonic reading from which it is tried again.
     retry: Option<Duration>,
 }
@@ -43,15 +47,58 @@ impl Maintenance {
         options: &DbBuilder,
         head_files: Vec<(PathBuf, Timestamp)>,
         newest: Timestamp,
+        report: &OpenReport,
     ) -> Self {
+        let used = report.snapshot.as_ref().filter(|s| s.unused.is_none());
+        let snapshots = Snapshots {
+            at: options.clock.monotonic(),
+            replayed: report.replayed_bytes,
+            size: used.map_or(0, |s| s.bytes),
+            ..Snapshots::default()
+        };
         Self {
             rng: fastrand::Rng::with_seed(options.seed),
             synced: options.clock.monotonic(),
             looked: None,
             cut_at: newest,
             head_files,
+            snapshots,
             retry: None,
         }
+    }
+}
+
+/// How often the log is looked at for a head snapshot that is due by time.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(15 * 60);
+/// A snapshot that failed is tried again after this.
+const SNAPSHOT_RETRY: Duration = Duration::from_secs(5 * 60);
+
+/// The last head snapshot.
+#[derive(Debug, Default)]
+struct Snapshots {
+    /// Monotonic reading.
+    at: Duration,
+    /// Bytes that the log had taken then.
+    logged: u64,
+    /// Bytes of the log that were replayed after it when the database was opened.
+    replayed: u64,
+    size: u64,
+    /// Whether the log has lost what it rests on.
+    outdated: bool,
+    /// Not before this.
+    retry: Option<Duration>,
+}
+
+impl Snapshots {
+    fn due(&self, every: u64, logged: u64, now: Duration) -> bool {
+        let new = logged.saturating_sub(self.logged).saturating_add(self.replayed);
+        if new == 0 && !self.outdated || self.retry.is_some_and(|at| now < at) {
+            return false;
+        }
+        let bytes = (self.size / 2).clamp(every, every.saturating_mul(4));
+        // By time only what is worth it: replaying a sixteenth takes no time.
+        let old = now.saturating_sub(self.at) >= SNAPSHOT_INTERVAL && new >= every / 16;
+        self.outdated || new >= bytes || old
     }
 }
 
@@ -69,6 +116,8 @@ pub struct TickStats {
     pub segments_removed: usize,
     /// Series removed from the head.
     pub series_removed: usize,
+    /// Whether a head snapshot was written.
+    pub head_snapshot: bool,
 }
 
 /// Blocks in the order in which they are queried.
@@ -188,6 +237,7 @@ impl Inner {
             }
             note(&mut failed, made);
         }
+        note(&mut failed, self.tick_snapshot(&mut maintenance, monotonic, &mut stats));
         let due = maintenance.looked.is_none_or(|at| monotonic.saturating_sub(at) >= SLOW_TICK);
         if due || !stats.blocks_made.is_empty() {
             maintenance.looked = Some(monotonic);
@@ -195,6 +245,46 @@ impl Inner {
             note(&mut failed, self.delete_blocks(&mut stats));
         }
         failed.map_or(Ok(stats), Err)
+    }
+
+    fn tick_snapshot(
+        &self,
+        maintenance: &mut Maintenance,
+        now: Duration,
+        stats: &mut TickStats,
+    ) -> Result<(), TsdbError> {
+        let Some(every) = self.options.snapshot_bytes else { return Ok(()) };
+        let Some(logged) = self.head.with_wal(|wal| wal.counts.bytes) else { return Ok(()) };
+        if maintenance.snapshots.due(every, logged, now) {
+            stats.head_snapshot = self.write_head_snapshot(maintenance)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a head snapshot, where they are wanted. Returns whether there was anything new.
+    pub(super) fn write_head_snapshot(
+        &self,
+        maintenance: &mut Maintenance,
+    ) -> Result<bool, TsdbError> {
+        let (Some(dir), Some(_)) = (&self.options.dir, self.options.snapshot_bytes) else {
+            return Ok(false);
+        };
+        let snapshots = &mut maintenance.snapshots;
+        let logged = self.head.with_wal(|wal| wal.counts.bytes).unwrap_or(0);
+        let at = self.options.clock.monotonic();
+        let wal = dir.join(super::open::WAL_DIR);
+        match head_snapshot::write(&self.head, &*self.options.fs, dir, &wal) {
+            Ok(size) => {
+                let written = size.is_some();
+                let size = size.unwrap_or(snapshots.size);
+                *snapshots = Snapshots { at, logged, size, ..Snapshots::default() };
+                Ok(written)
+            }
+            Err(error) => {
+                snapshots.retry = Some(at + SNAPSHOT_RETRY);
+                Err(error)
+            }
+        }
     }
 
     fn tick_sync(
@@ -316,7 +406,10 @@ impl Inner {
         stats.series_removed += self.head.reclaim();
         let size = self.options.wal_segment_size;
         match checkpoint::shorten(&self.head, &*fs, dir, end, size) {
-            Ok(n) => stats.segments_removed += n,
+            Ok(n) => {
+                stats.segments_removed += n;
+                maintenance.snapshots.outdated |= n > 0 && maintenance.snapshots.size > 0;
+            }
             Err(error) => {
                 self.metrics.checkpoints_failed.inc();
                 return Err(error);

@@ -3,6 +3,7 @@
 mod builder;
 mod checkpoint;
 mod head_chunks;
+mod head_snapshot;
 mod histogram_chunks;
 mod late;
 mod maintain;
@@ -26,7 +27,7 @@ use parking_lot::{Mutex, RwLock};
 pub use self::{
     builder::DbBuilder,
     maintain::{MaintenanceThread, TickStats},
-    report::{DamageReport, OpenReport},
+    report::{DamageReport, OpenReport, SnapshotReport},
 };
 use self::{maintain::Maintenance, metrics::DbMetrics};
 pub use crate::head::{HeadStats, ReplayStats, SeriesExemplars};
@@ -166,15 +167,19 @@ impl Db {
         self.0.sync_wal()
     }
 
-    /// Refuses commits from now on, brings the log to disk and releases the directory. Queries go
-    /// on.
+    /// Refuses commits from now on, brings the log to disk, writes a head snapshot and releases the
+    /// directory. Queries go on.
     ///
     /// # Errors
     /// The system's. The database is closed all the same.
     pub fn close(&self) -> Result<(), TsdbError> {
-        let _maintenance = self.0.maintenance.lock();
+        let mut maintenance = self.0.maintenance.lock();
         self.0.head.close();
         let result = self.0.sync_wal();
+        if let Err(error) = self.0.write_head_snapshot(&mut maintenance) {
+            // The log has everything; starting takes longer.
+            tracing::warn!(error = open::describe(&error), "no head snapshot was written");
+        }
         self.0.lock.lock().take();
         result
     }

@@ -11,18 +11,20 @@ use parking_lot::{Mutex, RwLock};
 use super::{
     Db, DbBuilder, Inner, Retention, View,
     head_chunks::{self, HeadChunks},
+    head_snapshot::{self, Manifest, Snapshot, Unusable},
     late,
     maintain::Maintenance,
     metrics::DbMetrics,
-    report::{DamageReport, OpenReport},
+    report::{DamageReport, OpenReport, SnapshotReport},
 };
 use crate::{
     TsdbError,
     block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid},
-    fs::{Fs, Lock},
+    fs::{Fs, Lock, Slice},
     head::{Head, HeadOptions, Replay, group_chunks},
     wal::{
-        read::read_segment,
+        page::PAGE,
+        read::{Summary, read_segment, read_segment_from},
         repair::{Repair, repair},
         segments::{
             checkpoint_path, list_checkpoints, list_segments, make_dir, remove_leftovers,
@@ -99,7 +101,7 @@ fn assemble(
         head,
         view: RwLock::new(view),
         lock: Mutex::new(lock),
-        maintenance: Mutex::new(Maintenance::new(&options, head_files, max_time)),
+        maintenance: Mutex::new(Maintenance::new(&options, head_files, max_time, &report)),
         retention: Mutex::new(Retention {
             time: options.retention,
             bytes: options.retention_bytes,
@@ -211,10 +213,21 @@ fn replay(
 ) -> Result<Writer, TsdbError> {
     let (fs, wal) = (&*options.fs, dir.join(WAL_DIR));
     let checkpoints = list_checkpoints(fs, &wal)?;
-    let chunks = group_chunks(chunks.chunks);
-    let (read, stats, unknown) = head.replay(options.threads(), min_valid, chunks, |replay| {
-        read_log(fs, &wal, &checkpoints, replay, report)
-    });
+    let snapshot = load_snapshot(options, dir, head, min_valid, report)?;
+    // A snapshot has the chunks of its series, and the log those of later ones.
+    let chunks = if snapshot.is_some() { Vec::new() } else { chunks.chunks };
+    let threads = options.threads();
+    let (read, stats, unknown) =
+        head.replay(threads, min_valid, group_chunks(chunks), |replay| match &snapshot {
+            None => read_log(fs, &wal, &checkpoints, replay, report),
+            Some(snapshot) => {
+                if let Err(error) = head.image_records_into(snapshot, replay) {
+                    // What few series have; the samples are all there.
+                    report.not_read.push(format!("{}: {error}", snapshot.path.display()));
+                }
+                read_tail(fs, &wal, &checkpoints, &snapshot.manifest, replay, report)
+            }
+        });
     let LogRead { next, infos, old } = read?;
     (report.replay, report.unknown_series) = (stats, unknown);
     // A checkpoint covers these; only its last step was missing.
@@ -255,7 +268,7 @@ fn read_log(
     if let Some(&newest) = checkpoints.last() {
         let path = checkpoint_path(wal, newest);
         for segment in list_segments(fs, &path)? {
-            replay_segment(fs, &segment_path(&path, segment), replay, report)?;
+            replay_segment(fs, &segment_path(&path, segment), 0, replay, report)?;
         }
         report.checkpoint = Some(newest);
         first = newest + 1;
@@ -277,31 +290,110 @@ fn read_log(
             }
         }
         replay.newest = Timestamp::MIN;
-        let len = replay_segment(fs, &path, replay, report)?;
+        let len = replay_segment(fs, &path, 0, replay, report)?;
         infos.push(SegmentInfo { index: next, len, max_time: replay.newest });
         report.segments += 1;
         next += 1;
     }
-    if let Some(error) = &replay.first_error {
-        report.not_read.push(format!("records that do not decode, the first: {error}"));
-    }
+    note_bad_records(replay, report);
     Ok(LogRead { next, infos, old })
 }
 
-/// Replays a segment and repairs it. Returns its length.
+/// Fills the head from the newest snapshot, if it fits the log. Returns it.
+fn load_snapshot(
+    options: &DbBuilder,
+    dir: &Path,
+    head: &Head,
+    min_valid: Timestamp,
+    report: &mut OpenReport,
+) -> Result<Option<Snapshot>, TsdbError> {
+    let fs = &*options.fs;
+    let Some((path, found)) = head_snapshot::find(fs, dir, &dir.join(WAL_DIR))? else {
+        return Ok(None);
+    };
+    let mut entry = SnapshotReport { path: path.clone(), ..SnapshotReport::default() };
+    let loaded = found.and_then(|snapshot| {
+        let stats = head.read_image(&snapshot, min_valid, options.threads())?;
+        Ok((snapshot, stats))
+    });
+    let used = match loaded {
+        Ok((snapshot, stats)) => {
+            (entry.series, entry.samples, entry.bytes) =
+                (stats.series, stats.samples, snapshot.size);
+            Some(snapshot)
+        }
+        Err(why) => {
+            if let Unusable::Damaged(what) = &why {
+                report.not_read.push(format!("{}: {what}", path.display()));
+            }
+            let (Unusable::Damaged(what) | Unusable::Outdated(what)) = why;
+            entry.unused = Some(what);
+            // The log has everything.
+            let _ = fs.remove_file(&path);
+            None
+        }
+    };
+    report.snapshot = Some(entry);
+    Ok(used)
+}
+
+/// Replays what was logged after a snapshot.
+fn read_tail(
+    fs: &dyn Fs,
+    wal: &Path,
+    checkpoints: &[u64],
+    manifest: &Manifest,
+    replay: &mut Replay<'_>,
+    report: &mut OpenReport,
+) -> Result<LogRead, TsdbError> {
+    report.checkpoint = checkpoints.last().copied();
+    let first = report.checkpoint.map_or(0, |n| n + 1);
+    let (old, present): (Vec<_>, Vec<_>) =
+        list_segments(fs, wal)?.into_iter().partition(|&s| s < first);
+    let known = manifest.segments.iter().filter(|s| s.index >= first);
+    let mut infos: Vec<_> = known.copied().collect();
+    let from = manifest.from;
+    for segment in present.into_iter().filter(|&s| s >= from.segment) {
+        let path = segment_path(wal, segment);
+        let started = infos.pop_if(|s| s.index == segment);
+        let offset = if started.is_some() { from.offset } else { 0 };
+        replay.newest = started.map_or(Timestamp::MIN, |s| s.max_time);
+        let len = replay_segment(fs, &path, offset, replay, report)?;
+        infos.push(SegmentInfo { index: segment, len, max_time: replay.newest });
+        report.segments += 1;
+    }
+    note_bad_records(replay, report);
+    let next = infos.last().map_or(from.segment, |s| s.index + 1).max(from.segment);
+    Ok(LogRead { next, infos, old })
+}
+
+fn note_bad_records(replay: &Replay<'_>, report: &mut OpenReport) {
+    if let Some(error) = &replay.first_error {
+        report.not_read.push(format!("records that do not decode, the first: {error}"));
+    }
+}
+
+/// Replays a segment, from the end of a batch on, and repairs it. Returns its length.
 fn replay_segment(
     fs: &dyn Fs,
     path: &Path,
+    from: u64,
     replay: &mut Replay<'_>,
     report: &mut OpenReport,
 ) -> Result<u64, TsdbError> {
-    let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
-    let summary = read_segment(&data, |records| replay.batch(records));
+    let (data, summary) = if from == 0 {
+        let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
+        let summary = read_segment(&data, |records| replay.batch(records));
+        (data, summary)
+    } else {
+        read_from(fs, path, from, replay)?
+    };
     if let Some(damage) = summary.damage.iter().find(|d| d.unsupported) {
         // Not damage: going on would leave out, and in the end delete, what is sound.
         return Err(TsdbError::corrupt(path, damage.start as u64, damage.what.clone()));
     }
     report.unclosed_records += summary.unclosed;
+    report.replayed_bytes += data.len() as u64;
     let outcome = match repair(fs, path, &data, &summary) {
         Ok(Repair::None) => "nothing done".to_owned(),
         Ok(Repair::Cut) => format!("cut off at byte {}", summary.end),
@@ -319,4 +411,25 @@ fn replay_segment(
     }
     let len = fs.metadata(path).map_or(data.len() as u64, |m| m.len);
     Ok(len)
+}
+
+/// Replays a segment of ours from the end of a batch on. Where something is wrong the whole segment
+/// is read again, to repair it.
+fn read_from(
+    fs: &dyn Fs,
+    path: &Path,
+    from: u64,
+    replay: &mut Replay<'_>,
+) -> Result<(Slice, Summary), TsdbError> {
+    let base = from / PAGE as u64 * PAGE as u64;
+    let len = fs.metadata(path).map_err(TsdbError::io("stat", path))?.len;
+    let data = fs.read(path, base..len).map_err(TsdbError::io("read", path))?;
+    let at = (from - base) as usize;
+    let summary = read_segment_from(&data, at, |records| replay.batch(records));
+    if summary.damage.is_empty() && summary.unclosed == 0 {
+        return Ok((data, summary));
+    }
+    let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
+    let summary = read_segment(&data, |_| ());
+    Ok((data, summary))
 }

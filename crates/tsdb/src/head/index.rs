@@ -1,14 +1,19 @@
 //! Which series there are: labels, references, postings.
 
+mod image;
+
 use std::{hash::BuildHasher, sync::Arc};
 
 use firesteel_model::{Labels, Matcher};
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{HashMap, HashTable};
 
 use super::{
+    hash::Keyed,
     postings::{self, List},
     symbols::{Symbols, grow},
 };
+
+pub(super) use image::Postings;
 
 /// The labels and references of all series, under one lock.
 #[derive(Default)]
@@ -21,7 +26,7 @@ pub(super) struct Index {
     /// Series numbers that can be used again.
     free: Vec<u32>,
     by_labels: HashTable<(u32, u32)>,
-    hasher: DefaultHashBuilder,
+    hasher: Keyed,
     names: HashMap<u32, Name>,
     all: List,
     live: usize,

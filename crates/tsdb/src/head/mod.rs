@@ -13,6 +13,8 @@ mod exemplars;
 mod export;
 mod from_chunk;
 mod gc;
+mod hash;
+mod image;
 mod index;
 mod paged;
 mod pending;
@@ -41,6 +43,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use export::HeadStats;
 pub(crate) use from_chunk::{Decoded, decode as decode_samples};
+pub(crate) use image::{ImageError, Part, Parts};
 pub use query::SeriesExemplars;
 pub(crate) use query::hide;
 pub use replay::ReplayStats;

@@ -162,6 +162,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads a segment from the end of a record on. `data` begins with a page.
+    #[must_use]
+    pub fn new_at(data: &'a [u8], at: usize) -> Self {
+        Self { at, ..Self::new(data) }
+    }
+
     /// The next record or damage; `None` at the end.
     pub fn read_next(&mut self) -> Option<Found<'_>> {
         loop {

@@ -64,11 +64,37 @@ impl Summary {
 /// In a segment of ours a batch ends with its commit record, and what follows the last commit is
 /// left out. Where damage took a part of a batch, the rest of it is passed on: better a part of
 /// what was acknowledged than nothing.
-pub fn read_segment(data: &[u8], mut apply: impl FnMut(Records<'_>)) -> Summary {
-    let mut summary = Summary { len: data.len(), ..Summary::default() };
-    let mut reader = Reader::new(data);
+pub fn read_segment(data: &[u8], apply: impl FnMut(Records<'_>)) -> Summary {
+    read(Reader::new(data), data.len(), false, apply)
+}
+
+/// As [`read_segment`], from the end of a batch on, for a segment that we wrote. `data` begins with
+/// a page.
+pub(crate) fn read_segment_from(
+    data: &[u8],
+    from: usize,
+    apply: impl FnMut(Records<'_>),
+) -> Summary {
+    read(Reader::new_at(data, from), data.len(), true, apply)
+}
+
+/// Whether the first record of a segment says that we wrote it.
+pub(crate) fn is_ours(beginning: &[u8]) -> bool {
+    match Reader::new(beginning).read_next() {
+        Some(Found::Record { bytes, .. }) => batch::decode(bytes) == Ok(batch::Batch::Marker),
+        _ => false,
+    }
+}
+
+fn read(
+    mut reader: Reader<'_>,
+    len: usize,
+    ours: bool,
+    mut apply: impl FnMut(Records<'_>),
+) -> Summary {
+    let mut summary = Summary { len, ours, ..Summary::default() };
     let mut pending = Pending::default();
-    let mut first = true;
+    let mut first = !ours;
     while let Some(found) = reader.read_next() {
         match found {
             Found::Damage(damage) => {

@@ -82,7 +82,7 @@ pub(crate) struct Replay<'a> {
 }
 
 /// All that is replayed is one commit.
-const EPOCH: u64 = 1;
+pub(super) const EPOCH: u64 = 1;
 
 impl ReplayStats {
     fn add(&mut self, other: &Self) {
@@ -168,6 +168,11 @@ impl Replay<'_> {
                 self.flush();
             }
         }
+    }
+
+    /// Takes a record in that is not from the log.
+    pub(crate) fn one(&mut self, record: &[u8]) -> Result<(), RecordError> {
+        self.record(record)
     }
 
     fn flush(&mut self) {
