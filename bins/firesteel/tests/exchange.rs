@@ -123,7 +123,9 @@ fn both_directories_hold_the_same_whoever_reads_them() {
         all.as_array_mut().unwrap().sort_by_key(|row| row["seriesLabels"].to_string());
         all
     };
-    if false {assert_eq!(exemplars(server.address), exemplars(address), "exemplars");}
+    if false {
+        assert_eq!(exemplars(server.address), exemplars(address), "exemplars");
+    }
     // Killed, so that the logs count; stopped below.
     server.kill();
     process.stop();
