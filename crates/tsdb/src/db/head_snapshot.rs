@@ -14,7 +14,7 @@ use firesteel_chunk::varint;
 use crate::{
     TsdbError,
     fs::{AppendWriter, File, Fs, Open},
-    head::{Head, ImageError, Part, Parts},
+    head::{Data, Head, ImageError, Part, Parts, Sealed},
     wal::{
         page::PAGE,
         read::is_ours,
@@ -47,8 +47,13 @@ pub(super) struct Manifest {
     reached: Position,
     /// The last bytes of a segment, and their checksum.
     check: Option<(Position, u32)>,
+    /// The newest checkpoint. A later one does not define the series that were gone when it was made,
+    /// though the snapshot has them: what came to be appended to them would be lost in the log.
+    checkpoint: Option<u64>,
     /// The segments up to [`Manifest::from`].
     pub(super) segments: Vec<SegmentInfo>,
+    /// The end of the files of closed chunks when it was begun: a file's number and an offset.
+    chunks: (u32, u64),
 }
 
 /// Where the log ends.
@@ -78,6 +83,14 @@ impl Manifest {
         Ok(())
     }
 
+    /// Whether a chunk may have been written after the snapshot was begun.
+    pub(super) fn is_later(&self, chunk: &Sealed) -> bool {
+        match &chunk.data {
+            Data::Memory(_) => true,
+            Data::File(place) => (place.file, u64::from(place.offset)) >= self.chunks,
+        }
+    }
+
     fn encode(&self, parts: &[PartPlace]) -> Vec<u8> {
         let mut out = Vec::new();
         let check = self.check.map_or((Position::default(), 0), |c| c);
@@ -90,6 +103,9 @@ impl Manifest {
             check.0.segment,
             check.0.offset,
             u64::from(check.1),
+            self.checkpoint.map_or(0, |n| n.saturating_add(1)),
+            u64::from(self.chunks.0),
+            self.chunks.1,
             self.segments.len() as u64,
         ] {
             varint::put_uvarint(&mut out, x);
@@ -118,6 +134,8 @@ impl Manifest {
         let (from, reached) = (position(&mut cursor)?, position(&mut cursor)?);
         let checks = cursor.uvarint("check")? == 1;
         let check = (position(&mut cursor)?, u32_of(cursor.uvarint("checksum")?)?);
+        let checkpoint = cursor.uvarint("checkpoint")?.checked_sub(1);
+        let chunks = (u32_of(cursor.uvarint("file")?)?, cursor.uvarint("offset")?);
         let mut segments = Vec::new();
         for _ in 0..cursor.count(3, "segments")? {
             segments.push(SegmentInfo {
@@ -137,7 +155,8 @@ impl Manifest {
                 crc: u32_of(cursor.uvarint("checksum of a part")?)?,
             });
         }
-        let manifest = Self { from, reached, check: checks.then_some(check), segments };
+        let manifest =
+            Self { from, reached, check: checks.then_some(check), segments, checkpoint, chunks };
         Ok((manifest, parts))
     }
 
@@ -145,8 +164,8 @@ impl Manifest {
     fn fits(&self, fs: &dyn Fs, wal: &Path) -> Result<(), String> {
         let listed = |e: TsdbError| e.to_string();
         let checkpoint = list_checkpoints(fs, wal).map_err(listed)?.last().copied();
-        if let Some(n) = checkpoint.filter(|&n| n >= self.from.segment) {
-            return Err(format!("checkpoint {n} is newer"));
+        if checkpoint != self.checkpoint {
+            return Err("there is another checkpoint".to_owned());
         }
         let present = list_segments(fs, wal).map_err(listed)?;
         let needed = checkpoint.map_or(0, |n| n + 1);
@@ -275,7 +294,10 @@ fn write_file(
     let mut out = AppendWriter::create(fs, tmp)?;
     out.write(MAGIC)?;
     let mut parts = Vec::new();
-    let manifest = head.write_image(|wal| Manifest::of(wal), &mut |part, bytes| {
+    let chunks = head.chunk_files().map_or((0, 0), |files| files.end());
+    let checkpoint = list_checkpoints(fs, wal)?.last().copied();
+    let begin = |wal: &mut Writer| Manifest { checkpoint, chunks, ..Manifest::of(wal) };
+    let manifest = head.write_image(begin, &mut |part, bytes| {
         let limit = || TsdbError::Limit("a series is too large for a head snapshot".to_owned());
         let len = u32::try_from(bytes.len()).ok().filter(|&n| n <= MAX_PART).ok_or_else(limit)?;
         parts.push(PartPlace { part, offset: out.position(), len, crc: crc32c::crc32c(bytes) });
@@ -284,7 +306,10 @@ fn write_file(
     let Some(mut manifest) = manifest else { return Ok(None) };
     let reached = head.with_wal(|wal| end_of(wal)).unwrap_or_default();
     // Samples that the image has must not get lost in the log, or a part of a batch would remain.
-    sync(fs, wal, manifest.from.segment..=reached.segment)?;
+    let first = manifest.segments.first().map_or(manifest.from.segment, |s| s.index);
+    sync(head, fs, wal, first..=reached.segment)?;
+    // Nor must the chunks that it only names the places of.
+    head.chunk_files().map_or(Ok(()), |files| files.sync())?;
     manifest.complete(fs, wal, reached)?;
     let footer = manifest.encode(&parts);
     let (offset, crc) = (out.position(), crc32c::crc32c(&footer));
@@ -297,12 +322,21 @@ fn write_file(
     Ok(Some((manifest.from, size)))
 }
 
-fn sync(fs: &dyn Fs, wal: &Path, segments: std::ops::RangeInclusive<u64>) -> Result<(), TsdbError> {
+fn sync(
+    head: &Head,
+    fs: &dyn Fs,
+    wal: &Path,
+    segments: std::ops::RangeInclusive<u64>,
+) -> Result<(), TsdbError> {
     for segment in segments {
         let path = segment_path(wal, segment);
         if fs.exists(&path).map_err(TsdbError::io("look for", &path))? {
             let file = fs.open(&path, Open::Write).map_err(TsdbError::io("open", &path))?;
-            file.sync().map_err(TsdbError::io("sync", &path))?;
+            if let Err(error) = file.sync() {
+                let failed = TsdbError::io("sync", &path)(error);
+                head.with_wal(|wal| wal.sync_failed(path));
+                return Err(failed);
+            }
         }
     }
     Ok(())

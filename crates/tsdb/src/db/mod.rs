@@ -2,7 +2,6 @@
 
 mod builder;
 mod checkpoint;
-mod head_chunks;
 mod head_snapshot;
 mod histogram_chunks;
 mod late;
@@ -176,6 +175,9 @@ impl Db {
         let mut maintenance = self.0.maintenance.lock();
         self.0.head.close();
         let result = self.0.sync_wal();
+        if let Err(error) = self.0.head.spill_to_disk() {
+            tracing::warn!(%error, "closed chunks stay in the log alone");
+        }
         if let Err(error) = self.0.write_head_snapshot(&mut maintenance) {
             // The log has everything; starting takes longer.
             tracing::warn!(error = open::describe(&error), "no head snapshot was written");

@@ -46,8 +46,8 @@ pub struct SnapshotReport {
     pub bytes: u64,
     /// Series taken from it.
     pub series: u64,
-    /// Samples taken from it.
-    pub samples: u64,
+    /// Chunks of floats taken from it.
+    pub chunks: u64,
     /// Why it was not used, and all of the log was replayed.
     pub unused: Option<String>,
 }
@@ -94,8 +94,8 @@ impl fmt::Display for OpenReport {
                 write!(f, ", head snapshot not used: {why}")?;
             }
             Some(s) => {
-                let (series, samples) = (s.series, s.samples);
-                write!(f, ", head snapshot: {series} series, {samples} samples")?;
+                let (series, chunks) = (s.series, s.chunks);
+                write!(f, ", head snapshot: {series} series, {chunks} chunks")?;
             }
         }
         if let Some(n) = self.checkpoint {

@@ -55,7 +55,7 @@ pub(crate) trait Parts: Sync {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ImageStats {
     pub(crate) series: u64,
-    pub(crate) samples: u64,
+    pub(crate) chunks: u64,
 }
 
 /// What the head's part says.
@@ -71,7 +71,7 @@ struct TakenStripe {
     stripe: Stripe,
     oldest: Timestamp,
     newest: Timestamp,
-    samples: u64,
+    chunks: u64,
 }
 
 /// What threads leave for each other.
@@ -123,7 +123,7 @@ impl Head {
             return Err(ImageError::new(format!("samples of series {id}, which does not exist")));
         }
         add_postings(&mut index, threads);
-        let mut stats = ImageStats { series: index.len() as u64, samples: 0 };
+        let mut stats = ImageStats { series: index.len() as u64, chunks: 0 };
         self.last_ref.fetch_max(work.settings.last_ref, Ordering::AcqRel);
         self.counts.series_created.add(stats.series);
         for id in 0..index.bound() {
@@ -137,7 +137,8 @@ impl Head {
         *self.index.write() = index;
         for (place, taken) in self.stripes.iter().zip(stripes) {
             self.extend_time(taken.oldest, taken.newest);
-            stats.samples += taken.samples;
+            stats.chunks += taken.chunks;
+            self.waiting.fetch_add(taken.stripe.waiting_bytes(), Ordering::AcqRel);
             *place.lock() = taken.stripe;
         }
         Ok(stats)
@@ -251,11 +252,13 @@ impl Work<'_> {
     fn run(&self) {
         loop {
             let task = self.next.fetch_add(1, Ordering::AcqRel);
-            if task > STRIPES || self.failed.lock().is_some() {
+            if task > STRIPES + 1 || self.failed.lock().is_some() {
                 return;
             }
             let done = match task.checked_sub(1) {
                 None => self.index().map(|index| *self.index.lock() = Some(index)),
+                // They are taken later; what is wrong with them must be known now.
+                Some(STRIPES) => self.each(&[Part::Records, Part::Metadata], |_, _| Ok(())),
                 Some(stripe) => self.stripe(stripe),
             };
             if let Err(error) = done {
@@ -309,10 +312,12 @@ impl Work<'_> {
         if let Some(last) = last {
             taken.stripe.ensure(last as u32);
         }
-        let TakenStripe { stripe, oldest, newest, samples } = &mut taken;
+        let TakenStripe { stripe, oldest, newest, chunks } = &mut taken;
+        let files = head.chunk_files();
+        let has_place = |place| files.is_some_and(|f| f.has(place));
         self.each(&[Part::Stripe(number as u8)], |_, bytes| {
             let known = |id| id < bound && stripe_of(id) == number;
-            stripe.take_series(bytes, (self.min_valid, EPOCH), known, |series| {
+            stripe.take_series(bytes, (self.min_valid, EPOCH), known, &has_place, |series| {
                 if series.newest == NEVER {
                     return;
                 }
@@ -321,7 +326,7 @@ impl Work<'_> {
                 }
                 *oldest = (*oldest).min(series.oldest);
                 *newest = (*newest).max(series.newest);
-                *samples += series.samples;
+                *chunks += series.chunks;
             })
         })?;
         if let Some(place) = self.stripes.get(number) {

@@ -1,6 +1,6 @@
 //! What a replay has decoded, dealt to the stripes that it belongs to.
 
-use std::ops::Range;
+use std::{ops::Range, sync::atomic::Ordering};
 
 use firesteel_chunk::Encoding;
 use firesteel_model::{FloatHistogram, Histogram, Timestamp, is_stale_nan};
@@ -9,8 +9,9 @@ use super::{EPOCH, ReplayStats};
 use crate::{
     head::{
         Head,
+        chunk_files::{ChunkReader, Sealed},
         from_chunk::{self, Decoded},
-        stripe::{ActiveReaders, HistogramSample, NEVER, RUN, STRIPES, Sealed, Stripe, stripe_of},
+        stripe::{ActiveReaders, HistogramSample, NEVER, RUN, STRIPES, Stripe, stripe_of},
     },
     wal::record::histograms::AnyHistogram,
 };
@@ -101,6 +102,7 @@ impl Block {
             return applied;
         };
         let mut stripe = stripe.lock();
+        let waiting = stripe.waiting_bytes();
         for step in steps {
             match step {
                 Step::Floats(range) => {
@@ -125,7 +127,11 @@ impl Block {
                 }
             }
         }
+        let more = stripe.waiting_bytes().saturating_sub(waiting);
         drop(stripe);
+        if more > 0 {
+            head.waiting.fetch_add(more, Ordering::AcqRel);
+        }
         head.extend_time(applied.oldest, applied.newest);
         applied
     }
@@ -138,6 +144,7 @@ pub(super) struct Applied {
     newest: Timestamp,
     min_valid: Timestamp,
     readers: ActiveReaders,
+    chunk_reader: Option<ChunkReader>,
 }
 
 impl Applied {
@@ -146,8 +153,9 @@ impl Applied {
             stats: ReplayStats::default(),
             oldest: Timestamp::MAX,
             newest: NEVER,
-            min_valid: head.min_valid.load(std::sync::atomic::Ordering::Acquire),
+            min_valid: head.min_valid.load(Ordering::Acquire),
             readers: ActiveReaders::default(),
+            chunk_reader: None,
         }
     }
 
@@ -204,13 +212,18 @@ impl Applied {
                 self.stats.old += 1;
                 continue;
             }
+            if let Some(newest) = stripe.adopt(id, chunk) {
+                head.set_newest(id, head.newest(id).max(newest));
+                self.took(chunk.mint.max(self.min_valid), chunk.maxt);
+                self.stats.chunks += 1;
+                continue;
+            }
             if chunk.mint <= head.newest(id) || chunk.maxt < chunk.mint {
                 self.stats.not_newer += 1;
                 continue;
             }
-            if chunk.encoding == Encoding::Xor {
-                stripe.push_sealed(id, chunk.clone());
-            } else if !self.decoded(head, stripe, id, chunk) {
+            let kept = chunk.encoding == Encoding::Xor && stripe.push_sealed(id, chunk);
+            if !kept && !self.decoded(head, stripe, id, chunk) {
                 // The log has its samples, too.
                 self.stats.bad_records += 1;
                 continue;
@@ -223,9 +236,11 @@ impl Applied {
 
     /// Adds the samples of a chunk of an encoding that the head does not keep. False where they
     /// cannot be read.
-    fn decoded(&self, head: &Head, stripe: &mut Stripe, id: u32, chunk: &Sealed) -> bool {
+    fn decoded(&mut self, head: &Head, stripe: &mut Stripe, id: u32, chunk: &Sealed) -> bool {
         let mut newest = head.newest(id);
-        match from_chunk::decode(chunk) {
+        let chunks = self.chunk_reader.get_or_insert_with(|| head.chunk_reader());
+        let Ok(data) = chunks.get(chunk) else { return false };
+        match from_chunk::decode(chunk.encoding, data) {
             Err(_) => return false,
             Ok(Decoded::Floats(times, values)) => {
                 for (t, v) in times.into_iter().zip(values).filter(|s| s.0 >= self.min_valid) {

@@ -11,8 +11,9 @@ use hashbrown::{HashMap, HashSet};
 use self::{block::Block, queue::Queue};
 use super::{
     Head, LOGGED,
+    chunk_files::Sealed,
     exemplars::Stored,
-    stripe::{HistogramSample, NEVER, Sealed},
+    stripe::{HistogramSample, NEVER},
 };
 use crate::wal::{
     read::Records,
@@ -168,6 +169,23 @@ impl Replay<'_> {
                 self.flush();
             }
         }
+        self.head.spill_if_many();
+    }
+
+    /// Takes the chunks of series that are there already, from an image.
+    pub(crate) fn take_known_chunks(&mut self) {
+        let mut known = Vec::new();
+        for (reference, chunks) in std::mem::take(&mut self.chunks) {
+            match self.head.lookup(reference) {
+                Some(id) => known.push((id, reference, chunks)),
+                None => drop(self.chunks.insert(reference, chunks)),
+            }
+        }
+        known.sort_unstable_by_key(|k| (k.0, k.1));
+        for (id, _, chunks) in known {
+            self.block.chunks(id, chunks);
+        }
+        self.flush();
     }
 
     /// Takes a record in that is not from the log.

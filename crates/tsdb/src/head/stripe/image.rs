@@ -3,15 +3,19 @@
 //! ```text
 //! id u32 | flags u8
 //! open chunk, flag 1:  state 26 bytes | next_at i64 | uvarint length | chunk
-//! closed, flag 2:      uvarint count | count x (varint mint | varint maxt | encoding u8 | data)
+//! closed, flag 2:      uvarint count | count x (varint mint | varint maxt | encoding u8 | 0 | data)
+//!                        or, for a chunk in a file, (... | 1 | uvarint file, offset, length)
 //! histograms, flag 4:  uvarint count | count x (varint start | uvarint length | WAL record)
 //! ```
 
 use firesteel_chunk::{Encoding, XorState, varint, xor};
 
-use super::{EPOCH_BITS, Handle, HistogramSample, NEVER, Sealed, Stripe, first_time, place};
+use super::{EPOCH_BITS, Handle, HistogramSample, NEVER, Stored, Stripe, first_time, place};
 use crate::{
-    head::image::ImageError,
+    head::{
+        chunk_files::{Data, Place, Sealed},
+        image::ImageError,
+    },
     wal::record::{Cursor, histograms},
 };
 
@@ -26,7 +30,7 @@ pub(in crate::head) struct Taken {
     /// Its oldest and newest sample; nothing where `newest` is [`NEVER`].
     pub(in crate::head) oldest: i64,
     pub(in crate::head) newest: i64,
-    pub(in crate::head) samples: u64,
+    pub(in crate::head) chunks: u64,
 }
 
 impl Stripe {
@@ -53,8 +57,8 @@ impl Stripe {
         }
         if !cold.sealed.is_empty() {
             varint::put_uvarint(out, cold.sealed.len() as u64);
-            for chunk in &cold.sealed {
-                put_sealed(chunk, out);
+            for stored in &cold.sealed {
+                self.put_sealed(stored, out);
             }
         }
         if let Some(all) = &cold.histograms {
@@ -78,6 +82,7 @@ impl Stripe {
         bytes: &[u8],
         (min_valid, epoch): (i64, u64),
         known: impl Fn(u32) -> bool,
+        has_place: &dyn Fn(Place) -> bool,
         mut taken: impl FnMut(Taken),
     ) -> Result<(), ImageError> {
         let mut cursor = Cursor::new(bytes);
@@ -89,7 +94,7 @@ impl Stripe {
                 return Err(ImageError::new(format!("samples of series {id}, which has none")));
             }
             self.ensure(id);
-            let samples = self.take_one(id, flags, &mut cursor, min_valid)?;
+            let chunks = self.take_one(id, flags, &mut cursor, (min_valid, has_place))?;
             let (page, slot) = place(id);
             let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) else { continue };
             hot.epochs = epoch << EPOCH_BITS;
@@ -97,7 +102,7 @@ impl Stripe {
             let Some(hot) = self.hot(id) else { continue };
             let newest = self.newest(id, hot);
             let oldest = self.oldest(id).unwrap_or(NEVER).max(min_valid);
-            taken(Taken { id, oldest, newest, samples });
+            taken(Taken { id, oldest, newest, chunks });
         }
         Ok(())
     }
@@ -107,9 +112,9 @@ impl Stripe {
         id: u32,
         flags: u8,
         cursor: &mut Cursor<'_>,
-        min_valid: i64,
+        (min_valid, has_place): (i64, &dyn Fn(Place) -> bool),
     ) -> Result<u64, ImageError> {
-        let mut samples = 0;
+        let mut chunks = 0;
         if flags & OPEN != 0 {
             let state = cursor.bytes(xor::STATE_LEN, "state of an open chunk")?;
             let next_at = cursor.bytes(8, "end of an open chunk")?;
@@ -119,7 +124,7 @@ impl Stripe {
             let state = state.first_chunk().and_then(|s| XorState::from_bytes(s, chunk));
             let state = state.ok_or_else(bad)?;
             if state.last_time() >= min_valid {
-                samples += state.num_samples() as u64;
+                chunks += 1;
                 let buffer = self.slab.alloc_with(chunk).ok_or_else(bad)?;
                 let (page, slot) = place(id);
                 if let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) {
@@ -135,11 +140,19 @@ impl Stripe {
         }
         if flags & CLOSED != 0 {
             for _ in 0..cursor.count(4, "number of closed chunks")? {
-                let (sealed, n) = take_sealed(cursor)?;
-                if sealed.maxt >= min_valid {
-                    samples += n;
-                    self.push_sealed(id, sealed);
+                let sealed = take_sealed(cursor)?;
+                if sealed.maxt < min_valid {
+                    continue;
                 }
+                let there = match &sealed.data {
+                    Data::Memory(_) => true,
+                    Data::File(place) => has_place(*place),
+                };
+                if !there || !self.push_sealed(id, &sealed) {
+                    let what = format!("a chunk of series {id} is not in its file");
+                    return Err(ImageError::new(what));
+                }
+                chunks += 1;
             }
         }
         if flags & HISTOGRAMS != 0 {
@@ -152,32 +165,86 @@ impl Stripe {
                 for h in all.drain(..).filter(|h| h.t >= min_valid) {
                     let sample = HistogramSample { t: h.t, start, value: h.value.into() };
                     self.append_histogram(id, sample, NEVER, 0, &readers);
-                    samples += 1;
                 }
             }
         }
-        Ok(samples)
+        Ok(chunks)
     }
 }
 
-fn put_sealed(chunk: &Sealed, out: &mut Vec<u8>) {
-    varint::put_varint(out, chunk.mint);
-    varint::put_varint(out, chunk.maxt);
-    out.push(chunk.encoding.id());
-    varint::put_uvarint(out, chunk.data.len() as u64);
-    out.extend_from_slice(&chunk.data);
+impl Stripe {
+    fn put_sealed(&self, stored: &Stored, out: &mut Vec<u8>) {
+        varint::put_varint(out, stored.mint());
+        varint::put_varint(out, stored.maxt());
+        out.push(stored.encoding().id());
+        match stored.place() {
+            Some(place) => {
+                out.push(1);
+                for x in [place.file, place.offset, u32::from(place.len)] {
+                    varint::put_uvarint(out, u64::from(x));
+                }
+            }
+            None => {
+                let data = stored.number().and_then(|n| self.memory.get(n));
+                let data = data.map_or(&[][..], |d| d);
+                out.push(0);
+                varint::put_uvarint(out, data.len() as u64);
+                out.extend_from_slice(data);
+            }
+        }
+    }
+
+    /// Takes over a chunk that was written to a file after an image was made: in place of the same
+    /// chunk, which the image has, or of its beginning. Returns the chunk's newest sample; `None`
+    /// where the series has neither.
+    pub(in crate::head) fn adopt(&mut self, id: u32, chunk: &Sealed) -> Option<i64> {
+        let Data::File(at) = &chunk.data else { return None };
+        let range = (chunk.mint, chunk.maxt);
+        let (page, slot) = place(id);
+        let cold = self.cold.get_mut(page)?.get_mut(slot)?;
+        if let Some(stored) = cold.sealed.iter_mut().find(|s| (s.mint(), s.maxt()) == range) {
+            let number = stored.number()?;
+            *stored = stored.moved(*at);
+            self.memory.remove(number);
+            return Some(chunk.maxt);
+        }
+        let hot = self.hot.get_mut(page)?.get_mut(slot)?;
+        let begins = hot.state.num_samples() > 0
+            && hot.state.last_time() <= chunk.maxt
+            && first_time(self.slab.get(hot.buffer)) == chunk.mint
+            && chunk.encoding == Encoding::Xor;
+        if !begins || !self.push_sealed(id, chunk) {
+            return None;
+        }
+        let hot = self.hot.get_mut(page)?.get_mut(slot)?;
+        self.slab.free(hot.buffer);
+        hot.buffer = Handle::NONE;
+        hot.state = XorState::new();
+        Some(chunk.maxt)
+    }
 }
 
-/// A closed chunk, and its number of samples.
-fn take_sealed(cursor: &mut Cursor<'_>) -> Result<(Sealed, u64), ImageError> {
+/// A closed chunk.
+fn take_sealed(cursor: &mut Cursor<'_>) -> Result<Sealed, ImageError> {
     let (mint, maxt) = (cursor.varint("time of a chunk")?, cursor.varint("time of a chunk")?);
     let encoding = Encoding::from_id(cursor.u8("encoding of a chunk")?)
         .map_err(|e| ImageError::new(e.to_string()))?;
-    let len = cursor.count(1, "length of a chunk")?;
-    let data = cursor.bytes(len, "a chunk")?;
     if mint > maxt {
         return Err(ImageError::new("a chunk ends before it begins"));
     }
-    let samples = data.first_chunk().map_or(0, |n| u64::from(u16::from_be_bytes(*n)));
-    Ok((Sealed { mint, maxt, encoding, data: data.into() }, samples))
+    let data = if cursor.u8("place of a chunk")? == 1 {
+        let large = |_| ImageError::new("a number is too large");
+        let file = u32::try_from(cursor.uvarint("file of a chunk")?).map_err(large)?;
+        let offset = u32::try_from(cursor.uvarint("offset of a chunk")?).map_err(large)?;
+        let len = u16::try_from(cursor.uvarint("length of a chunk")?).map_err(large)?;
+        Data::File(Place { file, offset, len })
+    } else {
+        let len = cursor.count(1, "length of a chunk")?;
+        let data = cursor.bytes(len, "a chunk")?;
+        if data.len() < 2 {
+            return Err(ImageError::new("a chunk without samples"));
+        }
+        Data::Memory(data.into())
+    };
+    Ok(Sealed { mint, maxt, encoding, data })
 }
