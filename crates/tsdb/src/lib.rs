@@ -13,8 +13,8 @@ mod testing;
 pub mod wal;
 
 pub use db::{
-    DamageReport, Db, DbBuilder, HeadStats, MaintenanceThread, OpenReport, ReplayStats,
-    SeriesExemplars, SnapshotReport, TickStats,
+    DamageReport, Db, DbBuilder, HeadLoader, HeadStats, MaintenanceThread, OpenPhase, OpenProgress,
+    OpenReport, ReplayStats, SeriesExemplars, SnapshotReport, TickStats,
 };
 pub use error::TsdbError;
 pub use wal::writer::Durability;

@@ -11,7 +11,7 @@ use firesteel_model::{
     clock::{Clock, SystemClock},
 };
 
-use super::Db;
+use super::{Db, HeadLoader};
 use crate::{
     TsdbError,
     fs::{Fs, OsFs},
@@ -180,5 +180,18 @@ impl DbBuilder {
     /// written in a way that this version does not read. Damage is not an error; it is reported.
     pub fn open(self) -> Result<Db, TsdbError> {
         super::open::open(self)
+    }
+
+    /// Opens the blocks alone, which takes no longer than reading their descriptions. They answer
+    /// queries at once, while [`HeadLoader::run`] loads the head, on any thread; until then appends
+    /// are refused with [`AppendError::NotReady`], and maintenance does nothing.
+    /// [`Db::open_progress`] says how far it has come.
+    ///
+    /// # Errors
+    /// As [`DbBuilder::open`], what concerns the log excepted.
+    ///
+    /// [`AppendError::NotReady`]: firesteel_model::storage::AppendError::NotReady
+    pub fn open_blocks(self) -> Result<(Db, HeadLoader), TsdbError> {
+        super::open::open_blocks_first(self)
     }
 }

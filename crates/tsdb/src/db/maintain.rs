@@ -43,23 +43,33 @@ pub(super) struct Maintenance {
 }
 
 impl Maintenance {
-    pub(super) fn new(options: &DbBuilder, newest: Timestamp, report: &OpenReport) -> Self {
+    pub(super) fn new(options: &DbBuilder) -> Self {
+        Self {
+            rng: fastrand::Rng::with_seed(options.seed),
+            synced: options.clock.monotonic(),
+            looked: None,
+            cut_at: Timestamp::MIN,
+            snapshots: Snapshots::default(),
+            retry: None,
+            spill_retry: None,
+        }
+    }
+
+    /// Takes note of what the head was loaded from.
+    pub(super) fn head_is_loaded(
+        &mut self,
+        options: &DbBuilder,
+        newest: Timestamp,
+        report: &OpenReport,
+    ) {
+        self.cut_at = newest;
         let used = report.snapshot.as_ref().filter(|s| s.unused.is_none());
-        let snapshots = Snapshots {
+        self.snapshots = Snapshots {
             at: options.clock.monotonic(),
             replayed: report.replayed_bytes,
             size: used.map_or(0, |s| s.bytes),
             ..Snapshots::default()
         };
-        Self {
-            rng: fastrand::Rng::with_seed(options.seed),
-            synced: options.clock.monotonic(),
-            looked: None,
-            cut_at: newest,
-            snapshots,
-            retry: None,
-            spill_retry: None,
-        }
     }
 }
 
@@ -141,6 +151,7 @@ impl Db {
         let inner = &self.0;
         let mut maintenance = inner.maintenance.lock();
         let mut stats = TickStats::default();
+        inner.ready()?;
         let range = inner.options.range_ms();
         while let Some((oldest, newest)) = inner.head.time_range() {
             let end = range_end(oldest, range);
@@ -214,6 +225,9 @@ fn note(first: &mut Option<TsdbError>, result: Result<(), TsdbError>) {
 
 impl Inner {
     fn tick(&self, now: Timestamp) -> Result<TickStats, TsdbError> {
+        if !self.progress.is_done() {
+            return Ok(TickStats::default());
+        }
         let mut maintenance = self.maintenance.lock();
         let mut stats = TickStats::default();
         let mut failed = None;

@@ -22,10 +22,9 @@ pub(super) struct DbMetrics {
 }
 
 impl DbMetrics {
-    pub(super) fn new(report: &OpenReport) -> Self {
-        let metrics = Self::default();
-        metrics.wal_corruptions.add(report.damage.len() as u64);
-        metrics
+    /// Takes note of what was found in the log.
+    pub(super) fn opened(&self, report: &OpenReport) {
+        self.wal_corruptions.add(report.damage.len() as u64);
     }
 }
 

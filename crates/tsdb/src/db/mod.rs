@@ -5,6 +5,7 @@ mod checkpoint;
 mod head_snapshot;
 mod histogram_chunks;
 mod late;
+mod loading;
 mod maintain;
 mod metrics;
 mod open;
@@ -13,7 +14,7 @@ mod to_block;
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicI64},
+    sync::{Arc, LazyLock, OnceLock, atomic::AtomicI64},
     time::Duration,
 };
 
@@ -25,10 +26,15 @@ use parking_lot::{Mutex, RwLock};
 
 pub use self::{
     builder::DbBuilder,
+    loading::{HeadLoader, OpenPhase, OpenProgress},
     maintain::{MaintenanceThread, TickStats},
     report::{DamageReport, OpenReport, SnapshotReport},
 };
-use self::{maintain::Maintenance, metrics::DbMetrics};
+use self::{
+    loading::{Progress, TooEarly},
+    maintain::Maintenance,
+    metrics::DbMetrics,
+};
 pub use crate::head::{HeadStats, ReplayStats, SeriesExemplars};
 use crate::{
     TsdbError,
@@ -56,7 +62,28 @@ struct Inner {
     metrics: DbMetrics,
     /// Bytes of all blocks, as they were last measured.
     block_bytes: AtomicI64,
-    report: OpenReport,
+    progress: Progress,
+    /// Set when the head is loaded.
+    report: OnceLock<OpenReport>,
+    /// What was found until then.
+    found: Mutex<OpenReport>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let blocks = self.view.read().blocks.len();
+        write!(f, "Db({:?}, {:?}, {blocks} blocks)", self.options.dir, self.head)
+    }
+}
+
+impl Inner {
+    /// Fails while the head is being loaded.
+    fn ready(&self) -> Result<(), TsdbError> {
+        if self.progress.is_done() {
+            return Ok(());
+        }
+        Err(TsdbError::NotReady("the write-ahead log is being replayed".to_owned()))
+    }
 }
 
 /// What is kept.
@@ -78,8 +105,7 @@ struct View {
 
 impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let blocks = self.0.view.read().blocks.len();
-        write!(f, "Db({:?}, {:?}, {blocks} blocks)", self.0.options.dir, self.0.head)
+        self.0.fmt(f)
     }
 }
 
@@ -105,10 +131,17 @@ impl Db {
         *self.0.retention.lock() = Retention { time, bytes };
     }
 
-    /// What was found when it was opened.
+    /// What was found when it was opened; nothing while the head is being loaded.
     #[must_use]
     pub fn open_report(&self) -> &OpenReport {
-        &self.0.report
+        static NONE: LazyLock<OpenReport> = LazyLock::new(OpenReport::default);
+        self.0.report.get().unwrap_or(&NONE)
+    }
+
+    /// How far opening has come. Always done for what [`DbBuilder::open`] has returned.
+    #[must_use]
+    pub fn open_progress(&self) -> OpenProgress {
+        self.0.progress.read()
     }
 
     /// Descriptions of the blocks, oldest first.
@@ -127,7 +160,7 @@ impl Db {
     /// none.
     #[must_use]
     pub fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
-        let head = self.0.head.time_range();
+        let head = self.0.head.time_range().filter(|_| self.0.progress.is_done());
         let view = self.0.view.read();
         let blocks = view.blocks.iter().map(|b| (b.meta().min_time, b.meta().max_time - 1));
         let late = view.late.as_ref().and_then(|l| l.time_range());
@@ -172,6 +205,7 @@ impl Db {
     /// # Errors
     /// The system's. The database is closed all the same.
     pub fn close(&self) -> Result<(), TsdbError> {
+        self.0.progress.cancel();
         let mut maintenance = self.0.maintenance.lock();
         self.0.head.close();
         let result = self.0.sync_wal();
@@ -189,21 +223,27 @@ impl Db {
 
 impl Appendable for Db {
     fn appender(&self) -> Box<dyn Appender + '_> {
+        if !self.0.progress.is_done() {
+            return Box::new(TooEarly);
+        }
         self.0.head.appender()
     }
 }
 
 impl Queryable for Db {
-    /// The head first, then late samples of Prometheus, then the blocks, oldest first: where two have a sample of a series for the
-    /// same time, the earlier in this order wins, as in Prometheus.
+    /// The head first, then late samples of Prometheus, then the blocks, oldest first: where two have
+    /// a sample of a series for the same time, the earlier in this order wins, as in Prometheus. While
+    /// the head is being loaded, the blocks alone.
     fn querier(&self, mint: Timestamp, maxt: Timestamp) -> Result<Arc<dyn Querier>, StorageError> {
         // The head's view is opened before a block that is being made can take its place.
         let view = self.0.view.read();
-        let head = self.0.head.querier(mint, maxt, view.head_from);
+        let head = self.0.progress.is_done();
+        let head = head.then(|| self.0.head.querier(mint, maxt, view.head_from));
         let late = view.late.as_ref().map(|l| l.querier(mint, maxt, Timestamp::MIN));
         let blocks = Arc::clone(&view.blocks);
         drop(view);
-        let mut parts: Vec<Arc<dyn Querier>> = vec![Arc::new(head)];
+        let mut parts: Vec<Arc<dyn Querier>> = Vec::new();
+        parts.extend(head.map(|h| -> Arc<dyn Querier> { Arc::new(h) }));
         parts.extend(late.map(|l| -> Arc<dyn Querier> { Arc::new(l) }));
         for block in blocks.iter().filter(|b| b.overlaps(mint, maxt)) {
             parts.push(block.querier(mint, maxt)?);

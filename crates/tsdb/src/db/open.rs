@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicI64},
+    sync::{Arc, OnceLock, atomic::AtomicI64},
 };
 
 use firesteel_model::Timestamp;
@@ -12,6 +12,7 @@ use super::{
     Db, DbBuilder, Inner, Retention, View,
     head_snapshot::{self, Manifest, Snapshot, Unusable},
     late,
+    loading::{HeadLoader, OpenPhase, Progress},
     maintain::Maintenance,
     metrics::DbMetrics,
     report::{DamageReport, OpenReport, SnapshotReport},
@@ -40,11 +41,17 @@ const QUARANTINE_DIR: &str = "quarantine";
 const LOCK_FILE: &str = "lock";
 
 pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
+    let (db, loader) = open_blocks_first(options)?;
+    loader.run()?;
+    Ok(db)
+}
+
+/// Opens the blocks. The head is left to the loader.
+pub(super) fn open_blocks_first(options: DbBuilder) -> Result<(Db, HeadLoader), TsdbError> {
     let head = Arc::new(Head::new(&head_options(&options), options.dir.is_some()));
     let mut report = OpenReport::default();
     let mut blocks = Vec::new();
     let mut lock = None;
-    let mut late = None;
     if let Some(dir) = &options.dir {
         let fs = &*options.fs;
         make_dir(fs, dir)?;
@@ -58,16 +65,41 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
         remove_unfinished(fs, dir, &mut report)?;
         blocks = open_blocks(&options.fs, dir, &mut report)?;
         report.blocks = blocks.len();
+    }
+    let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks), late: None };
+    let db = assemble(options, head, view, lock, report);
+    let loader = HeadLoader(Arc::clone(&db.0));
+    Ok((db, loader))
+}
+
+/// Loads the head.
+pub(super) fn load(inner: &Inner) -> Result<(), TsdbError> {
+    // Who wants to change something waits.
+    let mut maintenance = inner.maintenance.lock();
+    let (options, head, progress) = (&inner.options, &inner.head, &inner.progress);
+    progress.check()?;
+    let mut report = inner.found.lock().clone();
+    if let Some(dir) = &options.dir {
+        progress.enter(OpenPhase::Snapshot);
+        let fs = &*options.fs;
         let (files, mut chunks) = ChunkFiles::open(Arc::clone(&options.fs), dir)?;
         note_head_chunks(&chunks, &mut report);
         head.set_chunk_files(Arc::new(files));
         let late_chunks = std::mem::take(&mut chunks.out_of_order);
-        let writer = replay(&options, dir, &head, chunks, min_valid(&blocks), &mut report)?;
+        let min_valid = inner.view.read().head_from;
+        let writer = replay(inner, dir, chunks, min_valid, &mut report)?;
+        progress.enter(OpenPhase::Late);
+        progress.check()?;
+        let late = late::read(fs, dir, head, &late_chunks, &mut report)?;
+        inner.view.write().late = late;
         head.set_wal(writer);
-        late = late::read(fs, dir, &head, &late_chunks, &mut report)?;
     }
-    let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks), late };
-    Ok(assemble(options, head, view, lock, report))
+    let max_time = head.time_range().map_or(Timestamp::MIN, |r| r.1);
+    maintenance.head_is_loaded(options, max_time, &report);
+    inner.metrics.opened(&report);
+    let _ = inner.report.set(report);
+    progress.enter(OpenPhase::Done);
+    Ok(())
 }
 
 /// A database without files.
@@ -75,7 +107,10 @@ pub(super) fn in_memory(options: DbBuilder) -> Db {
     let head = Arc::new(Head::new(&head_options(&options), false));
     let blocks = Arc::new(Vec::new());
     let view = View { blocks, head_from: Timestamp::MIN, late: None };
-    assemble(options, head, view, None, OpenReport::default())
+    let db = assemble(options, head, view, None, OpenReport::default());
+    let _ = db.0.report.set(OpenReport::default());
+    db.0.progress.enter(OpenPhase::Done);
+    db
 }
 
 fn head_options(options: &DbBuilder) -> HeadOptions {
@@ -94,19 +129,20 @@ fn assemble(
     lock: Option<Box<dyn Lock>>,
     report: OpenReport,
 ) -> Db {
-    let max_time = head.time_range().map_or(Timestamp::MIN, |r| r.1);
     Db(Arc::new(Inner {
         head,
         view: RwLock::new(view),
         lock: Mutex::new(lock),
-        maintenance: Mutex::new(Maintenance::new(&options, max_time, &report)),
+        maintenance: Mutex::new(Maintenance::new(&options)),
         retention: Mutex::new(Retention {
             time: options.retention,
             bytes: options.retention_bytes,
         }),
-        metrics: DbMetrics::new(&report),
+        metrics: DbMetrics::default(),
+        progress: Progress::new(OpenPhase::Waiting),
         block_bytes: AtomicI64::new(0),
-        report,
+        report: OnceLock::new(),
+        found: Mutex::new(report),
         options,
     }))
 }
@@ -201,13 +237,13 @@ fn note_head_chunks(chunks: &FoundChunks, report: &mut OpenReport) {
 
 /// Replays the newest checkpoint and the segments after it.
 fn replay(
-    options: &DbBuilder,
+    inner: &Inner,
     dir: &Path,
-    head: &Head,
     chunks: FoundChunks,
     min_valid: Timestamp,
     report: &mut OpenReport,
 ) -> Result<Writer, TsdbError> {
+    let (options, head, progress) = (&inner.options, &inner.head, &inner.progress);
     let (fs, wal) = (&*options.fs, dir.join(WAL_DIR));
     let checkpoints = list_checkpoints(fs, &wal)?;
     let snapshot = load_snapshot(options, dir, head, min_valid, report)?;
@@ -215,17 +251,19 @@ fn replay(
     if let Some(snapshot) = &snapshot {
         chunks.retain(|(_, chunk)| snapshot.manifest.is_later(chunk));
     }
+    progress.check()?;
+    progress.enter(OpenPhase::Log);
     let threads = options.threads();
     let (read, stats, unknown) =
         head.replay(threads, min_valid, group_chunks(chunks), |replay| match &snapshot {
-            None => read_log(fs, &wal, &checkpoints, replay, report),
+            None => read_log(fs, &wal, &checkpoints, replay, report, progress),
             Some(snapshot) => {
                 if let Err(error) = head.image_records_into(snapshot, replay) {
                     // What few series have; the samples are all there.
                     report.not_read.push(format!("{}: {error}", snapshot.path.display()));
                 }
                 replay.take_known_chunks();
-                read_tail(fs, &wal, &checkpoints, &snapshot.manifest, replay, report)
+                read_tail(fs, &wal, &checkpoints, &snapshot.manifest, replay, report, progress)
             }
         });
     let LogRead { next, infos, old } = read?;
@@ -263,6 +301,7 @@ fn read_log(
     checkpoints: &[u64],
     replay: &mut Replay<'_>,
     report: &mut OpenReport,
+    progress: &Progress,
 ) -> Result<LogRead, TsdbError> {
     let mut first = 0;
     if let Some(&newest) = checkpoints.last() {
@@ -275,6 +314,7 @@ fn read_log(
     }
     let (old, segments): (Vec<_>, Vec<_>) =
         list_segments(fs, wal)?.into_iter().partition(|&s| s < first);
+    progress.segments(segments.iter().copied());
     let mut next = segments.first().copied().unwrap_or(first);
     let mut infos = Vec::with_capacity(segments.len());
     for segment in segments {
@@ -293,6 +333,8 @@ fn read_log(
         let len = replay_segment(fs, &path, 0, replay, report)?;
         infos.push(SegmentInfo { index: next, len, max_time: replay.newest });
         report.segments += 1;
+        progress.replayed(next, replay.decoded);
+        progress.check()?;
         next += 1;
     }
     note_bad_records(replay, report);
@@ -344,6 +386,7 @@ fn read_tail(
     manifest: &Manifest,
     replay: &mut Replay<'_>,
     report: &mut OpenReport,
+    progress: &Progress,
 ) -> Result<LogRead, TsdbError> {
     report.checkpoint = checkpoints.last().copied();
     let first = report.checkpoint.map_or(0, |n| n + 1);
@@ -352,6 +395,7 @@ fn read_tail(
     let known = manifest.segments.iter().filter(|s| s.index >= first);
     let mut infos: Vec<_> = known.copied().collect();
     let from = manifest.from;
+    progress.segments(present.iter().copied().filter(|&s| s >= from.segment));
     for segment in present.into_iter().filter(|&s| s >= from.segment) {
         let path = segment_path(wal, segment);
         let started = infos.pop_if(|s| s.index == segment);
@@ -360,6 +404,8 @@ fn read_tail(
         let len = replay_segment(fs, &path, offset, replay, report)?;
         infos.push(SegmentInfo { index: segment, len, max_time: replay.newest });
         report.segments += 1;
+        progress.replayed(segment, replay.decoded);
+        progress.check()?;
     }
     note_bad_records(replay, report);
     let next = infos.last().map_or(from.segment, |s| s.index + 1).max(from.segment);

@@ -78,6 +78,8 @@ pub(crate) struct Replay<'a> {
     stones: Vec<Stone>,
     /// Newest sample of the segment that is being replayed.
     pub(crate) newest: Timestamp,
+    /// Samples decoded so far.
+    pub(crate) decoded: u64,
     /// What was wrong with the first bad record.
     pub(crate) first_error: Option<RecordError>,
 }
@@ -140,6 +142,7 @@ impl Head {
                 metadata: Vec::new(),
                 stones: Vec::new(),
                 newest: NEVER,
+                decoded: 0,
                 first_error: None,
             };
             let result = feed(&mut replay);
@@ -293,6 +296,7 @@ impl Replay<'_> {
 
     fn floats(&mut self) {
         let mut samples = std::mem::take(&mut self.samples);
+        self.decoded += samples.len() as u64;
         for s in samples.drain(..) {
             self.newest = self.newest.max(s.t);
             if s.t < self.min_valid {
@@ -309,6 +313,7 @@ impl Replay<'_> {
 
     fn histogram(&mut self, h: RefHistogram) {
         self.newest = self.newest.max(h.t);
+        self.decoded += 1;
         if h.t < self.min_valid {
             self.stats.old += 1;
             return;
