@@ -50,9 +50,15 @@ struct Prometheus {
 
 impl Prometheus {
     fn start(binary: &Path, data: &Path) -> Self {
-        let config = data.with_extension("yml");
-        std::fs::write(&config, "scrape_configs: []\n").unwrap();
+        Self::start_with(binary, data, |_| "scrape_configs: []\n".to_owned())
+    }
+
+    /// Starts it with the configuration for its port.
+    fn start_with(binary: &Path, data: &Path, config: impl FnOnce(u16) -> String) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let text = config(port);
+        let config = data.with_extension("yml");
+        std::fs::write(&config, text).unwrap();
         let log = std::fs::File::create(data.with_extension("log")).unwrap();
         let child = Command::new(binary)
             .arg(format!("--config.file={}", config.display()))
@@ -271,9 +277,11 @@ fn prometheus_reads_what_we_wrote_and_we_what_it_leaves() {
         for word in ["corrupt", "Unknown series references", "level=ERROR"] {
             assert!(!log.contains(word), "{word}: {log}");
         }
-        // Ours again, and more; then Prometheus again.
+        // Ours again, and more; then Prometheus again. It has written, so our snapshot is not used.
         let db = builder(&copied).open().unwrap();
         assert!(db.open_report().is_clean(), "{}", db.open_report());
+        assert_eq!(db.open_report().snapshot.is_some(), dir == &data);
+        assert!(db.open_report().snapshot.iter().all(|s| s.unused.is_some()));
         assert_same(&read_all(&db), &all);
         for n in 900..1000 {
             scrape(&db, 25..50, START + n * 15_000);
@@ -284,6 +292,48 @@ fn prometheus_reads_what_we_wrote_and_we_what_it_leaves() {
         let prometheus = Prometheus::start(&binary, &copied);
         assert_same(&prometheus.read_all(1), &more);
     }
+}
+
+#[test]
+fn a_head_snapshot_hides_nothing_that_prometheus_adds() {
+    let Some(binary) = peer("prometheus") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    // It appends what it scrapes now.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = i64::try_from(now.as_millis()).unwrap();
+    let db = builder(&data).open().unwrap();
+    for n in 0..100 {
+        scrape(&db, 0..30, now - (101 - n) * 5000);
+    }
+    let all = read_all(&db);
+    db.close().unwrap();
+    drop(db);
+    let db = builder(&data).open().unwrap();
+    assert!(db.open_report().snapshot.as_ref().is_some_and(|s| s.unused.is_none()));
+    assert_same(&read_all(&db), &all);
+    drop(db);
+    let prometheus = Prometheus::start_with(&binary, &data, |port| {
+        format!(
+            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: self\n  \
+             static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n"
+        )
+    });
+    let query = format!("/api/v1/query?query={}", escape("count_over_time(up[1m]) >= 3"));
+    let begin = Instant::now();
+    while !prometheus.get(&query).is_some_and(|(_, body)| body.contains("\"job\":\"self\"")) {
+        assert!(begin.elapsed() < Duration::from_secs(60));
+        std::thread::yield_now();
+    }
+    prometheus.stop();
+    let db = builder(&data).open().unwrap();
+    assert!(db.open_report().is_clean(), "{}", db.open_report());
+    assert!(db.open_report().snapshot.as_ref().is_some_and(|s| s.unused.is_some()));
+    let found = read_all(&db);
+    let up = found.iter().find(|(labels, _)| labels.get("__name__") == Some("up")).unwrap();
+    assert!(up.1.len() >= 3, "{up:?}");
+    let ours = found.into_iter().filter(|(labels, _)| all.contains_key(labels));
+    assert_same(&ours.collect(), &all);
 }
 
 #[test]

@@ -14,10 +14,10 @@ use firesteel_model::{
     Value,
     clock::ManualClock,
     stale_nan,
-    storage::{AppendOptions, Appendable, SeriesKey},
+    storage::{AppendError, AppendOptions, Appendable, SeriesKey},
 };
 use firesteel_tsdb::{
-    Db,
+    Db, OpenPhase,
     fs::{Crash, Fault, Fs, OpKind, Open, SimFs},
 };
 use proptest::prelude::*;
@@ -389,4 +389,40 @@ fn a_crash_at_any_call_loses_nothing_acknowledged() {
         assert!(again == found, "{mode:?} {after}: {report}; then {}", other.open_report());
     }
     assert!(with_snapshot > 0, "of {calls} crashes none left a snapshot");
+}
+
+#[test]
+fn blocks_answer_while_the_head_is_loaded() {
+    let (fs, clock) = (SimFs::new(), Arc::new(ManualClock::new(0)));
+    let db = open(&fs, &clock);
+    for t in 0..20 {
+        commit_all(&db, 6, t * 100, t as f64);
+    }
+    db.tick(0).unwrap();
+    let all = read_all(&db);
+    let end = db.blocks()[0].max_time;
+    drop(db);
+    let (db, loader) = sim_builder(&fs, &clock).retention(None).open_blocks().unwrap();
+    assert_eq!(db.open_progress().phase, OpenPhase::Waiting);
+    let mut in_blocks = all.clone();
+    for samples in in_blocks.values_mut() {
+        samples.retain(|&t, _| t < end);
+    }
+    assert_same(&read_all(&db), &in_blocks);
+    let refused = append(&mut *db.appender(), &labels(0), 5000, 1.0).unwrap_err();
+    assert!(matches!(refused, AppendError::NotReady(_)), "{refused}");
+    assert_eq!(db.tick(0).unwrap(), firesteel_tsdb::TickStats::default());
+    loader.run().unwrap();
+    let progress = db.open_progress();
+    assert_eq!(progress.phase, OpenPhase::Done);
+    assert!(progress.samples > 0 && progress.current_segment == progress.last_segment);
+    assert_same(&read_all(&db), &all);
+    commit_all(&db, 6, 5000, 1.0);
+    drop(db);
+    // Closed before it is loaded: the loader gives up, and nothing has changed.
+    let (db, loader) = sim_builder(&fs, &clock).retention(None).open_blocks().unwrap();
+    db.close().unwrap();
+    assert!(loader.run().is_err());
+    drop(db);
+    assert_eq!(read_all(&open(&fs, &clock))[&labels(0)].len(), 21);
 }

@@ -308,7 +308,7 @@ impl Work<'_> {
         let mut taken = TakenStripe { oldest: Timestamp::MAX, newest: NEVER, ..Default::default() };
         let (bound, head) = (self.settings.bound, self.head);
         // Every series has its place, also those without samples.
-        let last = (number * RUN..bound as usize).step_by(RUN * STRIPES).last();
+        let last = (number * RUN..bound as usize).step_by(RUN * STRIPES).next_back();
         if let Some(last) = last {
             taken.stripe.ensure(last as u32);
         }

@@ -131,9 +131,9 @@ impl<'a> Queue<'a> {
     }
 
     fn apply(&self, stripe: usize, block: Arc<Block>) {
-        let guard = Guard(self);
+        let mut guard = Guard { queue: self, done: false };
         let applied = block.apply(self.head, stripe);
-        std::mem::forget(guard);
+        guard.done = true;
         drop(block);
         let mut state = self.state.lock();
         state.stats.add(&applied.stats);
@@ -171,11 +171,16 @@ impl<'a> Queue<'a> {
 }
 
 /// Wakes the others when a thread dies of a bug, so that the bug is seen and not waited for.
-struct Guard<'a, 'b>(&'b Queue<'a>);
+struct Guard<'a, 'b> {
+    queue: &'b Queue<'a>,
+    done: bool,
+}
 
 impl Drop for Guard<'_, '_> {
     fn drop(&mut self) {
-        self.0.state.lock().broken = true;
-        self.0.changed.notify_all();
+        if !self.done {
+            self.queue.state.lock().broken = true;
+            self.queue.changed.notify_all();
+        }
     }
 }
