@@ -5,6 +5,7 @@
 
 mod chunks;
 mod decode;
+mod labels;
 mod meta;
 mod querier;
 mod reader;

@@ -20,6 +20,7 @@ mod postings;
 mod query;
 mod readers;
 mod replay;
+mod search;
 mod slab;
 mod stripe;
 mod symbols;

@@ -155,6 +155,11 @@ impl PostingsTable {
         self.names.iter().map(|n| (self.piece(n.text), n.values))
     }
 
+    /// Number of values of a name.
+    pub(crate) fn num_values(&self, name: &str) -> usize {
+        self.name(name).map_or(0, |n| n.values)
+    }
+
     fn name(&self, name: &str) -> Option<&Name> {
         let found = self.names.binary_search_by(|n| self.piece(n.text).cmp(name.as_bytes()));
         found.ok().and_then(|i| self.names.get(i))
