@@ -9,6 +9,7 @@ mod labels;
 mod meta;
 mod querier;
 mod reader;
+mod repair;
 #[cfg(test)]
 mod tests;
 mod tombstones;
@@ -17,6 +18,7 @@ mod writer;
 
 pub use meta::{BlockDesc, BlockMeta, BlockStats, Compaction};
 pub use reader::Block;
+pub use repair::repair_version;
 pub use tombstones::{Interval, Tombstones};
 pub use ulid::{Ulid, UlidError};
 pub use writer::{BlockWriter, EncodedChunk};

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     TsdbError,
-    block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid},
+    block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid, repair_version},
     fs::{Fs, Lock},
     head::{Head, HeadOptions, Replay, group_chunks},
     wal::{
@@ -145,7 +145,9 @@ fn open_blocks(
             continue;
         }
         let path = dir.join(&entry.name);
-        let opened = Block::open(Arc::clone(fs), &path).and_then(|b| b.load().map(|()| b));
+        let opened = repair_version(&**fs, &path)
+            .and_then(|_| Block::open(Arc::clone(fs), &path))
+            .and_then(|b| b.load().map(|()| b));
         match opened {
             Ok(block) => blocks.push(Arc::new(block)),
             Err(error) => {

@@ -123,3 +123,54 @@ pub(super) fn values<'a>(
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{any_labels, any_matchers, satisfies};
+
+    proptest! {
+        #[test]
+        fn agrees_with_matching_each_series(
+            all in prop::collection::btree_set(any_labels(), 1..60),
+            matchers in any_matchers(), gone in 0_usize..20,
+        ) {
+            let mut index = Index::default();
+            let mut series = Vec::new();
+            for (i, labels) in all.into_iter().enumerate() {
+                let hash = index.hash(&labels);
+                series.push((index.create(hash, i as u64 + 1, &labels).unwrap(), labels));
+            }
+            let removed: Vec<u32> = series.drain(..gone.min(series.len())).map(|s| s.0).collect();
+            index.unlink(&removed);
+            index.release(&removed);
+            // Numbers that are used again come out of order.
+            for (i, labels) in ["x", "y", "zz"].into_iter().enumerate() {
+                let labels = firesteel_model::Labels::from_pairs([("c", labels), ("d", "new")]);
+                let hash = index.hash(&labels);
+                series.push((index.create(hash, 1000 + i as u64, &labels).unwrap(), labels));
+            }
+            series.retain(|(_, labels)| satisfies(labels, &matchers));
+            series.sort_unstable_by_key(|s| s.0);
+            let ctx = QueryContext::background();
+            let mut memory = Memory::new(&ctx).unwrap();
+            let index = RwLock::new(index);
+            let found = select(&index, &matchers, &ctx, &mut memory).unwrap();
+            prop_assert_eq!(&found, &series.iter().map(|s| s.0).collect::<Vec<_>>());
+            let index = index.read();
+            let names: BTreeSet<_> =
+                series.iter().flat_map(|s| s.1.iter()).map(|l| l.0).collect();
+            prop_assert_eq!(index.names_of(&found).into_iter().collect::<BTreeSet<_>>(), names);
+            for name in ["a", "c", "nope"] {
+                let own: Vec<_> = matchers.iter().filter(|m| m.name() == name).cloned().collect();
+                let values = values(&index, name, &own, Some(&found), &mut memory).unwrap();
+                let expected: BTreeSet<_> = series.iter().filter_map(|s| s.1.get(name)).collect();
+                prop_assert_eq!(values.into_iter().collect::<BTreeSet<_>>(), expected);
+            }
+        }
+    }
+}
