@@ -352,6 +352,7 @@ impl SampleReader for BlockReader<'_> {
                 self.chunks.push(chunk);
             }
         }
+        self.set.files.chunks.announce(&mut self.window, &self.chunks);
         Ok(())
     }
 

@@ -223,11 +223,27 @@ impl Index {
     /// Values of a label that some series have, each once.
     pub(super) fn values_of(&self, name: &str, ids: &[u32]) -> Vec<&str> {
         let Some(name) = self.symbols.get(name) else { return Vec::new() };
-        let value = |&id: &u32| self.pairs(id).find(|&(n, _)| n == name).map(|(_, v)| v);
-        let mut values: Vec<u32> = ids.iter().filter_map(value).collect();
-        values.sort_unstable();
-        values.dedup();
-        values.iter().map(|&v| self.symbols.text(v)).collect()
+        // Series of one schema have the label in the same place.
+        let mut places: Vec<Option<Option<usize>>> = vec![None; self.schemas.len()];
+        let mut seen = vec![0_u64; self.symbols.bound().div_ceil(64) as usize];
+        for &id in ids {
+            let Some(meta) = self.meta(id) else { continue };
+            let schema = &self.schemas[meta.schema as usize];
+            let place = *places[meta.schema as usize]
+                .get_or_insert_with(|| schema.names.iter().position(|&n| n == name));
+            let at = |place| meta.row as usize * schema.names.len() + place;
+            let value = place.and_then(|place| schema.values.get(at(place)));
+            if let Some(&value) = value
+                && let Some(word) = seen.get_mut(value as usize / 64)
+            {
+                *word |= 1 << (value % 64);
+            }
+        }
+        let bits = |&(i, word): &(u32, u64)| {
+            (0..64_u32).filter(move |b| word >> b & 1 == 1).map(move |b| i * 64 + b)
+        };
+        let words = (0_u32..).zip(seen).filter(|w| w.1 != 0);
+        words.flat_map(|w| bits(&w)).map(|value| self.symbols.text(value)).collect()
     }
 
     fn name(&self, name: &str) -> Option<&Name> {

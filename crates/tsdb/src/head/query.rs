@@ -202,9 +202,28 @@ fn label_result(mut values: Vec<&str>, hints: &LabelHints) -> LabelResult {
         values.select_nth_unstable(hints.limit);
         values.truncate(hints.limit);
     }
-    values.sort_unstable();
-    let values = values.into_iter().map(str::to_owned).collect();
+    let values = sorted(values).into_iter().map(str::to_owned).collect();
     LabelResult { values, warnings: Vec::new(), truncated }
+}
+
+/// Sorts texts that lie all over the memory: by the eight bytes in which they differ first.
+fn sorted(texts: Vec<&str>) -> Vec<&str> {
+    let Some((first, rest)) = texts.split_first() else { return texts };
+    let common = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let shared = rest.iter().fold(first.len(), |n, text| {
+        common(first.as_bytes().get(..n).unwrap_or_default(), text.as_bytes())
+    });
+    let key = |text: &str| {
+        let mut key = [0; 8];
+        let rest = text.as_bytes().get(shared..).unwrap_or_default();
+        for (to, from) in key.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        u64::from_be_bytes(key)
+    };
+    let mut keyed: Vec<(u64, &str)> = texts.iter().map(|text| (key(text), *text)).collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, text)| text).collect()
 }
 
 /// Series of the head.

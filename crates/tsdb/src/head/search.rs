@@ -10,14 +10,15 @@ use parking_lot::RwLock;
 
 use super::{index::Index, postings::List};
 use crate::index::{
-    Memory, PostingsReader, plan,
+    Memory, PostingsReader, PostingsSource, plan,
     postings::{Bits, ReadLists, span, worth_marking},
 };
 
 /// Series and values between two looks at the query's deadline.
 const CHECK_EVERY: usize = 4096;
-/// Looking at the labels of a series costs as much as looking at this many postings.
-const POSTINGS_PER_SERIES: usize = 4;
+/// Looking at a list costs as much as looking at the label of this many series, which lie side by
+/// side.
+const SERIES_PER_LIST: usize = 16;
 
 /// Reads lists that were taken under the index' lock and are not changed any more.
 struct Lists<'a> {
@@ -103,9 +104,8 @@ pub(super) fn values<'a>(
 ) -> Result<Vec<&'a str>, StorageError> {
     let marks = match ids {
         None => None,
-        // All postings of the label are looked at at most, which are no more than series.
         Some(ids)
-            if ids.len().saturating_mul(POSTINGS_PER_SERIES) < index.len()
+            if ids.len() < index.num_values(name).saturating_mul(SERIES_PER_LIST)
                 || !worth_marking(&span(ids), ids.len()) =>
         {
             return Ok(index.values_of(name, ids));

@@ -29,8 +29,23 @@ impl IndexReader {
     /// when they are read.
     pub(crate) fn open(fs: &dyn Fs, path: &Path) -> Result<Self, TsdbError> {
         let source = Source::open(fs, path)?;
+        let (version, toc) = Self::read_ends(&source)?;
+        let symbols = Symbols::open(&source, toc.symbols, version)?;
+        let table = PostingsTable::open(&source, toc.postings_table, version)?;
+        let sections = [toc.label_indices, toc.postings, toc.postings_table];
+        let end = sections.into_iter().filter(|at| *at >= toc.series && *at != 0).min();
+        let series = (toc.series, end.unwrap_or(source.len()));
+        Ok(Self { source, version, symbols, table, series })
+    }
+
+    /// Checks magic number, version and table of contents.
+    pub(crate) fn probe(fs: &dyn Fs, path: &Path) -> Result<(), TsdbError> {
+        Self::read_ends(&Source::open(fs, path)?).map(|_| ())
+    }
+
+    fn read_ends(source: &Source) -> Result<(u8, Toc), TsdbError> {
         let mut window = Window::default();
-        let mut head = Decoder::new(window.get(&source, 0, HEADER_LEN as usize)?);
+        let mut head = Decoder::new(window.get(source, 0, HEADER_LEN as usize)?);
         if head.u32() != Some(MAGIC) {
             return Err(source.corrupt(0, "not an index: wrong magic number"));
         }
@@ -38,13 +53,7 @@ impl IndexReader {
         if !(1..=3).contains(&version) {
             return Err(source.corrupt(4, format!("unknown index version {version}")));
         }
-        let toc = Toc::read(&source, &mut window)?;
-        let symbols = Symbols::open(&source, toc.symbols, version)?;
-        let table = PostingsTable::open(&source, toc.postings_table, version)?;
-        let sections = [toc.label_indices, toc.postings, toc.postings_table];
-        let end = sections.into_iter().filter(|at| *at >= toc.series && *at != 0).min();
-        let series = (toc.series, end.unwrap_or(source.len()));
-        Ok(Self { source, version, symbols, table, series })
+        Ok((version, Toc::read(source, &mut window)?))
     }
 
     /// The file.
