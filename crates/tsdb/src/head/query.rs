@@ -63,13 +63,18 @@ impl View {
         matchers: &[Matcher],
         mint: Timestamp,
         maxt: Timestamp,
+        limit: usize,
     ) -> Result<(Vec<u32>, Vec<Timestamp>), StorageError> {
         let mut memory = Memory::new(ctx)?;
         let ids = search::select(&self.head.index, matchers, ctx, &mut memory)?;
+        memory.take(ids.len() as u64 * 12)?;
         let epoch = self.guard.epoch();
         let (mut found, mut until) = (Vec::new(), Vec::new());
         let mut rest = ids.as_slice();
         while let Some(&first) = rest.first() {
+            if limit > 0 && found.len() >= limit {
+                break;
+            }
             let stripe = stripe_of(first);
             let run = rest.iter().position(|&id| stripe_of(id) != stripe).unwrap_or(rest.len());
             let (now, later) = rest.split_at(run);
@@ -115,8 +120,11 @@ impl Querier for HeadQuerier {
         if mint > maxt {
             return Ok(Selection::default());
         }
-        let (mut ids, mut until) = view.select(ctx, matchers, mint, maxt)?;
-        if let Some(shard) = hints.shard.filter(|s| s.count > 1) {
+        let shard = hints.shard.filter(|s| s.count > 1);
+        // Which of them are in the share is known only afterwards.
+        let limit = if shard.is_none() { hints.limit } else { 0 };
+        let (mut ids, mut until) = view.select(ctx, matchers, mint, maxt, limit)?;
+        if let Some(shard) = shard {
             let index = view.head.index.read();
             let keep: Vec<bool> = ids
                 .iter()

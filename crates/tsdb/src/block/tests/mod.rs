@@ -13,9 +13,10 @@ use std::{
 use firesteel_chunk::{Encoding, XorEncoder};
 use firesteel_model::{
     Labels, MatchOp, Matcher,
+    budget::Budget,
     storage::{
         BatchValues, LabelHints, QueryContext, Queryable, SampleBatch, SelectHints, SeriesSet,
-        StorageError,
+        Shard, StorageError,
     },
 };
 use proptest::prelude::*;
@@ -283,6 +284,48 @@ fn check_labels(block: &Block, found: &Series, matchers: &[Matcher]) {
             assert_eq!(result.truncated, limit > 0 && values.len() > limit);
         }
     }
+}
+
+#[test]
+fn shards_share_the_series_and_limits_cut_them() {
+    let (_, fs) = sim();
+    let series = some_series();
+    let meta = write(&fs, Path::new("/"), &series, 200).unwrap().unwrap();
+    let block = open(&fs, Path::new("/"), &meta);
+    let (ctx, querier) = (QueryContext::background(), block.querier(ALL.0, ALL.1).unwrap());
+    let select = |shard, limit| {
+        let hints = SelectHints { shard, limit, ..SelectHints::range(ALL.0, ALL.1) };
+        let sets = querier.select(&ctx, &[], &hints).unwrap().sets;
+        let all = |set: &Arc<dyn SeriesSet>| {
+            (0..set.len()).map(|i| labels_of(&**set, i).unwrap()).collect::<Vec<_>>()
+        };
+        sets.iter().flat_map(all).collect::<Vec<_>>()
+    };
+    let mut found = BTreeSet::new();
+    for index in 0..3 {
+        for labels in select(Some(Shard { index, count: 3 }), 0) {
+            assert_eq!(labels.prom_hash() % 3, index);
+            assert!(found.insert(labels));
+        }
+    }
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), series.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(select(None, 7).len(), 7);
+}
+
+#[test]
+fn searches_stay_within_the_budget() {
+    let (_, fs) = sim();
+    let meta = write(&fs, Path::new("/"), &some_series(), 200).unwrap().unwrap();
+    let block = open(&fs, Path::new("/"), &meta);
+    let mut ctx = QueryContext::background();
+    ctx.budget = Budget::root("query", 1000);
+    let querier = block.querier(ALL.0, ALL.1).unwrap();
+    let hints = SelectHints::range(ALL.0, ALL.1);
+    assert!(matches!(querier.select(&ctx, &[], &hints), Err(StorageError::Budget(_))));
+    let app = [Matcher::equal("__name__", "metric_1")];
+    let values = querier.label_values(&ctx, "number", &app, &LabelHints::default());
+    assert!(matches!(values, Err(StorageError::Budget(_))));
+    assert_eq!(ctx.budget.used(), 0);
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn index_file(series: &Series, chunks: &Chunks) -> Vec<u8> {
 }
 
 /// A directory of a block as Prometheus 2.0 made it.
-fn write_version_1(fs: &Arc<dyn Fs>, series: &Series, per_chunk: usize) -> Block {
+pub(super) fn write_version_1(fs: &Arc<dyn Fs>, series: &Series, per_chunk: usize) -> Block {
     let ulid = Ulid::generate(1, &mut fastrand::Rng::with_seed(1));
     let dir = Path::new("/").join(ulid.to_string());
     fs.create_dir_all(&dir.join("chunks")).unwrap();
