@@ -9,7 +9,7 @@ use firesteel_model::{
 use hashbrown::HashMap;
 
 use crate::index::{
-    IndexReader, Memory, Search,
+    IndexReader, LabelOf, Memory, Search,
     postings::{Bits, span, worth_marking},
 };
 
@@ -116,27 +116,11 @@ pub(super) fn values_of(
         let marks = Bits::of(ids, memory)?;
         return values(search, name, own, limit, memory, &mut |at| search.any_marked(at, &marks));
     }
-    // Which number the name has is learned as it comes.
     let index = search.index();
-    let mut names: HashMap<u32, bool> = HashMap::new();
+    let mut label = LabelOf::new(index, name);
     let mut found = BTreeSet::new();
     search.each_labels(ids, memory, &mut |labels| {
-        for &(n, value) in labels {
-            let is_name = match names.get(&n) {
-                Some(&known) => known,
-                None => {
-                    let mut is_name = false;
-                    let mut compare = |_: usize, text: &str| is_name = text == name;
-                    index.symbols().resolve(index.source(), &[n], &mut compare)?;
-                    names.insert(n, is_name);
-                    is_name
-                }
-            };
-            if is_name {
-                found.insert(value);
-                break;
-            }
-        }
+        found.extend(label.value(labels)?);
         Ok(true)
     })?;
     texts(index, &found)

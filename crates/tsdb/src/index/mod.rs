@@ -18,7 +18,7 @@ mod writer;
 pub(crate) use matching::{PostingsReader, PostingsSource, plan};
 pub(crate) use memory::Memory;
 pub(crate) use reader::IndexReader;
-pub(crate) use search::Search;
+pub(crate) use search::{LabelOf, Search};
 pub use symbols::SymbolTable;
 pub(crate) use symbols::Symbols;
 pub(crate) use writer::IndexWriter;

@@ -66,6 +66,17 @@ impl IndexReader {
         &self.symbols
     }
 
+    /// Whether `test` holds for the text of a symbol.
+    pub(crate) fn symbol_is(
+        &self,
+        symbol: u32,
+        test: &dyn Fn(&str) -> bool,
+    ) -> Result<bool, TsdbError> {
+        let mut holds = false;
+        self.symbols.resolve(&self.source, &[symbol], &mut |_, text| holds = test(text))?;
+        Ok(holds)
+    }
+
     /// Its postings offset table.
     pub(crate) const fn table(&self) -> &PostingsTable {
         &self.table

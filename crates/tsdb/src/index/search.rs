@@ -202,38 +202,17 @@ impl PostingsReader for Search<'_> {
         memory: &mut Memory<'_>,
     ) -> Result<(), StorageError> {
         let index = self.index;
-        let mut names: HashMap<u32, bool> = HashMap::new();
+        let mut label = LabelOf::new(index, matcher.name());
         let mut verdicts: HashMap<u32, bool> = HashMap::new();
         let mut kept = Vec::with_capacity(ids.len());
         let mut this = ids.iter().copied();
-        let test = |symbol: u32, of: &dyn Fn(&str) -> bool| {
-            let mut found = false;
-            let source = index.source();
-            index.symbols().resolve(source, &[symbol], &mut |_, text| found = of(text))?;
-            Ok::<bool, StorageError>(found)
-        };
         self.each_labels(ids, memory, &mut |labels| {
-            let mut value = None;
-            for &(name, v) in labels {
-                let is_name = match names.get(&name) {
-                    Some(&known) => known,
-                    None => {
-                        let is_name = test(name, &|text| text == matcher.name())?;
-                        names.insert(name, is_name);
-                        is_name
-                    }
-                };
-                if is_name {
-                    value = Some(v);
-                    break;
-                }
-            }
-            let holds = match value {
+            let holds = match label.value(labels)? {
                 None => matcher.matches_empty(),
                 Some(value) => match verdicts.get(&value) {
                     Some(&known) => known,
                     None => {
-                        let holds = test(value, &|text| matcher.matches(text))?;
+                        let holds = index.symbol_is(value, &|text| matcher.matches(text))?;
                         verdicts.insert(value, holds);
                         holds
                     }
@@ -248,5 +227,37 @@ impl PostingsReader for Search<'_> {
         })?;
         *ids = kept;
         Ok(())
+    }
+}
+
+/// Finds the value of a label among the pairs of a series. Which number its name has is learned as
+/// it comes.
+pub(crate) struct LabelOf<'a> {
+    index: &'a IndexReader,
+    name: &'a str,
+    known: HashMap<u32, bool>,
+}
+
+impl<'a> LabelOf<'a> {
+    pub(crate) fn new(index: &'a IndexReader, name: &'a str) -> Self {
+        Self { index, name, known: HashMap::new() }
+    }
+
+    /// The number of the value, if the series has the label.
+    pub(crate) fn value(&mut self, labels: &[(u32, u32)]) -> Result<Option<u32>, TsdbError> {
+        for &(name, value) in labels {
+            let is_it = match self.known.get(&name) {
+                Some(&known) => known,
+                None => {
+                    let is_it = self.index.symbol_is(name, &|text| text == self.name)?;
+                    self.known.insert(name, is_it);
+                    is_it
+                }
+            };
+            if is_it {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
     }
 }
