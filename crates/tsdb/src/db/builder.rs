@@ -144,8 +144,9 @@ impl DbBuilder {
         self
     }
 
-    /// How many threads read the log when it is opened, the calling one included; as many as there
-    /// are processors by default. What comes out is the same for any number.
+    /// How many threads open blocks, load the head snapshot and read the log, for the time that this
+    /// takes and the calling one included; as many as there are processors by default. What comes
+    /// out is the same for any number.
     #[must_use]
     pub const fn open_threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);

@@ -11,6 +11,7 @@ mod metrics;
 mod open;
 mod report;
 mod to_block;
+mod unreadable;
 
 use std::{
     path::Path,
@@ -131,6 +132,12 @@ impl Db {
         *self.0.retention.lock() = Retention { time, bytes };
     }
 
+    /// Sets how many exemplars are kept; 0 for none. The oldest go where that is fewer than there
+    /// are.
+    pub fn set_max_exemplars(&self, n: usize) {
+        self.0.head.set_max_exemplars(n);
+    }
+
     /// What was found when it was opened; nothing while the head is being loaded.
     #[must_use]
     pub fn open_report(&self) -> &OpenReport {
@@ -246,7 +253,10 @@ impl Queryable for Db {
         parts.extend(head.map(|h| -> Arc<dyn Querier> { Arc::new(h) }));
         parts.extend(late.map(|l| -> Arc<dyn Querier> { Arc::new(l) }));
         for block in blocks.iter().filter(|b| b.overlaps(mint, maxt)) {
-            parts.push(block.querier(mint, maxt)?);
+            parts.push(match block.querier_between(mint, maxt) {
+                Ok(querier) => querier,
+                Err(error) => self.0.without(block, &error),
+            });
         }
         Ok(Arc::new(FanoutQuerier::new(parts)))
     }
