@@ -106,18 +106,34 @@ impl Db {
         ] {
             gauge(out, name, help, ms);
         }
-        counter(
-            out,
-            "prometheus_tsdb_out_of_order_samples_total",
-            "Total number of out of order samples ingestion failed attempts due to out of order being disabled.",
-            &counts.out_of_order,
-        );
-        counter(
-            out,
-            "prometheus_tsdb_out_of_bound_samples_total",
-            "Total number of out of bound samples ingestion failed attempts with out of order support disabled.",
-            &counts.out_of_bounds,
-        );
+        let late = [&counts.late_floats, &counts.late_histograms];
+        for (name, help, [floats, histograms]) in [
+            (
+                "prometheus_tsdb_head_out_of_order_samples_appended_total",
+                "Total number of appended out of order samples.",
+                late,
+            ),
+            (
+                "prometheus_tsdb_out_of_order_samples_total",
+                "Total number of out of order samples ingestion failed attempts due to out of order being disabled.",
+                counts.out_of_order.both(),
+            ),
+            (
+                "prometheus_tsdb_out_of_bound_samples_total",
+                "Total number of out of bound samples ingestion failed attempts with out of order support disabled.",
+                counts.out_of_bounds.both(),
+            ),
+            (
+                "prometheus_tsdb_too_old_samples_total",
+                "Total number of out of order samples ingestion failed attempts with out of support enabled, but sample outside of time window.",
+                counts.too_old.both(),
+            ),
+        ] {
+            for (kind, count) in [("float", floats), ("histogram", histograms)] {
+                let value = Point::Value(count.value() as f64);
+                out.add(name, MetricType::Counter, help, &[("type", kind)], value);
+            }
+        }
         let (exemplars, with, max) = head.exemplar_sizes();
         for (name, help, v) in [
             (

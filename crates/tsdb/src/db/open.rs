@@ -9,9 +9,9 @@ use firesteel_model::Timestamp;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Db, DbBuilder, Inner, Retention, View,
+    Db, DbBuilder, Inner, Retention, View, builder,
     head_chunks::{self, HeadChunks},
-    late,
+    late::{self, Logged},
     maintain::Maintenance,
     metrics::DbMetrics,
     report::{DamageReport, OpenReport},
@@ -22,7 +22,7 @@ use crate::{
     fs::{Fs, Lock},
     head::{Head, HeadOptions, Replay, group_chunks},
     wal::{
-        read::read_segment,
+        read::{Summary, read_segment},
         repair::{Repair, repair},
         segments::{
             checkpoint_path, list_checkpoints, list_segments, make_dir, remove_leftovers,
@@ -44,7 +44,6 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
     let mut blocks = Vec::new();
     let mut lock = None;
     let mut head_files = Vec::new();
-    let mut late = None;
     if let Some(dir) = &options.dir {
         let fs = &*options.fs;
         make_dir(fs, dir)?;
@@ -61,11 +60,12 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
         let mut chunks = head_chunks::read(fs, dir)?;
         head_files = note_head_chunks(&chunks, &mut report);
         let late_chunks = std::mem::take(&mut chunks.out_of_order);
-        let writer = replay(&options, dir, &head, chunks, min_valid(&blocks), &mut report)?;
+        let (writer, logged) =
+            replay(&options, dir, &head, chunks, min_valid(&blocks), &mut report)?;
         head.set_wal(writer);
-        late = late::read(fs, dir, &head, &late_chunks, &mut report)?;
+        late::restore(&options, dir, &head, &late_chunks, &logged, &mut report)?;
     }
-    let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks), late };
+    let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks) };
     Ok(assemble(options, head, view, lock, head_files, report))
 }
 
@@ -73,7 +73,7 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
 pub(super) fn in_memory(options: DbBuilder) -> Db {
     let head = Arc::new(Head::new(&head_options(&options), false));
     let blocks = Arc::new(Vec::new());
-    let view = View { blocks, head_from: Timestamp::MIN, late: None };
+    let view = View { blocks, head_from: Timestamp::MIN };
     assemble(options, head, view, None, Vec::new(), OpenReport::default())
 }
 
@@ -82,6 +82,8 @@ fn head_options(options: &DbBuilder) -> HeadOptions {
         chunk_range: options.range_ms(),
         compress: options.wal_compression,
         max_exemplars: options.max_exemplars,
+        late_window: builder::millis(options.late_window),
+        late_cap: options.late_cap,
         budget: options.budget.clone(),
     }
 }
@@ -208,7 +210,8 @@ fn replay(
     chunks: HeadChunks,
     min_valid: Timestamp,
     report: &mut OpenReport,
-) -> Result<Writer, TsdbError> {
+) -> Result<(Writer, Logged), TsdbError> {
+    let mut logged = Logged::default();
     let (fs, wal) = (&*options.fs, dir.join(WAL_DIR));
     let mut replay = head.replay(min_valid, group_chunks(chunks.chunks));
     let checkpoints = list_checkpoints(fs, &wal)?;
@@ -216,7 +219,9 @@ fn replay(
     if let Some(&newest) = checkpoints.last() {
         let path = checkpoint_path(&wal, newest);
         for segment in list_segments(fs, &path)? {
-            replay_segment(fs, &segment_path(&path, segment), &mut replay, report)?;
+            let path = segment_path(&path, segment);
+            replay_segment(fs, &path, &mut replay, report)?;
+            logged.segments.push((path, std::mem::take(&mut replay.late)));
         }
         report.checkpoint = Some(newest);
         first = newest + 1;
@@ -240,6 +245,7 @@ fn replay(
         replay.newest = Timestamp::MIN;
         let len = replay_segment(fs, &path, &mut replay, report)?;
         infos.push(SegmentInfo { index: next, len, max_time: replay.newest });
+        logged.segments.push((path, std::mem::take(&mut replay.late)));
         report.segments += 1;
         next += 1;
     }
@@ -254,14 +260,10 @@ fn replay(
     for &checkpoint in checkpoints.iter().rev().skip(1) {
         let _ = fs.remove_dir_all(&checkpoint_path(&wal, checkpoint));
     }
-    Ok(Writer::new(
-        Arc::clone(&options.fs),
-        &wal,
-        next,
-        infos,
-        options.wal_segment_size,
-        options.durability,
-    ))
+    logged.damaged = report.damage.iter().any(|d| !d.torn);
+    let (size, durability) = (options.wal_segment_size, options.durability);
+    let writer = Writer::new(Arc::clone(&options.fs), &wal, next, infos, size, durability);
+    Ok((writer, logged))
 }
 
 /// Replays a segment and repairs it. Returns its length.
@@ -273,12 +275,25 @@ fn replay_segment(
 ) -> Result<u64, TsdbError> {
     let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
     let summary = read_segment(&data, |records| replay.batch(records));
+    mend(fs, path, &data, &summary, report)?;
+    let len = fs.metadata(path).map_or(data.len() as u64, |m| m.len);
+    Ok(len)
+}
+
+/// Repairs a segment in which `summary` was found, and reports it.
+pub(super) fn mend(
+    fs: &dyn Fs,
+    path: &Path,
+    data: &[u8],
+    summary: &Summary,
+    report: &mut OpenReport,
+) -> Result<(), TsdbError> {
     if let Some(damage) = summary.damage.iter().find(|d| d.unsupported) {
         // Not damage: going on would leave out, and in the end delete, what is sound.
         return Err(TsdbError::corrupt(path, damage.start as u64, damage.what.clone()));
     }
     report.unclosed_records += summary.unclosed;
-    let outcome = match repair(fs, path, &data, &summary) {
+    let outcome = match repair(fs, path, data, summary) {
         Ok(Repair::None) => "nothing done".to_owned(),
         Ok(Repair::Cut) => format!("cut off at byte {}", summary.end),
         Ok(Repair::Rewritten) => "rewritten without it".to_owned(),
@@ -291,8 +306,8 @@ fn replay_segment(
             end: damage.end as u64,
             what: damage.what.clone(),
             outcome: outcome.clone(),
+            torn: damage.torn,
         });
     }
-    let len = fs.metadata(path).map_or(data.len() as u64, |m| m.len);
-    Ok(len)
+    Ok(())
 }

@@ -4,8 +4,10 @@
 //! ([`stripe`]), commits under one ([`commit`]); each commit gets a number, and readers see the
 //! commits up to the one that was newest when they came ([`readers`]).
 //!
-//! Locks are taken in this order, and no other way: commit, index, aliases or metadata or
-//! tombstones or exemplars, stripe, readers.
+//! Samples that come out of order are kept apart ([`late`]).
+//!
+//! Locks are taken in this order, and no other way: limbo, commit, index, aliases or metadata or
+//! tombstones or exemplars, stripe or late samples, readers.
 
 mod appender;
 mod commit;
@@ -14,6 +16,7 @@ mod export;
 mod from_chunk;
 mod gc;
 mod index;
+mod late;
 mod paged;
 mod pending;
 mod postings;
@@ -41,16 +44,18 @@ use parking_lot::{Mutex, RwLock};
 
 pub use export::HeadStats;
 pub(crate) use from_chunk::{Decoded, decode as decode_samples};
+pub(crate) use late::{DEFAULT_CAP, Frozen, LateReader, LateSample, LateSamples, LateValue};
 pub use query::SeriesExemplars;
 pub(crate) use query::hide;
 pub use replay::ReplayStats;
-pub(crate) use replay::{Replay, group_chunks};
+pub(crate) use replay::{Replay, group_chunks, late_samples};
 pub(crate) use stripe::{Copied, HistogramSample, Sealed, decode_chunk};
 
 use self::{
     commit::{Committer, Waiting},
     exemplars::Exemplars,
     index::Index,
+    late::Late,
     paged::Paged,
     pending::Pending,
     readers::Readers,
@@ -74,6 +79,11 @@ pub(crate) struct HeadOptions {
     pub(crate) compress: bool,
     /// How many exemplars are kept.
     pub(crate) max_exemplars: usize,
+    /// How much older than the newest sample of all a sample may be that is older than its series',
+    /// milliseconds; 0: none is taken.
+    pub(crate) late_window: i64,
+    /// How many of these the buffer of a series holds.
+    pub(crate) late_cap: usize,
     /// Memory of the head.
     pub(crate) budget: Budget,
 }
@@ -85,18 +95,39 @@ pub(crate) struct Counts {
     pub(crate) histograms: Counter,
     pub(crate) series_created: Counter,
     pub(crate) series_removed: Counter,
-    pub(crate) out_of_order: Counter,
-    pub(crate) out_of_bounds: Counter,
+    pub(crate) late_floats: Counter,
+    pub(crate) late_histograms: Counter,
+    pub(crate) out_of_order: ByKind,
+    pub(crate) out_of_bounds: ByKind,
+    pub(crate) too_old: ByKind,
+}
+
+/// A count of floats and one of histograms.
+#[derive(Debug, Default)]
+pub(crate) struct ByKind {
+    pub(crate) floats: Counter,
+    pub(crate) histograms: Counter,
+}
+
+impl ByKind {
+    fn inc(&self, is_float: bool) {
+        if is_float { self.floats.inc() } else { self.histograms.inc() }
+    }
+
+    /// Both counts.
+    pub(crate) const fn both(&self) -> [&Counter; 2] {
+        [&self.floats, &self.histograms]
+    }
 }
 
 /// A stripe on cache lines of its own (two, as processors fetch them in pairs), so that locking one
 /// does not slow its neighbours down.
 #[derive(Default)]
 #[repr(align(128))]
-struct Padded(Mutex<Stripe>);
+struct Padded<T>(Mutex<T>);
 
-impl std::ops::Deref for Padded {
-    type Target = Mutex<Stripe>;
+impl<T> std::ops::Deref for Padded<T> {
+    type Target = Mutex<T>;
 
     fn deref(&self) -> &Self::Target {
         &self.0
@@ -122,7 +153,8 @@ pub(crate) struct Head {
     unlinks: AtomicU64,
     /// Number of series without [`LOGGED`].
     unlogged: AtomicUsize,
-    stripes: Box<[Padded]>,
+    stripes: Box<[Padded<Stripe>]>,
+    late: Late,
     readers: Arc<Readers>,
     committer: Mutex<Committer>,
     queue: Mutex<Vec<Waiting>>,
@@ -197,6 +229,7 @@ impl Head {
             unlinks: AtomicU64::new(0),
             unlogged: AtomicUsize::new(0),
             stripes: (0..STRIPES).map(|_| Padded::default()).collect(),
+            late: Late::new(options.late_window, options.late_cap),
             readers: Arc::default(),
             committer: Mutex::default(),
             queue: Mutex::default(),
@@ -231,6 +264,9 @@ impl Head {
         committer.closed = true;
         if let Some(wal) = &mut committer.wal {
             wal.cut();
+        }
+        if let Some(wbl) = &mut committer.wbl {
+            wbl.cut();
         }
     }
 
@@ -358,7 +394,7 @@ impl Head {
         let stripes = self.stripes.iter().map(|s| s.lock().bytes()).sum::<usize>();
         let index = self.index.read();
         let metadata = self.metadata.read().by_series.len() * 24;
-        stripes + index.bytes() + index.bound() as usize * 13 + metadata
+        stripes + self.late.bytes() + index.bytes() + index.bound() as usize * 13 + metadata
     }
 
     fn take_pending(&self) -> Box<Pending> {
@@ -378,12 +414,6 @@ impl Head {
         if pool.len() < 8 {
             pool.push(pending);
         }
-    }
-
-    /// The labels of the series behind a reference of the log.
-    pub(crate) fn labels_of(&self, reference: u64) -> Option<Labels> {
-        let id = self.lookup(reference)?;
-        Some(self.index.read().labels(id))
     }
 
     /// Number of series.

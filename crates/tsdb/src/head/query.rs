@@ -13,6 +13,7 @@ use firesteel_model::{
 
 use super::{
     Head,
+    late::{LateSet, LateView},
     readers::Guard,
     stripe::{self, Copied, HistogramSample, NEVER, stripe_of},
 };
@@ -29,13 +30,16 @@ pub(crate) struct HeadQuerier {
 struct View {
     head: Arc<Head>,
     guard: Guard,
+    /// Of samples that came in order.
     mint: Timestamp,
+    /// Of those that came late.
+    late_mint: Timestamp,
     maxt: Timestamp,
 }
 
 impl Head {
     /// Opens a view of the samples between two times, both inclusive. Those before `from`, which
-    /// are in blocks, are not in it.
+    /// are in blocks, are not in it, unless they came late.
     pub(crate) fn querier(
         self: &Arc<Self>,
         mint: Timestamp,
@@ -43,26 +47,59 @@ impl Head {
         from: Timestamp,
     ) -> HeadQuerier {
         let (head, guard) = (Arc::clone(self), self.readers.read());
-        HeadQuerier { view: Arc::new(View { head, guard, mint: mint.max(from), maxt }) }
+        HeadQuerier {
+            view: Arc::new(View { head, guard, mint: mint.max(from), late_mint: mint, maxt }),
+        }
     }
 }
 
 impl View {
-    /// The series that match and have a visible sample in range, with the time up to which they
-    /// are visible.
-    fn select(
-        &self,
-        ctx: &QueryContext,
-        matchers: &[Matcher],
-        mint: Timestamp,
-        maxt: Timestamp,
-    ) -> Result<(Vec<u32>, Vec<Timestamp>), StorageError> {
+    fn dictionary(&self) -> HeadDictionary {
+        let bound = self.head.index.read().symbols.bound();
+        HeadDictionary { head: Arc::clone(&self.head), bound }
+    }
+
+    /// The series that match.
+    fn matching(&self, ctx: &QueryContext, matchers: &[Matcher]) -> Result<Vec<u32>, StorageError> {
         let plan = self.head.index.read().plan(matchers);
         let ids = plan.run();
         ctx.check()?;
+        Ok(ids)
+    }
+
+    /// What is to be seen of the late samples.
+    fn late(&self, mint: Timestamp, maxt: Timestamp) -> LateView {
+        LateView { head: Arc::clone(&self.head), epoch: self.guard.epoch(), mint, maxt }
+    }
+
+    /// The series that match and have a visible sample.
+    fn with_samples(
+        &self,
+        ctx: &QueryContext,
+        matchers: &[Matcher],
+    ) -> Result<Vec<u32>, StorageError> {
+        let ids = self.matching(ctx, matchers)?;
+        let late = self.late(self.late_mint, self.maxt).select(&ids);
+        let mut found = self.in_order(ctx, &ids, self.mint, self.maxt)?.0;
+        found.extend(late);
+        Ok(found)
+    }
+
+    /// Those of `ids` that have a visible sample in range that came in order, with the time up to
+    /// which they are visible.
+    fn in_order(
+        &self,
+        ctx: &QueryContext,
+        ids: &[u32],
+        mint: Timestamp,
+        maxt: Timestamp,
+    ) -> Result<(Vec<u32>, Vec<Timestamp>), StorageError> {
+        if mint > maxt {
+            return Ok((Vec::new(), Vec::new()));
+        }
         let epoch = self.guard.epoch();
         let (mut found, mut until) = (Vec::new(), Vec::new());
-        let mut rest = ids.as_slice();
+        let mut rest = ids;
         while let Some(&first) = rest.first() {
             let stripe = stripe_of(first);
             let run = rest.iter().position(|&id| stripe_of(id) != stripe).unwrap_or(rest.len());
@@ -106,41 +143,36 @@ impl Querier for HeadQuerier {
         let view = &self.view;
         let mint = view.mint.max(hints.start);
         let maxt = view.maxt.min(hints.end);
-        if mint > maxt {
+        let late = view.late(view.late_mint.max(hints.start), maxt);
+        if late.mint > maxt {
             return Ok(Selection::default());
         }
-        let (mut ids, mut until) = view.select(ctx, matchers, mint, maxt)?;
+        let mut matching = view.matching(ctx, matchers)?;
         if let Some(shard) = hints.shard.filter(|s| s.count > 1) {
             let index = view.head.index.read();
-            let keep: Vec<bool> = ids
-                .iter()
-                .map(|&id| index.labels(id).prom_hash() % shard.count == shard.index)
-                .collect();
-            drop(index);
-            let mut flags = keep.iter();
-            ids.retain(|_| *flags.next().unwrap_or(&true));
-            let mut flags = keep.iter();
-            until.retain(|_| *flags.next().unwrap_or(&true));
+            matching.retain(|&id| index.labels(id).prom_hash() % shard.count == shard.index);
         }
+        let mut late_ids = late.select(&matching);
+        let (mut ids, mut until) = view.in_order(ctx, &matching, mint, maxt)?;
+        drop(matching);
         if hints.limit > 0 {
             ids.truncate(hints.limit);
             until.truncate(hints.limit);
+            late_ids.truncate(hints.limit);
         }
         QueryStats::add(&ctx.stats.series, ids.len() as u64);
-        if ids.is_empty() {
-            return Ok(Selection::default());
+        let mut sets: Vec<Arc<dyn SeriesSet>> = Vec::new();
+        if !ids.is_empty() {
+            let _memory = ctx.budget.reserve(ids.len() as u64 * 12)?;
+            let (dictionary, view) = (view.dictionary(), Arc::clone(view));
+            sets.push(Arc::new(HeadSet { view, ids, until, mint, dictionary, _memory }));
         }
-        let memory = ctx.budget.reserve(ids.len() as u64 * 12)?;
-        let bound = view.head.index.read().symbols.bound();
-        let set = HeadSet {
-            view: Arc::clone(view),
-            ids,
-            until,
-            mint,
-            dictionary: HeadDictionary { head: Arc::clone(&view.head), bound },
-            _memory: memory,
-        };
-        Ok(Selection { sets: vec![Arc::new(set)], warnings: Vec::new() })
+        if !late_ids.is_empty() {
+            let _memory = ctx.budget.reserve(late_ids.len() as u64 * 4)?;
+            let (dictionary, _keep) = (view.dictionary(), Arc::clone(view));
+            sets.push(Arc::new(LateSet { view: late, ids: late_ids, dictionary, _keep, _memory }));
+        }
+        Ok(Selection { sets, warnings: Vec::new() })
     }
 
     fn label_names(
@@ -155,7 +187,7 @@ impl Querier for HeadQuerier {
             let index = head.index.read();
             return Ok(label_result(index.label_names().map(str::to_owned).collect(), hints));
         }
-        let ids = self.view.select(ctx, matchers, self.view.mint, self.view.maxt)?.0;
+        let ids = self.view.with_samples(ctx, matchers)?;
         let index = head.index.read();
         let mut names: Vec<u32> = Vec::new();
         for id in ids {
@@ -184,7 +216,7 @@ impl Querier for HeadQuerier {
             let values = index.label_values(name).map(|(v, _)| v.to_owned()).collect();
             return Ok(label_result(values, hints));
         }
-        let ids = self.view.select(ctx, matchers, self.view.mint, self.view.maxt)?.0;
+        let ids = self.view.with_samples(ctx, matchers)?;
         let index = head.index.read();
         let Some(name) = index.symbols.get(name) else { return Ok(LabelResult::default()) };
         let value = |&id: &u32| index.pairs(id).find(|&(n, _)| n == name).map(|(_, v)| v);
@@ -214,7 +246,7 @@ struct HeadSet {
     _memory: firesteel_model::budget::Reservation,
 }
 
-struct HeadDictionary {
+pub(super) struct HeadDictionary {
     head: Arc<Head>,
     bound: u32,
 }
@@ -390,7 +422,7 @@ pub(crate) fn hide(
 
 /// Fills a batch with the histograms up to `until` that share the first one's kind and layout.
 /// Returns how many these are. Staleness markers, which have no layout, go with any.
-fn histogram_batch(
+pub(super) fn histogram_batch(
     histograms: &[HistogramSample],
     until: Timestamp,
     batch: &mut SampleBatch,
