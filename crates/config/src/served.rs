@@ -45,8 +45,6 @@ const KEYS: [(&str, &str); 25] = [
     ("scrape_configs.always_scrape_classic_histograms", NATIVE),
     ("scrape_configs.native_histogram_bucket_limit", NATIVE),
     ("scrape_configs.native_histogram_min_bucket_factor", NATIVE),
-    ("storage.tsdb.out_of_order_time_window", "out-of-order samples are refused yet"),
-    ("storage.tsdb.outofordertimewindow", "out-of-order samples are refused yet"),
     ("storage.tsdb.stale_series_compaction_threshold", "stale series wait for the next block yet"),
     ("storage.tsdb.chunk_encoding", "floats are written as XOR, which every Prometheus reads"),
     ("storage.tsdb.retention.percentage", "retention goes by time and size yet"),

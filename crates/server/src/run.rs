@@ -210,6 +210,7 @@ impl Server {
                 Some(retention.time).filter(|t| !t.is_zero()),
                 Some(retention.size_bytes).filter(|b| *b > 0),
             );
+            db.set_out_of_order_window(config.storage.out_of_order_time_window);
         }
         self.scrape.apply(config).map_err(|error| error.to_string())
     }
@@ -312,6 +313,7 @@ fn storage_builder(
         .wal_compression(options.wal_compression)
         .retention(Some(retention.time).filter(|t| !t.is_zero()))
         .retention_bytes(Some(retention.size_bytes).filter(|b| *b > 0))
+        .out_of_order_window(config.storage.out_of_order_time_window)
         .lock(options.lock);
     if let Some(bytes) = options.wal_segment_size {
         builder = builder.wal_segment_size(bytes);

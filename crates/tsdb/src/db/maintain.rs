@@ -18,6 +18,7 @@ use crate::{
     TsdbError,
     block::{Block, BlockMeta, Compaction, TMP_DELETION_SUFFIX, Ulid},
     fs::{Fs, replace_file},
+    head::Frozen,
     wal::writer::{Durability, Writer},
 };
 
@@ -39,12 +40,17 @@ pub(super) struct Maintenance {
     head_files: Vec<(PathBuf, Timestamp)>,
     /// When a block could not be made, and the monotonic reading from which it is tried again.
     retry: Option<Duration>,
+    /// Whether there are out-of-order chunks of Prometheus among its head chunks.
+    pub(super) late_chunks: bool,
+    /// Late samples that are in blocks, and still on disk where they came from.
+    pub(super) late_done: Option<Frozen>,
 }
 
 impl Maintenance {
     pub(super) fn new(
         options: &DbBuilder,
         head_files: Vec<(PathBuf, Timestamp)>,
+        late_chunks: bool,
         newest: Timestamp,
     ) -> Self {
         Self {
@@ -54,6 +60,8 @@ impl Maintenance {
             cut_at: newest,
             head_files,
             retry: None,
+            late_chunks,
+            late_done: None,
         }
     }
 }
@@ -307,6 +315,8 @@ impl Inner {
         self.metrics.compactions.inc();
         // Nothing may be added to the range while it is read, or it would be in no block.
         self.head.raise_min_valid(end);
+        // A block is on disk at once. So must be what else is in the batches that it has a part of.
+        self.sync_wal()?;
         let fs = Arc::clone(&self.options.fs);
         let ulid = self.new_ulid(maintenance, dir, now);
         let meta = BlockMeta::new(ulid, start, end, Compaction::first_level(ulid));
@@ -334,8 +344,6 @@ impl Inner {
         drop(view);
         self.head.truncate(end);
         stats.series_removed += self.head.reclaim();
-        // What is late in the segments that will be removed is needed from the out-of-order log.
-        self.sync_wbl()?;
         let size = self.options.wal_segment_size;
         match checkpoint::shorten(&self.head, &*fs, dir, end, size) {
             Ok(n) => stats.segments_removed += n,

@@ -43,7 +43,7 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
     let mut report = OpenReport::default();
     let mut blocks = Vec::new();
     let mut lock = None;
-    let mut head_files = Vec::new();
+    let (mut head_files, mut late_chunks) = (Vec::new(), Vec::new());
     if let Some(dir) = &options.dir {
         let fs = &*options.fs;
         make_dir(fs, dir)?;
@@ -59,14 +59,20 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
         report.blocks = blocks.len();
         let mut chunks = head_chunks::read(fs, dir)?;
         head_files = note_head_chunks(&chunks, &mut report);
-        let late_chunks = std::mem::take(&mut chunks.out_of_order);
+        late_chunks = std::mem::take(&mut chunks.out_of_order);
         let (writer, logged) =
             replay(&options, dir, &head, chunks, min_valid(&blocks), &mut report)?;
         head.set_wal(writer);
         late::restore(&options, dir, &head, &late_chunks, &logged, &mut report)?;
     }
     let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks) };
-    Ok(assemble(options, head, view, lock, head_files, report))
+    let maintenance = Maintenance::new(
+        &options,
+        head_files,
+        !late_chunks.is_empty(),
+        head.time_range().map_or(Timestamp::MIN, |r| r.1),
+    );
+    Ok(assemble(options, head, view, lock, maintenance, report))
 }
 
 /// A database without files.
@@ -74,7 +80,8 @@ pub(super) fn in_memory(options: DbBuilder) -> Db {
     let head = Arc::new(Head::new(&head_options(&options), false));
     let blocks = Arc::new(Vec::new());
     let view = View { blocks, head_from: Timestamp::MIN };
-    assemble(options, head, view, None, Vec::new(), OpenReport::default())
+    let maintenance = Maintenance::new(&options, Vec::new(), false, Timestamp::MIN);
+    assemble(options, head, view, None, maintenance, OpenReport::default())
 }
 
 fn head_options(options: &DbBuilder) -> HeadOptions {
@@ -93,15 +100,14 @@ fn assemble(
     head: Arc<Head>,
     view: View,
     lock: Option<Box<dyn Lock>>,
-    head_files: Vec<(PathBuf, Timestamp)>,
+    maintenance: Maintenance,
     report: OpenReport,
 ) -> Db {
-    let max_time = head.time_range().map_or(Timestamp::MIN, |r| r.1);
     Db(Arc::new(Inner {
         head,
         view: RwLock::new(view),
         lock: Mutex::new(lock),
-        maintenance: Mutex::new(Maintenance::new(&options, head_files, max_time)),
+        maintenance: Mutex::new(maintenance),
         retention: Mutex::new(Retention {
             time: options.retention,
             bytes: options.retention_bytes,
@@ -236,6 +242,7 @@ fn replay(
             // Prometheus refuses to start where a number is missing.
             let to = segment_path(&wal, next);
             report.not_read.push(format!("log segments {next} to {}: missing", segment - 1));
+            logged.damaged = true;
             if fs.rename(&path, &to).is_ok() {
                 path = to;
             } else {
@@ -260,7 +267,10 @@ fn replay(
     for &checkpoint in checkpoints.iter().rev().skip(1) {
         let _ = fs.remove_dir_all(&checkpoint_path(&wal, checkpoint));
     }
-    logged.damaged = report.damage.iter().any(|d| !d.torn);
+    // What a power cut leaves is in the newest segments.
+    let old = logged.segments.get(..logged.segments.len().saturating_sub(2)).unwrap_or_default();
+    let is_old = |d: &&DamageReport| old.iter().any(|s| s.0 == d.path);
+    logged.damaged |= report.damage.iter().filter(is_old).any(|d| !d.torn);
     let (size, durability) = (options.wal_segment_size, options.durability);
     let writer = Writer::new(Arc::clone(&options.fs), &wal, next, infos, size, durability);
     Ok((writer, logged))

@@ -112,6 +112,10 @@ impl HeadAppender<'_> {
                 None => {}
             }
         }
+        let late_by = bounds.newest.saturating_sub(t);
+        if late_by > 0 {
+            counts.late_by.observe(late_by as f64 / 1000.0);
+        }
         if bounds.takes_late(t) {
             if may_be_late {
                 return Ok(Place::Late);

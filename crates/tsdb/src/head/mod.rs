@@ -36,7 +36,7 @@ use std::sync::{
 use firesteel_model::{
     Labels, Metadata, MetricType, Timestamp,
     budget::{Budget, Reservation},
-    metrics::Counter,
+    metrics::{Buckets, Counter},
     storage::AppendError,
 };
 use hashbrown::HashMap;
@@ -88,8 +88,11 @@ pub(crate) struct HeadOptions {
     pub(crate) budget: Budget,
 }
 
+/// Bounds of [`Counts::late_by`], seconds.
+const LATE_BY: [f64; 7] = [600.0, 1800.0, 3600.0, 7200.0, 10_800.0, 21_600.0, 43_200.0];
+
 /// Counts of a head.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counts {
     pub(crate) floats: Counter,
     pub(crate) histograms: Counter,
@@ -100,6 +103,26 @@ pub(crate) struct Counts {
     pub(crate) out_of_order: ByKind,
     pub(crate) out_of_bounds: ByKind,
     pub(crate) too_old: ByKind,
+    /// How much older than the head's newest sample those were that did not come in order, taken or
+    /// not; seconds.
+    pub(crate) late_by: Buckets,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            floats: Counter::default(),
+            histograms: Counter::default(),
+            series_created: Counter::default(),
+            series_removed: Counter::default(),
+            late_floats: Counter::default(),
+            late_histograms: Counter::default(),
+            out_of_order: ByKind::default(),
+            out_of_bounds: ByKind::default(),
+            too_old: ByKind::default(),
+            late_by: Buckets::new(&LATE_BY),
+        }
+    }
 }
 
 /// A count of floats and one of histograms.

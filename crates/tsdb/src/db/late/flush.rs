@@ -27,6 +27,7 @@ impl Inner {
         now: Timestamp,
         stats: &mut TickStats,
     ) -> Result<(), TsdbError> {
+        self.finish_late(maintenance)?;
         let large = self.head.with_wbl(|wbl| wbl.size()).unwrap_or(0) >= MAX_LOG;
         if large || self.head.wbl_is_behind() {
             self.compact_late(maintenance, now, stats)?;
@@ -48,7 +49,11 @@ impl Inner {
         let Some(frozen) = self.head.freeze_late() else { return Ok(()) };
         let mut made = Vec::new();
         let range = (oldest, newest);
-        if let Err(error) = self.make_late_blocks(frozen, range, &mut made, maintenance, dir, now) {
+        // Else a power cut could leave half of a batch: this one, in blocks.
+        let result = self.sync_wal().and_then(|()| {
+            self.make_late_blocks(frozen, range, &mut made, maintenance, dir, now)
+        });
+        if let Err(error) = result {
             // All or none, or those that were made would be made again.
             for block in made {
                 let _ = self.options.fs.remove_dir_all(block.dir());
@@ -66,12 +71,26 @@ impl Inner {
         view.blocks = Arc::new(blocks);
         drop(view);
         // Readers find them in blocks from here on; what follows saves doing it again.
-        let logged = self.head.late_in_blocks(frozen);
+        self.head.release_late(frozen);
         stats.series_removed += self.head.reclaim();
-        logged?;
-        head_chunks::remove_out_of_order(&*self.options.fs, dir)?;
+        maintenance.late_done = Some(frozen);
+        self.finish_late(maintenance)
+    }
+
+    /// Removes from disk what blocks were made of.
+    fn finish_late(&self, maintenance: &mut Maintenance) -> Result<(), TsdbError> {
+        let (Some(frozen), Some(dir)) = (maintenance.late_done, &self.options.dir) else {
+            return Ok(());
+        };
+        if maintenance.late_chunks {
+            head_chunks::remove_out_of_order(&*self.options.fs, dir)?;
+            maintenance.late_chunks = false;
+        }
+        self.head.log_done(frozen)?;
         self.sync_wbl()?;
-        self.head.remove_done(frozen)
+        self.head.remove_done(frozen)?;
+        maintenance.late_done = None;
+        Ok(())
     }
 
     fn make_late_blocks(

@@ -36,7 +36,7 @@ const FOLD: usize = 1 << 20;
 pub(in crate::db) struct Logged {
     /// Segments, those of the checkpoint too, with the numbers of the late samples in each.
     pub(in crate::db) segments: Vec<(PathBuf, Vec<u64>)>,
-    /// Whether it had damage that may have taken some.
+    /// Whether it had damage that may have taken some, and that no power cut has left.
     pub(in crate::db) damaged: bool,
 }
 

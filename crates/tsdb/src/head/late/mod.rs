@@ -303,12 +303,14 @@ impl Head {
         Some(Frozen { generation: self.late.freeze(), number, segment })
     }
 
-    /// Logs that frozen samples are in blocks, and plans to give them up. Readers that open from
-    /// now on must find them there.
-    pub(crate) fn late_in_blocks(&self, frozen: Frozen) -> Result<(), TsdbError> {
-        let mut limbo = self.limbo.lock();
-        limbo.late = Some((self.readers.next_generation(), frozen.generation));
-        drop(limbo);
+    /// Plans to give up frozen samples. Readers that open from now on must find them in blocks.
+    pub(crate) fn release_late(&self, frozen: Frozen) {
+        let generation = self.readers.next_generation();
+        self.limbo.lock().late = Some((generation, frozen.generation));
+    }
+
+    /// Logs that frozen samples are in blocks.
+    pub(crate) fn log_done(&self, frozen: Frozen) -> Result<(), TsdbError> {
         let mut done = Batch::new(false);
         done.record(|out| batch::encode_done(out, frozen.number, frozen.segment));
         self.with_wbl(|wbl| wbl.write(&mut [&mut done])).unwrap_or(Ok(()))
