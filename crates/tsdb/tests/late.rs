@@ -389,8 +389,11 @@ fn a_single_failure_leaves_memory_and_logs_the_same() {
     let calls = run_and_crash(None, Crash::KeepAll, Durability::Os);
     let step = if cfg!(debug_assertions) { 5 } else { 1 };
     for after in (0..calls).step_by(step) {
-        let error =
-            if after % 2 == 0 { std::io::ErrorKind::StorageFull } else { std::io::ErrorKind::Other };
+        let error = if after % 2 == 0 {
+            std::io::ErrorKind::StorageFull
+        } else {
+            std::io::ErrorKind::Other
+        };
         // The second call fails, too: what was written cannot be taken back.
         let times = 1 + after % 3 / 2;
         let (fs, clock) = (SimFs::new(), Arc::new(ManualClock::new(0)));

@@ -72,8 +72,10 @@ impl Head {
             limbo.without_late.extend(self.late.release(late));
             drop(committer);
         }
-        let idle = std::mem::take(&mut limbo.without_late);
+        let mut idle = std::mem::take(&mut limbo.without_late);
         if !idle.is_empty() {
+            idle.sort_unstable();
+            idle.dedup();
             let gone = self.unlink(idle);
             let generation = self.readers.next_generation();
             limbo.unlinked.push((generation, gone));
@@ -114,7 +116,7 @@ impl Head {
         empty
     }
 
-    /// Takes series out of the index, those that have got samples meanwhile excepted.
+    /// Takes series, in order, out of the index, those that have got samples meanwhile excepted.
     fn unlink(&self, mut ids: Vec<u32>) -> Vec<u32> {
         let _committer = self.committer.lock();
         let mut index = self.index.write();

@@ -50,9 +50,9 @@ impl Inner {
         let mut made = Vec::new();
         let range = (oldest, newest);
         // Else a power cut could leave half of a batch: this one, in blocks.
-        let result = self.sync_wal().and_then(|()| {
-            self.make_late_blocks(frozen, range, &mut made, maintenance, dir, now)
-        });
+        let result = self
+            .sync_wal()
+            .and_then(|()| self.make_late_blocks(frozen, range, &mut made, maintenance, dir, now));
         if let Err(error) = result {
             // All or none, or those that were made would be made again.
             for block in made {
