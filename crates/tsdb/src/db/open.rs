@@ -1,7 +1,7 @@
 //! Opening a database.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, atomic::AtomicI64},
 };
 
@@ -10,7 +10,6 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{
     Db, DbBuilder, Inner, Retention, View, builder,
-    head_chunks::{self, HeadChunks},
     late::{self, Logged},
     maintain::Maintenance,
     metrics::DbMetrics,
@@ -20,7 +19,7 @@ use crate::{
     TsdbError,
     block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid},
     fs::{Fs, Lock},
-    head::{Head, HeadOptions, Replay, group_chunks},
+    head::{CHUNKS_DIR, ChunkFiles, FoundChunks, Head, HeadOptions, Replay, group_chunks},
     wal::{
         read::{Summary, read_segment},
         repair::{Repair, repair},
@@ -43,7 +42,7 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
     let mut report = OpenReport::default();
     let mut blocks = Vec::new();
     let mut lock = None;
-    let (mut head_files, mut late_chunks) = (Vec::new(), Vec::new());
+    let mut late_chunks = Vec::new();
     if let Some(dir) = &options.dir {
         let fs = &*options.fs;
         make_dir(fs, dir)?;
@@ -57,8 +56,9 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
         remove_unfinished(fs, dir, &mut report)?;
         blocks = open_blocks(&options.fs, dir, &mut report)?;
         report.blocks = blocks.len();
-        let mut chunks = head_chunks::read(fs, dir)?;
-        head_files = note_head_chunks(&chunks, &mut report);
+        let (files, mut chunks) = ChunkFiles::open(Arc::clone(&options.fs), dir)?;
+        note_head_chunks(&chunks, &mut report);
+        head.set_chunk_files(Arc::new(files));
         late_chunks = std::mem::take(&mut chunks.out_of_order);
         let (writer, logged) =
             replay(&options, dir, &head, chunks, min_valid(&blocks), &mut report)?;
@@ -66,12 +66,8 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
         late::restore(&options, dir, &head, &late_chunks, &logged, &mut report)?;
     }
     let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks) };
-    let maintenance = Maintenance::new(
-        &options,
-        head_files,
-        !late_chunks.is_empty(),
-        head.time_range().map_or(Timestamp::MIN, |r| r.1),
-    );
+    let newest = head.time_range().map_or(Timestamp::MIN, |r| r.1);
+    let maintenance = Maintenance::new(&options, !late_chunks.is_empty(), newest);
     Ok(assemble(options, head, view, lock, maintenance, report))
 }
 
@@ -80,7 +76,7 @@ pub(super) fn in_memory(options: DbBuilder) -> Db {
     let head = Arc::new(Head::new(&head_options(&options), false));
     let blocks = Arc::new(Vec::new());
     let view = View { blocks, head_from: Timestamp::MIN };
-    let maintenance = Maintenance::new(&options, Vec::new(), false, Timestamp::MIN);
+    let maintenance = Maintenance::new(&options, false, Timestamp::MIN);
     assemble(options, head, view, None, maintenance, OpenReport::default())
 }
 
@@ -196,16 +192,15 @@ fn quarantine(fs: &dyn Fs, dir: &Path, name: &str, error: &TsdbError) {
     }
 }
 
-/// Puts into the report what of Prometheus' head chunks is not read. Returns their files.
-fn note_head_chunks(chunks: &HeadChunks, report: &mut OpenReport) -> Vec<(PathBuf, Timestamp)> {
+/// Puts into the report what of the head chunks is not read.
+fn note_head_chunks(chunks: &FoundChunks, report: &mut OpenReport) {
     if chunks.unknown > 0 {
         let n = chunks.unknown;
-        report.not_read.push(format!("{n} chunks of unknown encoding in {}", head_chunks::DIR));
+        report.not_read.push(format!("{n} chunks of unknown encoding in {CHUNKS_DIR}"));
     }
     for (path, offset, what) in &chunks.damage {
         report.not_read.push(format!("{} from byte {offset}: {what}", path.display()));
     }
-    chunks.files.clone()
 }
 
 /// Replays the newest checkpoint and the segments after it.
@@ -213,7 +208,7 @@ fn replay(
     options: &DbBuilder,
     dir: &Path,
     head: &Head,
-    chunks: HeadChunks,
+    chunks: FoundChunks,
     min_valid: Timestamp,
     report: &mut OpenReport,
 ) -> Result<(Writer, Logged), TsdbError> {

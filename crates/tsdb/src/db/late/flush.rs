@@ -9,11 +9,11 @@ use crate::{
     TsdbError,
     block::{Block, BlockMeta, Compaction},
     db::{
-        Inner, head_chunks,
+        Inner,
         maintain::{Maintenance, TickStats, range_end, sort_blocks},
         to_block::{self, Source},
     },
-    head::Frozen,
+    head::{Frozen, remove_out_of_order},
 };
 
 /// Late samples are made into blocks when their log has this many bytes, even if nothing else is.
@@ -83,7 +83,7 @@ impl Inner {
             return Ok(());
         };
         if maintenance.late_chunks {
-            head_chunks::remove_out_of_order(&*self.options.fs, dir)?;
+            remove_out_of_order(&*self.options.fs, dir)?;
             maintenance.late_chunks = false;
         }
         self.head.log_done(frozen)?;

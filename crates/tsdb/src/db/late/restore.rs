@@ -88,7 +88,8 @@ impl Gathered<'_> {
     }
 
     fn chunk(&mut self, series: u64, chunk: &Sealed) {
-        match decode_samples(chunk) {
+        let data = chunk.data.memory().unwrap_or_default();
+        match decode_samples(chunk.encoding, data) {
             Ok(Decoded::Floats(times, values)) => {
                 for (t, v) in times.into_iter().zip(values) {
                     self.push(series, t, LateValue::Float(v));

@@ -63,7 +63,7 @@ impl LateReader {
             self.chunks.0 += 1;
             self.chunks.1 += closed.chunk.data.len() as u64;
             let inside = |t: Timestamp| mint <= t && t <= maxt && closed.is_visible(t, epoch);
-            match decode(&closed.chunk)? {
+            match decode(closed.chunk.encoding, &closed.chunk.data)? {
                 Decoded::Floats(times, values) => {
                     let samples = times.into_iter().zip(values).filter(|s| inside(s.0));
                     self.all.extend(samples.map(|(t, v)| (t, LateValue::Float(v))));

@@ -8,7 +8,7 @@ use firesteel_model::Timestamp;
 use super::read::LateCopy;
 use crate::{
     db::histogram_chunks::{self, Made},
-    head::stripe::{HistogramSample, Sealed},
+    head::stripe::HistogramSample,
     wal::record::histograms::AnyHistogram,
 };
 
@@ -33,10 +33,19 @@ pub(crate) struct LateSample {
 /// The commits that the samples of a chunk came with, by time.
 type Epochs = Arc<[(Timestamp, u64)]>;
 
-/// A chunk of late samples.
+/// The chunk itself.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    mint: Timestamp,
+    maxt: Timestamp,
+    pub(super) encoding: Encoding,
+    pub(super) data: Arc<[u8]>,
+}
+
+/// A chunk of late samples, with what readers need to know.
 #[derive(Clone, Debug)]
 pub(super) struct Closed {
-    pub(super) chunk: Sealed,
+    pub(super) chunk: Chunk,
     generation: u32,
     /// The last commit in it.
     epoch: u64,
@@ -210,7 +219,7 @@ impl LateSeries {
 }
 
 /// Chunks of samples in order of time. Another begins where the kind of the value changes.
-fn encode(samples: &[LateSample]) -> Vec<Sealed> {
+fn encode(samples: &[LateSample]) -> Vec<Chunk> {
     let mut made = Vec::new();
     let is_float = |s: &LateSample| matches!(s.value, LateValue::Float(_));
     for run in samples.chunk_by(|a, b| is_float(a) == is_float(b)) {
@@ -224,9 +233,11 @@ fn encode(samples: &[LateSample]) -> Vec<Sealed> {
             }
         }
     }
-    let sealed =
-        |m: Made| Sealed { mint: m.mint, maxt: m.maxt, encoding: m.encoding, data: m.data.into() };
-    made.into_iter().map(sealed).collect()
+    let chunk = |Made { mint, maxt, encoding, data }| {
+        let data: Vec<u8> = data;
+        Chunk { mint, maxt, encoding, data: data.into() }
+    };
+    made.into_iter().map(chunk).collect()
 }
 
 fn floats(run: &[LateSample]) -> Option<Made> {
