@@ -260,3 +260,71 @@ fn histogram(sample: &LateSample) -> Option<HistogramSample> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(t: Timestamp, epoch: u64) -> LateSample {
+        LateSample { t, epoch, value: LateValue::Float(t as f64) }
+    }
+
+    fn times(series: &LateSeries, epoch: u64, generation: u32) -> Vec<Timestamp> {
+        let mut copy = LateCopy::default();
+        series.copy(Timestamp::MIN, Timestamp::MAX, epoch, generation, &mut copy);
+        let mut times: Vec<_> = copy.open.iter().map(|s| s.t).collect();
+        for closed in &copy.closed {
+            let (mut all, mut values) = (Vec::new(), Vec::new());
+            firesteel_chunk::xor::decode(&closed.chunk.data, &mut all, &mut values).unwrap();
+            times.extend(all.into_iter().filter(|&t| closed.is_visible(t, epoch)));
+        }
+        times.sort_unstable();
+        times
+    }
+
+    #[test]
+    fn full_buffers_become_chunks_that_remember_commits() {
+        let mut series = LateSeries::default();
+        for (i, t) in [50, 10, 30, 20, 40].into_iter().enumerate() {
+            assert!(series.insert(sample(t, 1 + i as u64), 0, 4, 0));
+        }
+        assert!(!series.insert(sample(40, 9), 0, 4, 0), "twice in the buffer");
+        assert_eq!((series.closed.len(), series.open.len()), (1, 1));
+        for (epoch, expected) in [
+            (0, vec![]),
+            (2, vec![10, 50]),
+            (4, vec![10, 20, 30, 50]),
+            (5, vec![10, 20, 30, 40, 50]),
+        ] {
+            assert_eq!(times(&series, epoch, 0), expected, "commit {epoch}");
+            assert_eq!(
+                series.has_between(Timestamp::MIN, Timestamp::MAX, epoch, 0),
+                !expected.is_empty()
+            );
+        }
+        // Nothing is forgotten as long as a reader of commit 3 is there.
+        series.forget_epochs(3);
+        assert_eq!(times(&series, 3, 0), [10, 30, 50]);
+        series.forget_epochs(4);
+        assert_eq!(times(&series, 4, 0), [10, 20, 30, 50]);
+        assert!(series.closed[0].epochs.is_none());
+        assert!(!series.has_between(51, 99, 9, 0) && series.has_between(40, 40, 9, 0));
+    }
+
+    #[test]
+    fn generations_go_one_after_the_other() {
+        let mut series = LateSeries::default();
+        series.insert(sample(5, 1), 0, 4, 0);
+        series.insert(sample(3, 2), 1, 4, 2);
+        series.insert(sample(9, 2), 1, 4, 2);
+        assert_eq!(times(&series, 9, 0), [5]);
+        assert_eq!(times(&series, 9, 1), [3, 5, 9]);
+        assert_eq!(series.time_range(), Some((3, 9)));
+        assert_eq!(series.oldest_from(4, 0), Some(5));
+        assert!(series.release(0));
+        assert_eq!(times(&series, 9, 1), [3, 9]);
+        assert_eq!(series.oldest_from(4, 1), Some(9));
+        assert!(!series.release(1));
+        assert_eq!(series.time_range(), None);
+    }
+}
