@@ -229,6 +229,7 @@ fn replay(
     }
     let (old, segments): (Vec<_>, Vec<_>) =
         list_segments(fs, &wal)?.into_iter().partition(|&s| s < first);
+    logged.whole = checkpoints.is_empty() && segments.first() == Some(&0);
     let mut next = segments.first().copied().unwrap_or(first);
     let mut infos = Vec::with_capacity(segments.len());
     for segment in segments {

@@ -172,12 +172,10 @@ impl Head {
     ) -> Result<(), TsdbError> {
         const SERIES: usize = 1000;
         let mut batch = Batch::new(self.compress);
+        // Else nothing would say that these numbers were in the log.
         let late = self.late_number();
-        if late > 0 {
-            // Else nothing would say that these numbers were in the log.
-            batch.record(|out| record::batch::encode_late(out, 0, late));
-            write(&batch)?;
-        }
+        batch.record(|out| record::batch::encode_late(out, 0, late));
+        write(&batch)?;
         let ids = self.index.read().all();
         for part in ids.chunks(SERIES) {
             batch.clear();

@@ -36,11 +36,18 @@ const FOLD: usize = 1 << 20;
 pub(in crate::db) struct Logged {
     /// Segments, those of the checkpoint too, with the numbers of the late samples in each.
     pub(in crate::db) segments: Vec<(PathBuf, Vec<u64>)>,
+    /// Whether nothing was ever cut off its beginning, so that no late record means no late sample.
+    pub(in crate::db) whole: bool,
     /// Whether it had damage that may have taken some, and that no power cut has left.
     pub(in crate::db) damaged: bool,
 }
 
 impl Logged {
+    /// The last number that was in it, as far as that is known.
+    fn newest(&self) -> Option<u64> {
+        self.numbers().max().or(self.whole.then_some(0))
+    }
+
     fn numbers(&self) -> impl Iterator<Item = u64> {
         self.segments.iter().flat_map(|s| s.1.iter().copied())
     }
@@ -190,7 +197,7 @@ pub(in crate::db) fn restore(
     for (series, chunk) in chunks {
         gathered.chunk(*series, chunk);
     }
-    let newest_logged = logged.numbers().max();
+    let newest_logged = logged.newest();
     // What only the out-of-order log has is the rest of batches that a power cut has taken: they
     // were never as durable as was promised, and half of them is worse than nothing.
     let last_whole = newest_logged.filter(|_| !logged.damaged).unwrap_or(u64::MAX);
