@@ -2,7 +2,6 @@
 
 mod builder;
 mod checkpoint;
-mod histogram_chunks;
 mod late;
 mod maintain;
 mod metrics;

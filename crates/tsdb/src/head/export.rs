@@ -2,15 +2,16 @@
 
 use std::collections::BinaryHeap;
 
-use firesteel_model::Timestamp;
+use firesteel_model::{Timestamp, storage::SampleBatch};
 
 use super::{
     Head,
     pending::put_series,
-    stripe::{Copied, NEVER, decode_chunk, stripe_of},
+    stripe::{Copied, NEVER, stripe_of},
 };
 use crate::{
     TsdbError,
+    block::{ChunkDecoder, Interval},
     wal::{
         record::{self, exemplars::RefExemplar, tombstones::Stone},
         writer::Batch,
@@ -139,23 +140,26 @@ impl Head {
     /// The oldest sample of all at or after a time. Reads all chunks.
     pub(crate) fn oldest_from(&self, from: Timestamp) -> Option<Timestamp> {
         let (mut copied, mut reader) = (Copied::default(), self.chunk_reader());
-        let (mut times, mut values) = (Vec::new(), Vec::new());
+        let (mut decoder, mut batch) = (ChunkDecoder::default(), SampleBatch::default());
+        let range = Some(Interval { mint: from, maxt: Timestamp::MAX });
         let mut oldest: Option<Timestamp> = None;
         for id in self.series_with_samples(from, Timestamp::MAX) {
             self.copy(id, from, Timestamp::MAX, &mut copied);
-            times.clear();
-            let (times, values) = (&mut times, &mut values);
-            for chunk in &copied.sealed {
+            let closed = copied.sealed.iter().enumerate().map(|(i, _)| i);
+            for i in closed.chain([usize::MAX]) {
+                let (encoding, data) = match (copied.sealed.get(i), copied.open_encoding) {
+                    (Some(chunk), _) => (chunk.encoding, reader.get(chunk).unwrap_or_default()),
+                    (None, Some(encoding)) => (encoding, &*copied.open),
+                    (None, None) => continue,
+                };
                 // A chunk that cannot be read is reported when it is written.
-                if let Ok(data) = reader.get(chunk) {
-                    let _ = decode_chunk(data, from, Timestamp::MAX, times, values);
+                if decoder.decode(encoding, data, range, &mut batch).is_ok()
+                    && let Some(&first) = batch.timestamps.first()
+                {
+                    oldest = oldest.into_iter().chain([first]).min();
+                    break;
                 }
             }
-            if !copied.open.is_empty() {
-                let _ = decode_chunk(&copied.open, from, Timestamp::MAX, times, values);
-            }
-            let first = times.iter().copied().chain(copied.histograms.iter().map(|h| h.t)).min();
-            oldest = oldest.into_iter().chain(first).min();
         }
         oldest
     }

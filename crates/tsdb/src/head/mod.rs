@@ -14,6 +14,7 @@ mod exemplars;
 mod export;
 mod from_chunk;
 mod gc;
+mod histograms;
 mod index;
 mod memory;
 mod paged;
@@ -47,11 +48,11 @@ pub(crate) use chunk_files::{
 };
 pub use export::HeadStats;
 pub(crate) use from_chunk::{Decoded, decode as decode_samples};
+pub(crate) use histograms::{Made, encode as encode_histograms};
 pub use query::SeriesExemplars;
-pub(crate) use query::hide;
 pub use replay::ReplayStats;
 pub(crate) use replay::{Replay, group_chunks};
-pub(crate) use stripe::{Copied, HistogramSample, decode_chunk};
+pub(crate) use stripe::Copied;
 
 use self::{
     commit::{Committer, Waiting},
