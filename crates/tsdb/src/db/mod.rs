@@ -138,6 +138,13 @@ impl Db {
         self.0.head.memory_bytes() as u64
     }
 
+    /// The same by part of the head, named in words. Walks over all series.
+    #[must_use]
+    pub fn memory_parts(&self) -> Vec<(&'static str, u64)> {
+        let parts = self.0.head.memory_parts();
+        parts.into_iter().map(|(name, bytes)| (name, bytes as u64)).collect()
+    }
+
     /// The metadata of the series in the head, by metric name, each distinct one once.
     #[must_use]
     pub fn metadata(&self) -> Vec<(String, firesteel_model::Metadata)> {

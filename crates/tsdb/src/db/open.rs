@@ -235,6 +235,12 @@ fn replay(
         }
         replay.newest = Timestamp::MIN;
         let len = replay_segment(fs, &path, &mut replay, report)?;
+        head.note_old_log(path);
+        if head.many_wait()
+            && let Err(error) = head.spill()
+        {
+            tracing::warn!(%error, "chunks of the head stay in memory");
+        }
         infos.push(SegmentInfo { index: next, len, max_time: replay.newest });
         report.segments += 1;
         next += 1;

@@ -41,7 +41,7 @@ impl Head {
     /// Commits a transaction.
     pub(super) fn commit(&self, pending: Box<Pending>) -> Result<CommitStats, AppendError> {
         let stats = self.commit_or_wait(pending);
-        self.spill_if_many();
+        self.spill_if_too_many();
         stats
     }
 

@@ -29,9 +29,12 @@ mod stripe;
 mod symbols;
 mod validate;
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use firesteel_model::{
@@ -136,6 +139,8 @@ pub(crate) struct Head {
     waiting: AtomicUsize,
     /// Held by who writes them.
     spilling: Mutex<()>,
+    /// Segments of the log that were read at the start and may not be on disk.
+    old_log: Mutex<Vec<PathBuf>>,
     /// Whether that failed last time.
     spill_failed: AtomicBool,
     readers: Arc<Readers>,
@@ -215,6 +220,7 @@ impl Head {
             chunk_files: OnceLock::new(),
             waiting: AtomicUsize::new(0),
             spilling: Mutex::new(()),
+            old_log: Mutex::default(),
             spill_failed: AtomicBool::new(false),
             readers: Arc::default(),
             committer: Mutex::default(),
@@ -389,10 +395,30 @@ impl Head {
 
     /// Bytes held, about.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let stripes = self.stripes.iter().map(|s| s.lock().bytes()).sum::<usize>();
+        self.memory_parts().iter().map(|p| p.1).sum()
+    }
+
+    /// Bytes held, about, by part.
+    pub(crate) fn memory_parts(&self) -> Vec<(&'static str, usize)> {
+        let stripes: Vec<_> = self.stripes.iter().map(|s| s.lock().bytes()).collect();
+        let sum = |f: fn(&stripe::StripeBytes) -> usize| stripes.iter().map(f).sum();
         let index = self.index.read();
         let metadata = self.metadata.read().by_series.len() * 24;
-        stripes + index.bytes() + index.bound() as usize * 13 + metadata
+        let (series, refs) = (index.bound() as usize, self.last_ref.load(Ordering::Acquire));
+        let mut parts = vec![
+            ("hot records", sum(|s| s.hot)),
+            ("cold records", sum(|s| s.cold)),
+            ("open chunks", sum(|s| s.slab)),
+            ("places of closed chunks", sum(|s| s.sealed)),
+            ("closed chunks in memory", sum(|s| s.waiting)),
+            ("open histogram chunks", sum(|s| s.histograms)),
+            ("notes for readers", sum(|s| s.undo)),
+            ("newest times and flags", series * 9),
+            ("references", usize::try_from(refs).unwrap_or(0).min(series * 2) * 4),
+            ("metadata", metadata),
+        ];
+        parts.extend(index.memory_parts());
+        parts
     }
 
     fn take_pending(&self) -> Box<Pending> {

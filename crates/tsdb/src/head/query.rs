@@ -20,6 +20,8 @@ use crate::block::{ChunkDecoder, Interval, retain};
 
 /// Series per check of the query's deadline.
 const CHECK_EVERY: usize = 4096;
+/// Chunks and series that a reader goes through between checks: some microseconds.
+const CHUNKS_PER_CHECK: u32 = 16;
 
 /// A view of the head as it was when the view was opened.
 pub(crate) struct HeadQuerier {
@@ -258,8 +260,19 @@ impl SeriesSet for HeadSet {
             chunk: 0,
             until: NEVER,
             hidden: Vec::new(),
+            read: Read::default(),
         })
     }
+}
+
+/// What a reader has read since it last said so.
+#[derive(Default)]
+struct Read {
+    chunks: u64,
+    bytes: u64,
+    samples: u64,
+    /// Chunks and series before the next check.
+    until_check: u32,
 }
 
 struct HeadReader<'a> {
@@ -273,6 +286,7 @@ struct HeadReader<'a> {
     until: Timestamp,
     /// Hidden intervals of the series.
     hidden: Vec<(Timestamp, Timestamp)>,
+    read: Read,
 }
 
 impl HeadReader<'_> {
@@ -280,7 +294,7 @@ impl HeadReader<'_> {
     fn decode(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
         let range = Interval { mint: self.set.mint, maxt: self.until };
         loop {
-            self.ctx.check()?;
+            self.check()?;
             let closed = self.copied.sealed.len();
             let (encoding, data) =
                 match (self.copied.sealed.get(self.chunk), self.copied.open_encoding) {
@@ -301,9 +315,9 @@ impl HeadReader<'_> {
                 retain(batch, |t| !hidden.iter().any(|i| i.0 <= t && t <= i.1));
             }
             let n = batch.len();
-            QueryStats::add(&self.ctx.stats.chunks, 1);
-            QueryStats::add(&self.ctx.stats.chunk_bytes, bytes);
-            QueryStats::add(&self.ctx.stats.samples, n as u64);
+            self.read.chunks += 1;
+            self.read.bytes += bytes;
+            self.read.samples += n as u64;
             if n > 0 {
                 return Ok(true);
             }
@@ -316,9 +330,36 @@ fn corrupt(error: firesteel_chunk::ChunkError) -> StorageError {
     StorageError::Corrupt { place: "chunk of the head".to_owned(), what: error.to_string() }
 }
 
+impl HeadReader<'_> {
+    /// Looks from time to time whether the query may go on, and tells it what was read.
+    #[inline]
+    fn check(&mut self) -> Result<(), StorageError> {
+        if self.read.until_check > 0 {
+            self.read.until_check -= 1;
+            return Ok(());
+        }
+        self.report();
+        self.read.until_check = CHUNKS_PER_CHECK;
+        self.ctx.check()
+    }
+
+    fn report(&mut self) {
+        let Read { chunks, bytes, samples, .. } = std::mem::take(&mut self.read);
+        QueryStats::add(&self.ctx.stats.chunks, chunks);
+        QueryStats::add(&self.ctx.stats.chunk_bytes, bytes);
+        QueryStats::add(&self.ctx.stats.samples, samples);
+    }
+}
+
+impl Drop for HeadReader<'_> {
+    fn drop(&mut self) {
+        self.report();
+    }
+}
+
 impl SampleReader for HeadReader<'_> {
     fn open(&mut self, index: usize) -> Result<(), StorageError> {
-        self.ctx.check()?;
+        self.check()?;
         let (Some(&id), Some(&until)) = (self.set.ids.get(index), self.set.until.get(index)) else {
             return Err(StorageError::Other {
                 context: format!("series {index} of {}", self.set.ids.len()),

@@ -121,7 +121,6 @@ impl Replay<'_> {
                 self.first_error.get_or_insert(error);
             }
         }
-        self.head.spill_if_many();
     }
 
     fn record(&mut self, record: &[u8]) -> Result<(), RecordError> {

@@ -12,7 +12,7 @@ use super::{
     chunk_files::{Data, Place, Sealed, Stored, ToWrite},
     histograms::{Made, Open},
     memory::Memory,
-    slab::{Handle, Slab},
+    slab::{Handle, LARGEST, Slab},
 };
 use crate::wal::record::histograms::AnyHistogram;
 
@@ -100,10 +100,14 @@ pub(crate) struct HistogramSample {
 /// What appends rarely touch.
 #[derive(Default)]
 struct Cold {
-    sealed: Vec<Stored>,
+    /// As long as it needs to be: there is one chunk more about every half an hour, and moving them
+    /// is cheaper than room for more.
+    sealed: Box<[Stored]>,
     /// The open chunk of histograms.
     histograms: Option<Box<Open>>,
 }
+
+const _: () = assert!(size_of::<Cold>() == 24);
 
 /// What a reader needs to know that came before a commit: see [`Stripe::visible_until`].
 struct Undo {
@@ -119,6 +123,8 @@ pub(super) struct Stripe {
     hot: Vec<Box<[Hot]>>,
     cold: Vec<Box<[Cold]>>,
     slab: Slab,
+    /// See [`Stripe::append_tight`].
+    scratch: Vec<u8>,
     undo: Vec<Undo>,
     /// Closed chunks that are not in files.
     memory: Memory,
@@ -286,11 +292,33 @@ impl Stripe {
             let Some(buffer) = self.slab.alloc() else { return false };
             hot.buffer = buffer;
             hot.next_at = range_end(t, chunk_range).min(t.saturating_add(MAX_SPAN));
-        } else {
-            let Some(buffer) = self.slab.ensure(hot.buffer, hot.state.len()) else { return false };
-            hot.buffer = buffer;
         }
-        hot.state.append_body(self.slab.get_mut(hot.buffer), t, v).is_ok()
+        if Slab::has_room(hot.buffer, hot.state.len()) {
+            return hot.state.append_body(self.slab.get_mut(hot.buffer), t, v).is_ok();
+        }
+        Self::append_tight(hot, &mut self.slab, &mut self.scratch, (t, v)).is_some()
+    }
+
+    /// Appends a float where the buffer might be too small: elsewhere first, so that a larger one is
+    /// taken only if the sample needs it.
+    fn append_tight(
+        hot: &mut Hot,
+        slab: &mut Slab,
+        scratch: &mut Vec<u8>,
+        (t, v): (Timestamp, f64),
+    ) -> Option<()> {
+        scratch.resize(LARGEST, 0);
+        let (mut state, len) = (hot.state, hot.state.len());
+        // The last byte may have bits to spare.
+        let from = len.saturating_sub(1);
+        let last = slab.get(hot.buffer).get(from..len)?;
+        scratch.get_mut(from..len)?.copy_from_slice(last);
+        state.append_body(scratch, t, v).ok()?;
+        let new = scratch.get(from..state.len())?;
+        hot.buffer = slab.ensure(hot.buffer, len, state.len())?;
+        slab.get_mut(hot.buffer).get_mut(from..state.len())?.copy_from_slice(new);
+        hot.state = state;
+        Some(())
     }
 
     /// Closes the open chunk.
@@ -337,11 +365,10 @@ impl Stripe {
         };
         let Some(stored) = stored else { return false };
         self.sealed_chunks += 1;
-        if cold.sealed.len() == cold.sealed.capacity() {
-            // There is one about every half an hour: moving a few is cheaper than room for more.
-            cold.sealed.reserve_exact((cold.sealed.len() / 4).max(1));
-        }
-        cold.sealed.push(stored);
+        let mut list = std::mem::take(&mut cold.sealed).into_vec();
+        list.reserve_exact(1);
+        list.push(stored);
+        cold.sealed = list.into();
         true
     }
 
@@ -543,7 +570,8 @@ impl Stripe {
             hot.state = XorState::new();
         }
         let (memory, chunks) = (&mut self.memory, &mut self.sealed_chunks);
-        cold.sealed.retain(|c| {
+        let mut list = std::mem::take(&mut cold.sealed).into_vec();
+        list.retain(|c| {
             let keep = c.maxt() >= mint;
             if !keep {
                 c.number().map(|n| memory.remove(n));
@@ -551,7 +579,7 @@ impl Stripe {
             }
             keep
         });
-        cold.sealed.shrink_to_fit();
+        cold.sealed = list.into();
         if cold.histograms.as_ref().is_some_and(|open| open.range().1 < mint) {
             cold.histograms = None;
             hot.has_histograms = false;
@@ -614,16 +642,39 @@ impl Stripe {
         self.sealed_chunks + open.count()
     }
 
-    /// Bytes held, about.
-    pub(super) fn bytes(&self) -> usize {
-        let pages = self.hot.len() * RUN * (size_of::<Hot>() + size_of::<Cold>());
-        let sealed = self.sealed_chunks * size_of::<Stored>();
-        let undo = self.undo.capacity() * size_of::<Undo>();
-        let histograms =
-            self.cold.iter().flat_map(|p| p.iter()).filter_map(|c| c.histograms.as_ref());
-        let histograms: usize = histograms.map(|open| open.memory()).sum();
-        pages + self.slab.bytes() + sealed + self.memory.bytes() + histograms + undo
+    /// Bytes held, about, by part.
+    pub(super) fn bytes(&self) -> StripeBytes {
+        let histograms = self.cold.iter().flat_map(|p| p.iter());
+        let histograms = histograms.filter_map(|c| c.histograms.as_ref());
+        let cold = self.cold.iter().flat_map(|p| p.iter());
+        let sealed: usize = cold.map(|c| heap(size_of_val(&*c.sealed))).sum();
+        StripeBytes {
+            hot: self.hot.len() * RUN * size_of::<Hot>(),
+            cold: self.cold.len() * RUN * size_of::<Cold>(),
+            slab: self.slab.bytes(),
+            sealed,
+            waiting: self.memory.bytes(),
+            histograms: histograms.map(|open| open.memory()).sum(),
+            undo: self.undo.capacity() * size_of::<Undo>(),
+        }
     }
+}
+
+/// Bytes of a stripe.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StripeBytes {
+    pub(super) hot: usize,
+    pub(super) cold: usize,
+    pub(super) slab: usize,
+    pub(super) sealed: usize,
+    pub(super) waiting: usize,
+    pub(super) histograms: usize,
+    pub(super) undo: usize,
+}
+
+/// What the allocator takes for so many bytes, about.
+pub(super) const fn heap(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16) }
 }
 
 #[cfg(test)]
