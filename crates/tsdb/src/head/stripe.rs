@@ -407,9 +407,10 @@ impl Stripe {
         let same = |number| memory.get(number).is_some_and(|d| Arc::ptr_eq(d, &chunk.data));
         let stored = cold.sealed.iter_mut().find(|s| s.number().is_some_and(same));
         if let Some(stored) = stored {
-            let number = stored.number();
-            *stored = stored.moved(at);
-            number.map(|n| memory.remove(n));
+            let before = std::mem::replace(stored, stored.moved(at));
+            if let Some(number) = before.number() {
+                memory.remove(number);
+            }
         }
     }
 
@@ -574,7 +575,9 @@ impl Stripe {
         list.retain(|c| {
             let keep = c.maxt() >= mint;
             if !keep {
-                c.number().map(|n| memory.remove(n));
+                if let Some(number) = c.number() {
+                    memory.remove(number);
+                }
                 *chunks = chunks.saturating_sub(1);
             }
             keep
