@@ -23,6 +23,7 @@ mod postings;
 mod query;
 mod readers;
 mod replay;
+mod search;
 mod slab;
 mod spill;
 mod stripe;
