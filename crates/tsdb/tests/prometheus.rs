@@ -10,12 +10,14 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use common::{Samples, append, assert_same, conformance, digest, labels, read_all};
 use firesteel_model::{
     CounterResetHint, Histogram, HistogramLayout, Labels, STALE_NAN, Span, Value,
+    clock::{Clock, ManualClock},
     histogram::CUSTOM_BUCKETS_SCHEMA,
     stale_nan,
     storage::{AppendOptions, Appendable, Appender, SeriesKey},
@@ -157,6 +159,14 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// The files of head chunks, in order.
+fn chunk_files(data: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(data.join("chunks_head")).unwrap();
+    let mut files: Vec<_> = entries.map(|e| e.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
 fn without_stale(mut all: Samples) -> Samples {
     for samples in all.values_mut() {
         samples.retain(|_, v| *v != STALE_NAN);
@@ -238,17 +248,22 @@ fn prometheus_reads_what_we_wrote_and_we_what_it_leaves() {
     let Some(binary) = peer("prometheus") else { return };
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("ours");
-    let db = builder(&data).open().unwrap();
+    let clock = Arc::new(ManualClock::new(START));
+    let db = builder(&data).clock(Arc::clone(&clock) as Arc<dyn Clock>).open().unwrap();
     for n in 0..900_i64 {
         // Every other hour another set of series.
         let shift = (n / 240 * 10) as usize;
         scrape(&db, shift..shift + 30, START + n * 15_000);
         if n % 100 == 0 {
+            clock.advance(Duration::from_secs(1500));
             db.tick(START).unwrap();
         }
     }
     db.tick(START).unwrap();
     assert!(!db.blocks().is_empty());
+    // Chunks of every kind.
+    let bytes: u64 = chunk_files(&data).iter().map(|f| f.metadata().unwrap().len()).sum();
+    assert!(bytes > 10_000, "{bytes}");
     let all = read_all(&db);
     assert_eq!(all.len(), 65);
     // As after kill -9.
@@ -257,7 +272,13 @@ fn prometheus_reads_what_we_wrote_and_we_what_it_leaves() {
     let expected = without_stale(all.clone());
     db.close().unwrap();
     drop(db);
-    for dir in [&data, &killed] {
+    // As after a power failure that tore the last chunks.
+    let torn = folder.path().join("torn");
+    copy(&killed, &torn);
+    let last = chunk_files(&torn).pop().unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&last).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 100).unwrap();
+    for dir in [&data, &killed, &torn] {
         let copied = dir.with_extension("copy");
         copy(dir, &copied);
         let prometheus = Prometheus::start(&binary, &copied);
@@ -269,7 +290,20 @@ fn prometheus_reads_what_we_wrote_and_we_what_it_leaves() {
         }
         let log = std::fs::read_to_string(copied.with_extension("log")).unwrap();
         for word in ["corrupt", "Unknown series references", "level=ERROR"] {
-            assert!(!log.contains(word), "{word}: {log}");
+            assert!(!log.contains(word) || dir == &torn, "{word}: {log}");
+        }
+        if dir == &torn {
+            // Prometheus has removed the file; we cut it.
+            let ours = dir.with_extension("cut");
+            copy(dir, &ours);
+            let db = builder(&ours).open().unwrap();
+            assert_eq!(db.open_report().not_read.len(), 1, "{}", db.open_report());
+            assert_same(&read_all(&db), &all);
+            db.close().unwrap();
+            let prometheus = Prometheus::start(&binary, &ours);
+            assert_same(&prometheus.read_all(1), &expected);
+            let log = std::fs::read_to_string(ours.with_extension("log")).unwrap();
+            assert!(!log.contains("corrupt") && !log.contains("level=ERROR"), "{log}");
         }
         // Ours again, and more; then Prometheus again.
         let db = builder(&copied).open().unwrap();

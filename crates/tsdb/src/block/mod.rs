@@ -23,7 +23,7 @@ pub use tombstones::{Interval, Tombstones};
 pub use ulid::{Ulid, UlidError};
 pub use writer::{BlockWriter, EncodedChunk};
 
-pub(crate) use decode::ChunkDecoder;
+pub(crate) use decode::{ChunkDecoder, retain};
 
 pub use crate::index::SymbolTable;
 

@@ -26,6 +26,11 @@ use crate::{
 const TICK: Duration = Duration::from_millis(500);
 /// How often memory is measured and retention looked at.
 const SLOW_TICK: Duration = Duration::from_secs(60);
+/// How often closed chunks are written where few of them wait.
+const SPILL_TICK: Duration = Duration::from_secs(60);
+/// When what failed is tried again: what filled the disk or broke the file system will hardly be
+/// gone in a moment.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// What maintenance keeps in mind. Its lock is held by whoever does it.
 pub(super) struct Maintenance {
@@ -38,8 +43,10 @@ pub(super) struct Maintenance {
     cut_at: Timestamp,
     /// When a block could not be made, and the monotonic reading from which it is tried again.
     retry: Option<Duration>,
-    /// Likewise, for chunks that could not be written.
-    spill_retry: Option<Duration>,
+    /// Monotonic reading from which on closed chunks are written, even if these are few.
+    spill_at: Duration,
+    /// Whether they could not be written.
+    spill_failed: bool,
     /// Whether there are out-of-order chunks of Prometheus among its head chunks.
     pub(super) late_chunks: bool,
     /// Late samples that are in blocks, and still on disk where they came from.
@@ -54,7 +61,8 @@ impl Maintenance {
             looked: None,
             cut_at: newest,
             retry: None,
-            spill_retry: None,
+            spill_at: options.clock.monotonic() + SPILL_TICK,
+            spill_failed: false,
             late_chunks,
             late_done: None,
         }
@@ -183,10 +191,11 @@ impl Inner {
         let monotonic = self.options.clock.monotonic();
         note(&mut failed, self.tick_sync(&mut maintenance, monotonic, &mut stats));
         stats.series_removed += self.head.reclaim();
-        if maintenance.spill_retry.is_none_or(|at| monotonic >= at) {
+        if monotonic >= maintenance.spill_at || self.head.many_wait() && !maintenance.spill_failed {
             let spilled = self.head.spill();
-            let again = monotonic + Duration::from_secs(10);
-            maintenance.spill_retry = spilled.is_err().then_some(again);
+            maintenance.spill_failed = spilled.is_err();
+            let wait = if maintenance.spill_failed { RETRY } else { SPILL_TICK };
+            maintenance.spill_at = monotonic + wait;
             note(&mut failed, spilled.map(|_| ()));
         }
         if maintenance.retry.is_none_or(|at| monotonic >= at) {
@@ -196,8 +205,7 @@ impl Inner {
                 .and_then(|()| self.compact_urgent_late(&mut maintenance, now, &mut stats));
             if made.is_err() {
                 self.metrics.compactions_failed.inc();
-                // What filled the disk or broke the file system will hardly be gone in a moment.
-                maintenance.retry = Some(monotonic + Duration::from_secs(10));
+                maintenance.retry = Some(monotonic + RETRY);
             }
             note(&mut failed, made);
         }

@@ -2,7 +2,6 @@
 
 mod builder;
 mod checkpoint;
-pub(crate) mod histogram_chunks;
 mod late;
 mod maintain;
 mod metrics;
@@ -151,6 +150,13 @@ impl Db {
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.0.head.memory_bytes() as u64
+    }
+
+    /// The same by part of the head, named in words. Walks over all series.
+    #[must_use]
+    pub fn memory_parts(&self) -> Vec<(&'static str, u64)> {
+        let parts = self.0.head.memory_parts();
+        parts.into_iter().map(|(name, bytes)| (name, bytes as u64)).collect()
     }
 
     /// The metadata of the series in the head, by metric name, each distinct one once.

@@ -271,6 +271,12 @@ fn replay(
         }
         replay.newest = Timestamp::MIN;
         let len = replay_segment(fs, &path, &mut replay, report)?;
+        head.note_old_log(path.clone());
+        if head.many_wait()
+            && let Err(error) = head.spill()
+        {
+            tracing::warn!(%error, "chunks of the head stay in memory");
+        }
         infos.push(SegmentInfo { index: next, len, max_time: replay.newest });
         logged.segments.push((path, std::mem::take(&mut replay.late)));
         report.segments += 1;

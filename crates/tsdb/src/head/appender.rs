@@ -10,6 +10,7 @@ use firesteel_model::{
 use super::{
     Head, LOGGED,
     exemplars::Verdict,
+    histograms::is_float_histogram,
     pending::{Bounds, Float, HistogramEntry, Pending},
     readers::Guard,
     stripe::{NEVER, stripe_of},
@@ -207,11 +208,11 @@ impl HeadAppender<'_> {
             float(&entry.value)
         } else {
             let stripe = self.head.stripes[stripe_of(id)].lock();
-            let last = stripe.last_histogram(id)?;
-            if last.t != self.head.newest(id) {
+            let (t, encoding) = stripe.last_encoding(id)?;
+            if t != self.head.newest(id) || encoding.is_float() {
                 return None;
             }
-            float(&last.value)
+            is_float_histogram(encoding)
         };
         let sum = firesteel_model::stale_nan();
         Some(if is_float {

@@ -49,7 +49,7 @@ impl Head {
     /// Commits a transaction.
     pub(super) fn commit(&self, pending: Box<Pending>) -> Result<CommitStats, AppendError> {
         let stats = self.commit_or_wait(pending);
-        self.spill_if_many();
+        self.spill_if_too_many();
         stats
     }
 
@@ -282,8 +282,15 @@ impl Head {
         let end = pending.histograms.partition_point(|h| h.part <= part);
         for h in pending.histograms.drain(..end).filter(|h| h.valid && !h.late) {
             let sample = HistogramSample { t: h.t, start: h.start, value: h.value };
+            let range = self.chunk_range;
             let mut stripe = self.stripes[stripe_of(h.id)].lock();
-            stripe.append_histogram(h.id, sample, h.before, epoch, readers);
+            let waiting = stripe.waiting_bytes();
+            if !stripe.append_histogram(h.id, sample, h.before, epoch, range, readers) {
+                tracing::error!(series = h.reference, t = h.t, "a histogram cannot be encoded");
+            }
+            let more = stripe.waiting_bytes() - waiting;
+            drop(stripe);
+            self.waiting.fetch_add(more, Ordering::AcqRel);
             oldest = oldest.min(h.t);
             newest = newest.max(h.t);
             self.counts.histograms.inc();

@@ -16,6 +16,7 @@ mod exemplars;
 mod export;
 mod from_chunk;
 mod gc;
+mod histograms;
 mod index;
 mod late;
 mod memory;
@@ -32,9 +33,12 @@ mod stripe;
 mod symbols;
 mod validate;
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use firesteel_model::{
@@ -51,12 +55,12 @@ pub(crate) use chunk_files::{
 };
 pub use export::HeadStats;
 pub(crate) use from_chunk::{Decoded, decode as decode_samples};
+pub(crate) use histograms::{Made, encode as encode_histograms};
 pub(crate) use late::{DEFAULT_CAP, Frozen, LateReader, LateSample, LateSamples, LateValue};
 pub use query::SeriesExemplars;
-pub(crate) use query::hide;
 pub use replay::ReplayStats;
 pub(crate) use replay::{Replay, group_chunks, late_samples};
-pub(crate) use stripe::{Copied, HistogramSample, decode_chunk};
+pub(crate) use stripe::{Copied, HistogramSample};
 
 use self::{
     commit::{Committer, Waiting},
@@ -191,6 +195,8 @@ pub(crate) struct Head {
     waiting: AtomicUsize,
     /// Held by who writes them.
     spilling: Mutex<()>,
+    /// Segments of the log that were read at the start and may not be on disk.
+    old_log: Mutex<Vec<PathBuf>>,
     /// Whether that failed last time.
     spill_failed: AtomicBool,
     readers: Arc<Readers>,
@@ -271,6 +277,7 @@ impl Head {
             chunk_files: OnceLock::new(),
             waiting: AtomicUsize::new(0),
             spilling: Mutex::new(()),
+            old_log: Mutex::default(),
             spill_failed: AtomicBool::new(false),
             readers: Arc::default(),
             committer: Mutex::default(),
@@ -460,10 +467,32 @@ impl Head {
 
     /// Bytes held, about.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let stripes = self.stripes.iter().map(|s| s.lock().bytes()).sum::<usize>();
+        self.memory_parts().iter().map(|p| p.1).sum()
+    }
+
+    /// Bytes held, about, by part.
+    pub(crate) fn memory_parts(&self) -> Vec<(&'static str, usize)> {
+        let stripes: Vec<_> = self.stripes.iter().map(|s| s.lock().bytes()).collect();
+        let sum = |f: fn(&stripe::StripeBytes) -> usize| stripes.iter().map(f).sum();
         let index = self.index.read();
         let metadata = self.metadata.read().by_series.len() * 24;
-        stripes + self.late.bytes() + index.bytes() + index.bound() as usize * 13 + metadata
+        let late = self.late.bytes();
+        let (series, refs) = (index.bound() as usize, self.last_ref.load(Ordering::Acquire));
+        let mut parts = vec![
+            ("hot records", sum(|s| s.hot)),
+            ("cold records", sum(|s| s.cold)),
+            ("open chunks", sum(|s| s.slab)),
+            ("places of closed chunks", sum(|s| s.sealed)),
+            ("closed chunks in memory", sum(|s| s.waiting)),
+            ("open histogram chunks", sum(|s| s.histograms)),
+            ("notes for readers", sum(|s| s.undo)),
+            ("late samples", late),
+            ("newest times and flags", series * 9),
+            ("references", usize::try_from(refs).unwrap_or(0).min(series * 2) * 4),
+            ("metadata", metadata),
+        ];
+        parts.extend(index.memory_parts());
+        parts
     }
 
     fn take_pending(&self) -> Box<Pending> {

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use firesteel_chunk::Encoding;
 use firesteel_model::{
     FloatHistogram, Histogram, Labels, Timestamp, is_stale_nan, storage::AppendError,
 };
@@ -13,6 +12,7 @@ use super::{
     chunk_files::{ChunkReader, Sealed},
     exemplars::Stored,
     from_chunk::{self, Decoded},
+    histograms::is_float_histogram,
     pending::Float,
     stripe::{ActiveReaders, HistogramSample, NEVER, Stripe, stripe_of},
 };
@@ -136,7 +136,6 @@ impl Replay<'_> {
                 self.first_error.get_or_insert(error);
             }
         }
-        self.head.spill_if_many();
     }
 
     fn record(&mut self, record: &[u8]) -> Result<(), RecordError> {
@@ -246,8 +245,7 @@ impl Replay<'_> {
                 self.stats.not_newer += 1;
                 continue;
             }
-            let kept = chunk.encoding == Encoding::Xor && stripe.push_sealed(id, &chunk);
-            if !kept && !self.put_decoded(&mut stripe, id, &chunk) {
+            if !stripe.push_sealed(id, &chunk) && !self.put_decoded(&mut stripe, id, &chunk) {
                 // The log has its samples, too.
                 self.stats.bad_records += 1;
                 continue;
@@ -258,8 +256,8 @@ impl Replay<'_> {
         }
     }
 
-    /// Adds the samples of a chunk of an encoding that the head does not keep. False where they
-    /// cannot be read.
+    /// Adds the samples of a chunk that the head does not keep as it is. False where they cannot be
+    /// read.
     fn put_decoded(&mut self, stripe: &mut Stripe, id: u32, chunk: &Sealed) -> bool {
         let head = self.head;
         let Ok(data) = self.chunk_reader.get(chunk) else { return false };
@@ -280,7 +278,8 @@ impl Replay<'_> {
                 for sample in samples.into_iter().filter(|s| s.t >= min_valid) {
                     if sample.t > newest {
                         let t = sample.t;
-                        stripe.append_histogram(id, sample, newest, EPOCH, &self.readers);
+                        let (range, readers) = (head.chunk_range, &self.readers);
+                        stripe.append_histogram(id, sample, newest, EPOCH, range, readers);
                         newest = t;
                     }
                 }
@@ -328,9 +327,11 @@ impl Replay<'_> {
     #[cold]
     fn stale(&mut self, id: u32, t: Timestamp, before: Timestamp) -> bool {
         let mut stripe = self.head.stripes[stripe_of(id)].lock();
-        let Some(last) = stripe.last_histogram(id).filter(|h| h.t == before) else { return false };
-        let sample = stale_histogram(matches!(&*last.value, AnyHistogram::Float(_)), t);
-        stripe.append_histogram(id, sample, before, EPOCH, &self.readers);
+        let last = stripe.last_encoding(id).filter(|l| l.0 == before && !l.1.is_float());
+        let Some((_, encoding)) = last else { return false };
+        let sample = stale_histogram(is_float_histogram(encoding), t);
+        let range = self.head.chunk_range;
+        stripe.append_histogram(id, sample, before, EPOCH, range, &self.readers);
         drop(stripe);
         self.head.extend_time(t, t);
         self.stats.histograms += 1;
@@ -355,7 +356,11 @@ impl Replay<'_> {
         }
         let sample = HistogramSample { t: h.t, start: h.start, value: h.value.into() };
         let mut stripe = head.stripes[stripe_of(id)].lock();
-        stripe.append_histogram(id, sample, before, EPOCH, &self.readers);
+        let range = head.chunk_range;
+        if !stripe.append_histogram(id, sample, before, EPOCH, range, &self.readers) {
+            self.stats.bad_records += 1;
+            return;
+        }
         head.set_newest(id, h.t);
         head.extend_time(h.t, h.t);
         self.stats.histograms += 1;

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use firesteel_model::{
-    Timestamp,
+    FloatHistogram, HistogramLayout, Timestamp,
     storage::{
-        LabelDictionary, QueryContext, QueryStats, SampleBatch, SampleReader, SeriesSet,
-        StorageError,
+        BatchValues, HistogramBatch, LabelDictionary, QueryContext, QueryStats, SampleBatch,
+        SampleReader, SeriesSet, StorageError,
     },
 };
 
 use super::{LateReader, LateSamples};
 use crate::head::{
     Head,
-    query::{HeadDictionary, hide, histogram_batch},
-    stripe::stripe_of,
+    query::HeadDictionary,
+    stripe::{HistogramSample, stripe_of},
 };
+use crate::wal::record::histograms::AnyHistogram;
 
 /// What a query sees of the late samples.
 #[derive(Clone)]
@@ -114,13 +115,8 @@ impl SampleReader for LateSetReader<'_> {
             place: "out-of-order chunk of the head".to_owned(),
             what: e.to_string(),
         })?;
-        let hidden = view.head.tombstones_of(id);
         let samples = &mut self.samples;
-        let n = samples.times.len();
-        hide(&hidden, &mut samples.times, &mut samples.values, n);
-        if !hidden.is_empty() {
-            samples.histograms.retain(|h| !hidden.iter().any(|i| i.0 <= h.t && h.t <= i.1));
-        }
+        samples.hide(&view.head.tombstones_of(id));
         QueryStats::add(&self.ctx.stats.chunks, self.reader.chunks.0);
         QueryStats::add(&self.ctx.stats.chunk_bytes, self.reader.chunks.1);
         let n = samples.times.len() + samples.histograms.len();
@@ -155,4 +151,47 @@ impl SampleReader for LateSetReader<'_> {
             }
         }
     }
+}
+
+/// Fills a batch with the histograms up to `until` that share the first one's kind and layout.
+/// Returns how many these are. Staleness markers, which have no layout, go with any.
+fn histogram_batch(
+    histograms: &[HistogramSample],
+    until: Timestamp,
+    batch: &mut SampleBatch,
+) -> usize {
+    batch.timestamps.clear();
+    batch.start_timestamps.clear();
+    let stale = |h: &HistogramSample| firesteel_model::is_stale_nan(h.value.sum());
+    let model = histograms.iter().find(|h| !stale(h)).or(histograms.first());
+    let layout: HistogramLayout = match (histograms.first(), model) {
+        (Some(first), _) if !stale(first) => first.value.layout().clone(),
+        (_, Some(model)) => model.value.layout().clone(),
+        _ => HistogramLayout::default(),
+    };
+    let integer = matches!(histograms.first().map(|h| &*h.value), Some(AnyHistogram::Int(_)));
+    let mut out = HistogramBatch::new(Arc::new(layout));
+    out.integer = integer;
+    let mut scratch: FloatHistogram;
+    let with_starts = histograms.iter().any(|h| h.start != 0);
+    for h in histograms.iter().take_while(|h| h.t <= until).take(120) {
+        let same_kind = matches!(&*h.value, AnyHistogram::Int(_)) == integer;
+        if !same_kind || !(stale(h) || *h.value.layout() == *out.layout) {
+            break;
+        }
+        let float = match &*h.value {
+            AnyHistogram::Int(int) => {
+                scratch = int.to_float();
+                &scratch
+            }
+            AnyHistogram::Float(float) => float,
+        };
+        out.push(float);
+        batch.timestamps.push(h.t);
+        if with_starts {
+            batch.start_timestamps.push(h.start);
+        }
+    }
+    batch.values = BatchValues::Histograms(out);
+    batch.timestamps.len()
 }

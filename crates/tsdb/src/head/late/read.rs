@@ -32,6 +32,20 @@ pub(crate) struct LateSamples {
     pub(crate) histograms: Vec<HistogramSample>,
 }
 
+impl LateSamples {
+    /// Leaves out what lies in these intervals.
+    pub(crate) fn hide(&mut self, hidden: &[(Timestamp, Timestamp)]) {
+        if hidden.is_empty() {
+            return;
+        }
+        let seen = |t: Timestamp| !hidden.iter().any(|&(from, to)| from <= t && t <= to);
+        let mut times = self.times.iter();
+        self.values.retain(|_| times.next().is_some_and(|&t| seen(t)));
+        self.times.retain(|&t| seen(t));
+        self.histograms.retain(|h| seen(h.t));
+    }
+}
+
 /// Reads late samples; keeps its buffers from series to series.
 #[derive(Default)]
 pub(crate) struct LateReader {

@@ -7,8 +7,7 @@ use firesteel_model::Timestamp;
 
 use super::read::LateCopy;
 use crate::{
-    db::histogram_chunks::{self, Made},
-    head::stripe::HistogramSample,
+    head::{Made, encode_histograms, stripe::HistogramSample},
     wal::record::histograms::AnyHistogram,
 };
 
@@ -227,7 +226,7 @@ fn encode(samples: &[LateSample]) -> Vec<Chunk> {
             made.extend(floats(run));
         } else {
             let histograms: Vec<_> = run.iter().filter_map(histogram).collect();
-            let bad = histogram_chunks::encode(&histograms, &mut made);
+            let bad = encode_histograms(&histograms, &mut made);
             if bad > 0 {
                 tracing::error!(samples = bad, "late histograms fit into no chunk: left out");
             }
