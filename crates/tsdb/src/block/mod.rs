@@ -5,6 +5,8 @@
 
 mod chunks;
 mod decode;
+mod delete;
+mod merge;
 mod meta;
 mod querier;
 mod reader;
@@ -21,6 +23,7 @@ pub use ulid::{Ulid, UlidError};
 pub use writer::{BlockWriter, EncodedChunk};
 
 pub(crate) use decode::ChunkDecoder;
+pub(crate) use merge::{Target as MergeTarget, merge};
 
 pub use crate::index::SymbolTable;
 

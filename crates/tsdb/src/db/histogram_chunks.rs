@@ -25,11 +25,11 @@ const MIN_SAMPLES: usize = 10;
 
 /// A chunk that was made.
 #[derive(Debug)]
-pub(super) struct Made {
-    pub(super) mint: Timestamp,
-    pub(super) maxt: Timestamp,
-    pub(super) encoding: Encoding,
-    pub(super) data: Vec<u8>,
+pub(crate) struct Made {
+    pub(crate) mint: Timestamp,
+    pub(crate) maxt: Timestamp,
+    pub(crate) encoding: Encoding,
+    pub(crate) data: Vec<u8>,
 }
 
 /// A chunk under way.
@@ -43,9 +43,11 @@ struct Open {
     maxt: Timestamp,
 }
 
-/// Appends the chunks of histograms, in order of time, of a series to `out`. Returns how many
-/// cannot be encoded because their buckets and spans do not fit together; they are left out.
-pub(super) fn encode(samples: &[HistogramSample], out: &mut Vec<Made>) -> usize {
+/// Appends the chunks of histograms, in order of time, of a series to `out`. Start timestamps are
+/// kept only if `starts` says so, as older versions of Prometheus do not read chunks that have some.
+/// Returns how many cannot be encoded because their buckets and spans do not fit together; they are
+/// left out.
+pub(crate) fn encode(samples: &[HistogramSample], starts: bool, out: &mut Vec<Made>) -> usize {
     let mut open: Option<Open> = None;
     let mut previous: Option<FloatHistogram> = None;
     let mut bad = 0;
@@ -56,13 +58,13 @@ pub(super) fn encode(samples: &[HistogramSample], out: &mut Vec<Made>) -> usize 
         }
         let current = float(&sample.value);
         let reset = reset(previous.as_ref(), &current);
-        let fits = open.as_ref().is_some_and(|o| o.takes(&sample.value, &current, reset));
+        let fits = open.as_ref().is_some_and(|o| o.takes(encoding(sample, starts), &current, reset));
         if !fits {
             out.extend(open.take().map(Open::finish));
         }
         let begun = match open.take() {
             Some(open) => Ok(open),
-            None => Open::new(sample, &current, reset),
+            None => Open::new(sample, encoding(sample, starts), &current, reset),
         };
         match begun.and_then(|mut o| o.append(sample, is_stale_nan(current.sum)).map(|()| o)) {
             Ok(appended) => {
@@ -80,10 +82,10 @@ pub(super) fn encode(samples: &[HistogramSample], out: &mut Vec<Made>) -> usize 
 impl Open {
     fn new(
         sample: &HistogramSample,
+        encoding: Encoding,
         current: &FloatHistogram,
         reset: CounterReset,
     ) -> Result<Self, ChunkError> {
-        let encoding = encoding(&sample.value);
         let layout = sample.value.layout();
         Ok(Self {
             encoder: HistogramEncoder::new(encoding, reset, to_chunk(layout))?,
@@ -97,9 +99,9 @@ impl Open {
     }
 
     /// Whether a sample can be added.
-    fn takes(&self, value: &AnyHistogram, current: &FloatHistogram, reset: CounterReset) -> bool {
+    fn takes(&self, encoding: Encoding, current: &FloatHistogram, reset: CounterReset) -> bool {
         let (num, bytes) = (self.encoder.num_samples(), self.encoder.bytes().len());
-        if self.encoding != encoding(value) || num >= SAMPLES {
+        if self.encoding != encoding || num >= SAMPLES {
             return false;
         }
         if bytes >= BYTES && num >= MIN_SAMPLES {
@@ -117,12 +119,12 @@ impl Open {
             AnyHistogram::Int(h) => {
                 let counts = (h.count, h.zero_count, h.sum);
                 let deltas = [&h.positive_deltas[..], &h.negative_deltas].concat();
-                self.encoder.append_integer(sample.t, 0, counts, &deltas)?;
+                self.encoder.append_integer(sample.t, sample.start, counts, &deltas)?;
             }
             AnyHistogram::Float(h) => {
                 let counts = (h.count, h.zero_count, h.sum);
                 let buckets = [&h.positive_buckets[..], &h.negative_buckets].concat();
-                self.encoder.append_float(sample.t, 0, counts, &buckets)?;
+                self.encoder.append_float(sample.t, sample.start, counts, &buckets)?;
             }
         }
         self.stale = stale;
@@ -148,10 +150,12 @@ fn counts_fit(value: &AnyHistogram) -> bool {
             == (positive as u64, negative as u64)
 }
 
-const fn encoding(value: &AnyHistogram) -> Encoding {
-    match value {
-        AnyHistogram::Int(_) => Encoding::Histogram,
-        AnyHistogram::Float(_) => Encoding::FloatHistogram,
+fn encoding(sample: &HistogramSample, starts: bool) -> Encoding {
+    match (&*sample.value, starts && sample.start != 0) {
+        (AnyHistogram::Int(_), false) => Encoding::Histogram,
+        (AnyHistogram::Int(_), true) => Encoding::HistogramSt,
+        (AnyHistogram::Float(_), false) => Encoding::FloatHistogram,
+        (AnyHistogram::Float(_), true) => Encoding::FloatHistogramSt,
     }
 }
 
@@ -271,7 +275,7 @@ mod tests {
         }
         samples.insert(9, broken);
         let mut made = Vec::new();
-        assert_eq!(encode(&samples, &mut made), 1);
+        assert_eq!(encode(&samples, false, &mut made), 1);
         let found: Vec<_> = made
             .iter()
             .map(|m| {

@@ -2,19 +2,25 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicI64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64},
+    },
 };
 
 use firesteel_model::Timestamp;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Db, DbBuilder, Inner, Retention, View,
+    Db, DbBuilder, Inner, View,
+    blocks::{delete_dir, obsolete, sort_blocks},
     head_chunks::{self, HeadChunks},
     late,
     maintain::Maintenance,
     metrics::DbMetrics,
     report::{DamageReport, OpenReport},
+    retention::Retention,
+    sync::LogCare,
 };
 use crate::{
     TsdbError,
@@ -99,11 +105,16 @@ fn assemble(
         head,
         view: RwLock::new(view),
         lock: Mutex::new(lock),
-        maintenance: Mutex::new(Maintenance::new(&options, head_files, max_time)),
+        maintenance: Mutex::new(Maintenance::new(&options, head_files)),
+        log: Mutex::new(LogCare::new(&options, max_time)),
         retention: Mutex::new(Retention {
             time: options.retention,
             bytes: options.retention_bytes,
+            percentage: options.retention_percentage,
         }),
+        stale_series_threshold: Mutex::new(options.stale_series_threshold),
+        rules: options.compaction_rules(),
+        closing: AtomicBool::new(false),
         metrics: DbMetrics::new(&report),
         block_bytes: AtomicI64::new(0),
         report,
@@ -155,8 +166,25 @@ fn open_blocks(
             }
         }
     }
-    super::maintain::sort_blocks(&mut blocks);
+    drop_obsolete(&**fs, dir, &mut blocks, report)?;
+    sort_blocks(&mut blocks);
     Ok(blocks)
+}
+
+/// Deletes what an earlier process had compacted, or emptied, and not deleted any more.
+fn drop_obsolete(
+    fs: &dyn Fs,
+    dir: &Path,
+    blocks: &mut Vec<Arc<Block>>,
+    report: &mut OpenReport,
+) -> Result<(), TsdbError> {
+    let gone = obsolete(blocks);
+    for ulid in blocks.iter().map(|b| b.meta().ulid).filter(|u| gone.contains(u)) {
+        delete_dir(fs, dir, ulid)?;
+        report.removed.push(dir.join(ulid.to_string()));
+    }
+    blocks.retain(|b| !gone.contains(&b.meta().ulid));
+    Ok(())
 }
 
 /// An error with its cause.

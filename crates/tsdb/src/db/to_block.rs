@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use firesteel_chunk::{Encoding, XorEncoder};
 use firesteel_model::Timestamp;
+use hashbrown::HashSet;
 
 use super::histogram_chunks::{self, Made};
 use crate::{
@@ -16,18 +17,20 @@ use crate::{
 /// Samples per chunk where chunks have to be made anew.
 const SAMPLES: usize = 120;
 
-/// Writes the samples of `[mint, maxt)` as the block that `meta` describes. `None`, and no block,
-/// where there are none.
+/// Writes the samples of `[mint, maxt)` as the block that `meta` describes: of all series or of those
+/// that are named, as they are when it begins. `None`, and no block, where there are none.
 pub(super) fn write(
     head: &Arc<Head>,
     fs: Arc<dyn Fs>,
     parent: &std::path::Path,
     meta: BlockMeta,
+    only: Option<&HashSet<u32>>,
 ) -> Result<Option<BlockMeta>, TsdbError> {
     let (mint, maxt) = (meta.min_time, meta.max_time.saturating_sub(1));
     // Keeps the samples and the series where they are.
     let guard = head.querier(mint, maxt, mint);
     let mut ids = head.series_with_samples(mint, maxt);
+    ids.retain(|id| only.is_none_or(|only| only.contains(id)));
     if ids.is_empty() {
         return Ok(None);
     }
@@ -38,7 +41,7 @@ pub(super) fn write(
     let mut series = Series::default();
     let mut pairs = Vec::new();
     for &id in &ids {
-        series.read(head, id, mint, maxt)?;
+        series.read(head, id, mint, maxt.min(guard.visible_until(id)))?;
         labels.pairs(head, id, &mut pairs);
         for pair in &mut pairs {
             let symbol = |rank: u32| of.get(rank as usize).copied().unwrap_or(u32::MAX);
@@ -121,7 +124,7 @@ impl Series {
             let next = self.times.get(end).copied();
             let n = histograms.partition_point(|h| next.is_none_or(|next| h.t <= next));
             let (now, later) = histograms.split_at(n);
-            let bad = histogram_chunks::encode(now, &mut self.made);
+            let bad = histogram_chunks::encode(now, false, &mut self.made);
             if bad > 0 {
                 tracing::error!(series = id, samples = bad, "histograms left out of a block");
             }

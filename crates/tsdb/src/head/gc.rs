@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::{
     Head, LOGGED,
+    stale::Ended,
     stripe::{NEVER, STRIPES, stripe_of},
 };
 
@@ -22,6 +23,8 @@ pub(super) struct Limbo {
     truncation: Option<(u64, Timestamp)>,
     /// Series that are out of the index, once all readers and appenders know of this generation.
     unlinked: Vec<(u64, Vec<u32>)>,
+    /// Series that lie in blocks whole, to be taken out once all readers know of this generation.
+    pub(super) ended: Vec<(u64, Vec<Ended>)>,
 }
 
 impl Head {
@@ -49,16 +52,25 @@ impl Head {
     /// Takes back what nobody can need any more. Returns the number of series removed.
     pub(crate) fn reclaim(&self) -> usize {
         let mut limbo = self.limbo.lock();
+        let mut gone = Vec::new();
         if let Some((generation, mint)) = limbo.truncation
             && self.readers.all_know(generation)
         {
             limbo.truncation = None;
             let empty = self.drop_samples(mint);
             if !empty.is_empty() {
-                let gone = self.unlink(empty);
-                let generation = self.readers.next_generation();
-                limbo.unlinked.push((generation, gone));
+                gone = self.unlink(empty);
             }
+        }
+        for (_, ended) in limbo.ended.extract_if(.., |e| self.readers.all_know(e.0)) {
+            match self.drop_ended(ended) {
+                Ok(ids) => gone.extend(self.unlink(ids)),
+                // They stay until their time is over.
+                Err(error) => tracing::warn!(%error, "stale series stay in the head"),
+            }
+        }
+        if !gone.is_empty() {
+            limbo.unlinked.push((self.readers.next_generation(), gone));
         }
         let mut removed = 0;
         limbo.unlinked.retain(|(generation, ids)| {

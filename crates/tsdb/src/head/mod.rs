@@ -21,8 +21,10 @@ mod query;
 mod readers;
 mod replay;
 mod slab;
+mod stale;
 mod stripe;
 mod symbols;
+mod tombstones;
 mod validate;
 
 use std::sync::{
@@ -40,11 +42,12 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
 pub use export::HeadStats;
-pub(crate) use from_chunk::{Decoded, decode as decode_samples};
+pub(crate) use from_chunk::{Decoded, decode as decode_samples, decode_histograms};
 pub use query::SeriesExemplars;
 pub(crate) use query::hide;
 pub use replay::ReplayStats;
 pub(crate) use replay::{Replay, group_chunks};
+pub(crate) use stale::Ended;
 pub(crate) use stripe::{Copied, HistogramSample, Sealed, decode_chunk};
 
 use self::{

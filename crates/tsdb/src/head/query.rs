@@ -47,6 +47,14 @@ impl Head {
     }
 }
 
+impl HeadQuerier {
+    /// Up to when the samples of a series are visible; the earliest time where none is.
+    pub(crate) fn visible_until(&self, id: u32) -> Timestamp {
+        let view = &self.view;
+        view.head.stripes[stripe_of(id)].lock().visible_until(id, view.guard.epoch())
+    }
+}
+
 impl View {
     /// The series that match and have a visible sample in range, with the time up to which they
     /// are visible.

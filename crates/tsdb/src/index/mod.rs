@@ -16,7 +16,7 @@ mod writer;
 pub(crate) use matching::{PostingsSource, select_postings};
 pub(crate) use reader::IndexReader;
 pub use symbols::SymbolTable;
-pub(crate) use symbols::Symbols;
+pub(crate) use symbols::{SymbolScan, Symbols};
 pub(crate) use writer::IndexWriter;
 
 /// First bytes of an index.

@@ -141,7 +141,7 @@ fn reads_back_what_was_written() {
     let stats = (meta.stats.num_series, meta.stats.num_chunks, meta.stats.num_samples);
     assert_eq!(stats, (40, 160, 4000));
     let block = open(&fs, Path::new("/"), &meta);
-    assert_eq!(block.meta(), &meta);
+    assert_eq!(*block.meta(), meta);
     assert_eq!(read(&block, ALL, &[]).unwrap(), series);
     let chunks = fs.read_dir(&block.dir().join("chunks")).unwrap();
     assert!(chunks.len() > 10, "{chunks:?}");
