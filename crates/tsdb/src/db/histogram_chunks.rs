@@ -58,7 +58,8 @@ pub(crate) fn encode(samples: &[HistogramSample], starts: bool, out: &mut Vec<Ma
         }
         let current = float(&sample.value);
         let reset = reset(previous.as_ref(), &current);
-        let fits = open.as_ref().is_some_and(|o| o.takes(encoding(sample, starts), &current, reset));
+        let fits =
+            open.as_ref().is_some_and(|o| o.takes(encoding(sample, starts), &current, reset));
         if !fits {
             out.extend(open.take().map(Open::finish));
         }

@@ -151,8 +151,7 @@ impl Db {
             }
         };
         let builder = std::thread::Builder::new().name(name.to_owned());
-        let thread =
-            builder.spawn(run).map_err(TsdbError::io("start", "maintenance thread"))?;
+        let thread = builder.spawn(run).map_err(TsdbError::io("start", "maintenance thread"))?;
         all.threads.push((wake, thread));
         Ok(())
     }

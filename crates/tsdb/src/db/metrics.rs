@@ -10,9 +10,8 @@ use firesteel_model::{
 use super::{Db, report::OpenReport};
 
 /// Prometheus' bounds for durations of compactions: a second, doubled 13 times.
-const COMPACTION_SECONDS: [f64; 14] = [
-    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0,
-];
+const COMPACTION_SECONDS: [f64; 14] =
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
 
 /// Counts of a database.
 #[derive(Debug)]

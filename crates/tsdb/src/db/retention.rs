@@ -217,7 +217,8 @@ mod tests {
     #[test]
     fn sizes_add_up_from_the_newest() {
         let all = blocks(&[(20, 30), (10, 20), (0, 10)]);
-        for (used, limit, expected) in [(0, 30, 3), (0, 29, 2), (5, 30, 2), (30, 30, 0), (0, 9, 0)] {
+        for (used, limit, expected) in [(0, 30, 3), (0, 29, 2), (5, 30, 2), (30, 30, 0), (0, 9, 0)]
+        {
             assert_eq!(within_size(&all, used, limit), expected, "{used} of {limit}");
         }
         assert_eq!(within_size(&all, u64::MAX, u64::MAX), 3);

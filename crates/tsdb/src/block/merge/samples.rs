@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use firesteel_chunk::{ChunkError, Encoding, XorEncoder, Xor2Encoder, xor, xor2};
+use firesteel_chunk::{ChunkError, Encoding, Xor2Encoder, XorEncoder, xor, xor2};
 
 use super::series::Input;
 use crate::{
@@ -217,8 +217,7 @@ impl Lane {
             if piece.trim {
                 let stones = deleted.get(piece.deleted.clone()).unwrap_or_default();
                 let range = Interval { mint: piece.mint, maxt: piece.maxt };
-                self.samples
-                    .retain(|t| range.contains(t) && !stones.iter().any(|i| i.contains(t)));
+                self.samples.retain(|t| range.contains(t) && !stones.iter().any(|i| i.contains(t)));
             }
         }
         Ok(())
