@@ -43,6 +43,8 @@ pub(super) fn delete_dir(fs: &dyn Fs, dir: &Path, ulid: Ulid) -> Result<(), Tsdb
         (dir.join(ulid.to_string()), dir.join(format!("{ulid}{TMP_DELETION_SUFFIX}")));
     if fs.exists(&place).map_err(TsdbError::io("look for", &place))? {
         fs.rename(&place, &tmp).map_err(TsdbError::io("rename", &place))?;
+        // The new name must last before the first file goes.
+        fs.sync_dir(dir).map_err(TsdbError::io("sync", dir))?;
     }
     if fs.exists(&tmp).map_err(TsdbError::io("look for", &tmp))? {
         fs.remove_dir_all(&tmp).map_err(TsdbError::io("remove", &tmp))?;
@@ -59,11 +61,18 @@ impl Inner {
         Ok(Arc::new(block))
     }
 
-    /// A name that no block has.
+    /// A name that no block has, nor had: a block that another one names as its parent would be
+    /// deleted.
     pub(super) fn new_ulid(&self, care: &mut Maintenance, dir: &Path, now: i64) -> Ulid {
+        let blocks = Arc::clone(&self.view.read().blocks);
         loop {
             let ulid = Ulid::generate(now, &mut care.rng);
-            if !self.options.fs.exists(&dir.join(ulid.to_string())).unwrap_or(false) {
+            let named = blocks.iter().any(|b| {
+                let compaction = &b.meta().compaction;
+                compaction.parents.iter().any(|p| p.ulid == ulid)
+                    || compaction.sources.contains(&ulid)
+            });
+            if !named && !self.options.fs.exists(&dir.join(ulid.to_string())).unwrap_or(false) {
                 return ulid;
             }
         }

@@ -28,7 +28,10 @@ impl Db {
         let mut care = inner.maintenance.lock();
         // They have no log that tombstones could go to, so they must be in blocks.
         inner.flush_late(&mut care, inner.options.clock.now(), &mut TickStats::default())?;
-        inner.head.delete(matchers, mint, maxt)?;
+        if inner.head.delete(matchers, mint, maxt)? > 0 {
+            // Samples may be lost with the power, but what was deleted must not come back.
+            inner.sync_wal()?;
+        }
         let blocks = Arc::clone(&inner.view.read().blocks);
         for block in blocks.iter().filter(|b| b.overlaps(mint, maxt)) {
             block.delete(matchers, mint, maxt)?;

@@ -150,7 +150,7 @@ fn open_blocks(
     dir: &Path,
     report: &mut OpenReport,
 ) -> Result<Vec<Arc<Block>>, TsdbError> {
-    let mut blocks = Vec::new();
+    let (mut blocks, mut failed) = (Vec::new(), Vec::new());
     for entry in fs.read_dir(dir).map_err(TsdbError::io("list", dir))? {
         if !entry.is_dir || entry.name.parse::<Ulid>().is_err() {
             continue;
@@ -159,14 +159,14 @@ fn open_blocks(
         let opened = Block::open(Arc::clone(fs), &path).and_then(|b| b.load().map(|()| b));
         match opened {
             Ok(block) => blocks.push(Arc::new(block)),
-            Err(error) => {
-                let why = describe(&error);
-                quarantine(&**fs, dir, &entry.name, &error);
-                report.quarantined.push((path, why));
-            }
+            Err(error) => failed.push((entry.name, error)),
         }
     }
-    drop_obsolete(&**fs, dir, &mut blocks, report)?;
+    drop_obsolete(&**fs, dir, &mut blocks, &mut failed, report)?;
+    for (name, error) in failed {
+        quarantine(&**fs, dir, &name, &error);
+        report.quarantined.push((dir.join(name), describe(&error)));
+    }
     sort_blocks(&mut blocks);
     Ok(blocks)
 }
@@ -176,10 +176,15 @@ fn drop_obsolete(
     fs: &dyn Fs,
     dir: &Path,
     blocks: &mut Vec<Arc<Block>>,
+    failed: &mut Vec<(String, TsdbError)>,
     report: &mut OpenReport,
 ) -> Result<(), TsdbError> {
     let gone = obsolete(blocks);
-    for ulid in blocks.iter().map(|b| b.meta().ulid).filter(|u| gone.contains(u)) {
+    // What is damaged of these was damaged by the deletion, or does not matter any more.
+    let damaged = failed.extract_if(.., |f| f.0.parse().is_ok_and(|u| gone.contains(&u)));
+    let damaged: Vec<Ulid> = damaged.filter_map(|f| f.0.parse().ok()).collect();
+    let whole = blocks.iter().map(|b| b.meta().ulid).filter(|u| gone.contains(u));
+    for ulid in whole.chain(damaged) {
         delete_dir(fs, dir, ulid)?;
         report.removed.push(dir.join(ulid.to_string()));
     }

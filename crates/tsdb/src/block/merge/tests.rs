@@ -146,11 +146,11 @@ fn write(fs: &Arc<dyn Fs>, spec: &Spec, n: usize) -> Arc<Block> {
         let id = |s| symbols.find(s).unwrap();
         let labels: Vec<_> = labels.iter().map(|(n, v)| (id(n), id(v))).collect();
         let made = encode(part);
-        let chunk = |m| {
-            let Made { mint, maxt, encoding, data } = m;
-            EncodedChunk { mint: *mint, maxt: *maxt, encoding: *encoding, data }
-        };
-        writer.add_series(&labels, &made.iter().map(chunk).collect::<Vec<_>>()).unwrap();
+        fn chunk(m: &Made) -> EncodedChunk<'_> {
+            EncodedChunk { mint: m.mint, maxt: m.maxt, encoding: m.encoding, data: &m.data }
+        }
+        let chunks: Vec<_> = made.iter().map(chunk).collect();
+        writer.add_series(&labels, &chunks).unwrap();
     }
     writer.finish().unwrap();
     let block = Block::open(Arc::clone(fs), &Path::new(DIR).join(ulid.to_string())).unwrap();
