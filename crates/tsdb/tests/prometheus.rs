@@ -26,23 +26,6 @@ const DAY: i64 = 86_400_000;
 /// Data of the tests begins here, at a multiple of two hours.
 const START: i64 = 1_700_006_400_000;
 
-/// A program of Prometheus; `None`, with a line printed, where it is missing.
-fn peer(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("FIRESTEEL_PEERS").map_or_else(
-        || {
-            PathBuf::from(std::env::var_os("HOME").unwrap_or_default())
-                .join(".cache/firesteel-peers/usr/bin")
-        },
-        PathBuf::from,
-    );
-    let path = folder.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    skipped(&format!("{name} not found"));
-    None
-}
-
 struct Prometheus {
     child: Child,
     port: u16,
