@@ -8,8 +8,7 @@ use support::{Server, metrics_target, request, wait_for};
 fn call(server: &Server, method: &str, path: &str, form: &str) -> (u16, String) {
     let headers = [("Content-Type", "application/x-www-form-urlencoded")];
     let path = format!("/api/v1/admin/tsdb/{path}");
-    let (status, body) =
-        request(server.address, method, &path, &headers, form.as_bytes()).unwrap();
+    let (status, body) = request(server.address, method, &path, &headers, form.as_bytes()).unwrap();
     (status, String::from_utf8(body).unwrap())
 }
 

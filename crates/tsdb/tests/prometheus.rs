@@ -8,12 +8,12 @@ use std::{
     fmt::Write as _,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use common::{Samples, append, assert_same, conformance, digest, labels, read_all};
+use common::{Samples, append, assert_same, conformance, digest, labels, peer, read_all};
 use firesteel_model::{
     CounterResetHint, Histogram, HistogramLayout, Labels, STALE_NAN, Span, Value,
     histogram::CUSTOM_BUCKETS_SCHEMA,
@@ -327,12 +327,4 @@ fn newer_encodings_read_the_same() {
     };
     let (Some(old), Some(new)) = (open("tsdb/db_xor"), open("tsdb/db_xor2st")) else { return };
     assert_same(&new.0, &old.0);
-}
-
-/// Says that something was not tested. Straight to standard error: the print macros' output is
-/// swallowed where the test passes, and the summary of a run counts these lines.
-#[allow(clippy::explicit_write, reason = "the macro's output is captured")]
-fn skipped(what: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,16 +25,14 @@ use crate::{
 
 /// How often [`Db::spawn_maintenance`] looks.
 const TICK: Duration = Duration::from_millis(500);
-/// How long to wait after a block could not be made.
-const RETRY: Duration = Duration::from_secs(10);
+/// How long to wait after what could not be written.
+pub(super) const RETRY: Duration = Duration::from_secs(10);
 
 /// What maintenance keeps in mind. Its lock is held by whoever changes blocks.
 pub(super) struct Maintenance {
     pub(super) rng: fastrand::Rng,
     /// Monotonic reading of the last look at memory, blocks and retention; `None` before the first.
     looked: Option<Duration>,
-    /// Files of Prometheus' head chunks, each with its newest sample.
-    head_files: Vec<(PathBuf, Timestamp)>,
     /// When a block could not be made, and the monotonic reading from which it is tried again.
     retry: Option<Duration>,
     /// Blocks that are out of use and have still to be deleted.
@@ -48,11 +46,10 @@ pub(super) struct Maintenance {
 }
 
 impl Maintenance {
-    pub(super) fn new(options: &DbBuilder, head_files: Vec<(PathBuf, Timestamp)>) -> Self {
+    pub(super) fn new(options: &DbBuilder) -> Self {
         Self {
             rng: fastrand::Rng::with_seed(options.seed),
             looked: None,
-            head_files,
             retry: None,
             trash: BTreeSet::new(),
             unreadable: BTreeSet::new(),
@@ -304,10 +301,6 @@ impl Inner {
                 self.metrics.checkpoints_failed.inc();
                 return Err(error);
             }
-        }
-        let done = |f: &(PathBuf, Timestamp)| f.1 < end;
-        for (path, _) in maintenance.head_files.extract_if(.., |f| done(f)) {
-            let _ = fs.remove_file(&path);
         }
         Ok(())
     }

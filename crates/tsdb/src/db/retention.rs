@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use firesteel_model::Timestamp;
 
-use super::{Inner, TickStats, blocks::obsolete, head_chunks, late, maintain::Maintenance, open};
+use super::{Inner, TickStats, blocks::obsolete, late, maintain::Maintenance, open};
 use crate::{TsdbError, block::Ulid, fs::Fs};
 
 /// Blocks behind a gap of this many block ranges ...
@@ -174,8 +174,9 @@ impl Inner {
 
     /// Bytes of the logs and of the head's chunks, which count as data, too.
     fn head_files_size(&self, dir: &Path) -> u64 {
-        let parts = [open::WAL_DIR, late::WBL_DIR, head_chunks::DIR];
-        parts.iter().map(|part| dir_size(&*self.options.fs, &dir.join(part))).sum()
+        let logs = [open::WAL_DIR, late::WBL_DIR].iter();
+        let logs: u64 = logs.map(|log| dir_size(&*self.options.fs, &dir.join(log))).sum();
+        logs + self.head.chunk_files().map_or(0, |files| files.bytes())
     }
 }
 

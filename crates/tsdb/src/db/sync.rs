@@ -1,10 +1,14 @@
-//! Bringing the log to disk. This does not wait for compactions: it has a lock of its own.
+//! Bringing the log and closed chunks of the head to disk. This does not wait for compactions: it
+//! has a lock of its own.
 
 use std::{path::Path, time::Duration};
 
 use firesteel_model::Timestamp;
 
-use super::{DbBuilder, Inner, TickStats, maintain::note};
+use super::{
+    DbBuilder, Inner, TickStats,
+    maintain::{RETRY, note},
+};
 use crate::{
     TsdbError,
     fs::{Fs, replace_file},
@@ -17,11 +21,14 @@ pub(super) struct LogCare {
     synced: Duration,
     /// The head's newest sample when the log was last cut.
     cut_at: Timestamp,
+    /// When chunks of the head could not be written, and the monotonic reading from which that is
+    /// tried again.
+    spill_retry: Option<Duration>,
 }
 
 impl LogCare {
     pub(super) fn new(options: &DbBuilder, newest: Timestamp) -> Self {
-        Self { synced: options.clock.monotonic(), cut_at: newest }
+        Self { synced: options.clock.monotonic(), cut_at: newest, spill_retry: None }
     }
 }
 
@@ -35,10 +42,27 @@ fn write_anew(fs: &dyn Fs, path: &Path) -> Result<(), TsdbError> {
 }
 
 impl Inner {
-    /// Cuts the log where it is time, and syncs it where that is due.
+    /// Cares for what the head writes, apart from blocks.
     pub(super) fn tick_log(&self, stats: &mut TickStats) -> Result<(), TsdbError> {
         let mut care = self.log.lock();
+        let mut failed = None;
         let monotonic = self.options.clock.monotonic();
+        note(&mut failed, self.tick_sync(&mut care, monotonic, stats));
+        if care.spill_retry.is_none_or(|at| monotonic >= at) {
+            let spilled = self.head.spill();
+            care.spill_retry = spilled.is_err().then_some(monotonic + RETRY);
+            note(&mut failed, spilled.map(drop));
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Cuts the log where it is time, and syncs it where that is due.
+    fn tick_sync(
+        &self,
+        care: &mut LogCare,
+        monotonic: Duration,
+        stats: &mut TickStats,
+    ) -> Result<(), TsdbError> {
         let (range, newest) = (self.options.range_ms(), self.head.time_range());
         if let Some((_, newest)) = newest
             && newest.saturating_sub(care.cut_at) >= range / 2

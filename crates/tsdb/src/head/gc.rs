@@ -58,6 +58,12 @@ impl Head {
         {
             limbo.truncation = None;
             let empty = self.drop_samples(mint);
+            if let Some(files) = self.chunk_files()
+                && let Err(error) = files.remove_before(mint)
+            {
+                // The next truncation tries again.
+                tracing::warn!(%error, "old files of head chunks stay");
+            }
             if !empty.is_empty() {
                 gone = self.unlink(empty);
             }
