@@ -253,7 +253,7 @@ mod tests {
             assert_eq!(found, if picked { vec![range] } else { vec![] }, "{given:?}");
         }
         // A short one ends the search, and the newest is never looked at.
-        let behind = [stones(0, 540, 10, 5), stones(600, 620, 10, 5), newest.clone()];
+        let behind = [stones(0, 540, 10, 5), stones(600, 620, 10, 5), newest];
         assert_eq!(plan(&behind), []);
         assert_eq!(plan(&[block(0, 540), stones(540, 1080, 1, 1)]), []);
     }
