@@ -32,7 +32,7 @@ use crate::{
     http_metrics::HttpMetrics,
     management, pages,
     params::Params,
-    sources::{Lifecycle, StatusSource, StorageAdmin, TargetSource},
+    sources::{ExemplarSource, Lifecycle, StatusSource, StorageAdmin, TargetSource},
 };
 
 /// The largest form that is read, in bytes; Go's limit for posted forms.
@@ -51,6 +51,7 @@ pub(crate) struct Inner {
     pub(crate) lifecycle: Option<Arc<dyn Lifecycle>>,
     pub(crate) write: Option<Arc<dyn Appendable>>,
     pub(crate) admin: Option<Arc<dyn StorageAdmin>>,
+    pub(crate) exemplars: Option<Arc<dyn ExemplarSource>>,
     pub(crate) metrics: Vec<Arc<dyn Collect>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) http: HttpMetrics,
@@ -93,6 +94,7 @@ impl Api {
                 lifecycle: None,
                 write: None,
                 admin: None,
+                exemplars: None,
                 metrics: Vec::new(),
                 clock: Arc::new(SystemClock::new()),
                 http: HttpMetrics::default(),
@@ -137,6 +139,13 @@ impl ApiBuilder {
     #[must_use]
     pub fn admin(mut self, admin: Arc<dyn StorageAdmin>) -> Self {
         self.inner.admin = Some(admin);
+        self
+    }
+
+    /// Where exemplars come from; without it there are none.
+    #[must_use]
+    pub fn exemplars(mut self, source: Arc<dyn ExemplarSource>) -> Self {
+        self.inner.exemplars = Some(source);
         self
     }
 

@@ -61,6 +61,7 @@ struct Server {
     scrape: Arc<ScrapeManager>,
     db: LateDb,
     enable_lifecycle: bool,
+    keeps_exemplars: bool,
     /// Asks the main loop to stop.
     quit: Notify,
     /// Reloads one at a time.
@@ -92,6 +93,7 @@ impl Server {
             scrape: Arc::clone(&scrape),
             db: db.clone(),
             enable_lifecycle: options.enable_lifecycle,
+            keeps_exemplars: options.feature("exemplar-storage"),
             quit: Notify::new(),
             reloading: parking_lot::Mutex::new(()),
             storage_open: AtomicBool::new(false),
@@ -212,6 +214,7 @@ impl Server {
                 Some(retention.percentage).filter(|p| *p > 0.0),
             );
             db.set_stale_series_threshold(config.storage.stale_series_compaction_threshold);
+            db.set_max_exemplars(max_exemplars(self.keeps_exemplars, config));
         }
         self.scrape.apply(config).map_err(|error| error.to_string())
     }
@@ -299,6 +302,12 @@ fn scrape_manager(
     ScrapeManager::new(Arc::new(db.clone()), scrape)
 }
 
+/// Exemplars to keep: Prometheus' feature and its setting.
+fn max_exemplars(enabled: bool, config: &Config) -> usize {
+    let set = config.storage.max_exemplars.unwrap_or(100_000);
+    if enabled { usize::try_from(set).unwrap_or(0) } else { 0 }
+}
+
 fn storage_builder(
     options: &Options,
     config: &Config,
@@ -312,6 +321,7 @@ fn storage_builder(
         .durability(Durability::Interval(std::time::Duration::from_secs(1)))
         .block_range(options.block_range)
         .wal_compression(options.wal_compression)
+        .max_exemplars(max_exemplars(options.feature("exemplar-storage"), config))
         .retention(Some(retention.time).filter(|t| !t.is_zero()))
         .retention_bytes(Some(retention.size_bytes).filter(|b| *b > 0))
         .retention_percentage(Some(retention.percentage).filter(|p| *p > 0.0))
@@ -339,6 +349,7 @@ fn service(
         .targets(Arc::new(Targets(Arc::clone(&server.scrape))))
         .status(Arc::clone(status) as _)
         .lifecycle(Arc::clone(server) as _)
+        .exemplars(Arc::clone(&db) as _)
         .metrics(Arc::clone(status) as _)
         .metrics(Arc::clone(&server.configuration) as _)
         .metrics(Arc::clone(&db) as _)
