@@ -1,12 +1,12 @@
 //! Deleting samples of a block.
 
-use firesteel_model::Matcher;
+use firesteel_model::{Matcher, storage::QueryContext};
 
 use super::{Block, Interval};
 use crate::{
     TsdbError,
     fs::Window,
-    index::{ChunkMeta, select_postings},
+    index::{ChunkMeta, Memory, Search},
 };
 
 impl Block {
@@ -18,7 +18,9 @@ impl Block {
     /// The block is damaged, or the file system's.
     pub fn delete(&self, matchers: &[Matcher], mint: i64, maxt: i64) -> Result<usize, TsdbError> {
         let files = self.files()?;
-        let selected = select_postings(&files.index, matchers, &|| Ok(()));
+        let ctx = QueryContext::background();
+        let selected = Memory::new(&ctx)
+            .and_then(|mut memory| Search::new(&files.index).select(matchers, &ctx, &mut memory));
         let ids = selected.map_err(|e| {
             TsdbError::corrupt(self.dir(), 0, format!("series cannot be selected: {e}"))
         })?;

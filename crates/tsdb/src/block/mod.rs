@@ -6,10 +6,12 @@
 mod chunks;
 mod decode;
 mod delete;
+mod labels;
 mod merge;
 mod meta;
 mod querier;
 mod reader;
+mod repair;
 #[cfg(test)]
 mod tests;
 mod tombstones;
@@ -18,6 +20,7 @@ mod writer;
 
 pub use meta::{BlockDesc, BlockMeta, BlockStats, Compaction};
 pub use reader::Block;
+pub use repair::repair_version;
 pub use tombstones::{Interval, Tombstones};
 pub use ulid::{Ulid, UlidError};
 pub use writer::{BlockWriter, EncodedChunk};

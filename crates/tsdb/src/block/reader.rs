@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use firesteel_model::storage::{Querier, Queryable, StorageError};
@@ -23,6 +23,7 @@ pub struct Block {
     meta: RwLock<Arc<BlockMeta>>,
     tombstones: RwLock<Arc<Tombstones>>,
     files: Mutex<Option<Arc<Files>>>,
+    size: OnceLock<u64>,
 }
 
 /// The open files of a block.
@@ -46,6 +47,7 @@ impl Block {
             meta: RwLock::new(Arc::new(meta)),
             tombstones: RwLock::new(Arc::new(tombstones)),
             files: Mutex::new(None),
+            size: OnceLock::new(),
         })
     }
 
@@ -112,16 +114,36 @@ impl Block {
         Ok(opened)
     }
 
+    /// Looks at the beginnings and ends of the files, which is cheap: magic numbers, versions,
+    /// table of contents. What else is damaged is found when it is needed.
+    ///
+    /// # Errors
+    /// They are missing or damaged.
+    pub fn probe(&self) -> Result<(), TsdbError> {
+        IndexReader::probe(&*self.fs, &self.dir.join(INDEX_FILE))?;
+        ChunkFiles::open(&*self.fs, &self.dir.join(CHUNKS_DIR)).map(|_| ())
+    }
+
     /// Bytes of all its files, `meta.json` and tombstones included.
     ///
     /// # Errors
-    /// As [`Block::load`].
+    /// The file system's.
     pub fn size(&self) -> Result<u64, TsdbError> {
-        let files = self.files()?;
         let small = [META_FILE, TOMBSTONES_FILE].iter();
         let small = small.filter_map(|name| self.fs.metadata(&self.dir.join(name)).ok());
         let small: u64 = small.map(|m| m.len).sum();
-        Ok(files.index.source().len() + files.chunks.len() + small)
+        if let Some(&size) = self.size.get() {
+            return Ok(size + small);
+        }
+        let len = |path: &Path| {
+            self.fs.metadata(path).map(|m| m.len).map_err(TsdbError::io("stat", path))
+        };
+        let chunks = self.dir.join(CHUNKS_DIR);
+        let mut size = len(&self.dir.join(INDEX_FILE))?;
+        for entry in self.fs.read_dir(&chunks).map_err(TsdbError::io("list", &chunks))? {
+            size += len(&chunks.join(entry.name))?;
+        }
+        Ok(*self.size.get_or_init(|| size) + small)
     }
 
     /// Whether it may have samples between `mint` and `maxt`, both inclusive.
@@ -130,15 +152,24 @@ impl Block {
         let meta = self.meta.read();
         meta.min_time <= maxt && mint < meta.max_time
     }
-}
 
-impl Queryable for Block {
-    fn querier(&self, mint: i64, maxt: i64) -> Result<Arc<dyn Querier>, StorageError> {
+    /// As [`Queryable::querier`].
+    pub(crate) fn querier_between(
+        &self,
+        mint: i64,
+        maxt: i64,
+    ) -> Result<Arc<dyn Querier>, TsdbError> {
         let files = self.files()?;
         // What a chunk has outside of the block's range belongs to another block.
         let meta = self.meta();
         let mint = mint.max(meta.min_time);
         let maxt = maxt.min(meta.max_time.saturating_sub(1));
         Ok(Arc::new(BlockQuerier::new(files, self.tombstones(), mint, maxt)))
+    }
+}
+
+impl Queryable for Block {
+    fn querier(&self, mint: i64, maxt: i64) -> Result<Arc<dyn Querier>, StorageError> {
+        Ok(self.querier_between(mint, maxt)?)
     }
 }

@@ -2,14 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
-use firesteel_model::{Matcher, Timestamp};
+use firesteel_model::{Matcher, Timestamp, storage::QueryContext};
 
 use super::{
-    Head,
+    Head, search,
     stripe::{NEVER, stripe_of},
 };
 use crate::{
     TsdbError,
+    index::Memory,
     wal::{
         record::tombstones::{self, Stone},
         writer::Batch,
@@ -36,8 +37,10 @@ impl Head {
         if committer.closed {
             return Err(TsdbError::NotReady("the database is closed".to_owned()));
         }
-        let plan = self.index.read().plan(matchers);
-        let ids = plan.run();
+        let ctx = QueryContext::background();
+        let selected = Memory::new(&ctx)
+            .and_then(|mut memory| search::select(&self.index, matchers, &ctx, &mut memory));
+        let ids = selected.map_err(|e| TsdbError::Limit(e.to_string()))?;
         let index = self.index.read();
         let mut stones = Vec::new();
         for &id in &ids {
