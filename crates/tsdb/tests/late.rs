@@ -518,7 +518,7 @@ fn memory_alone_takes_them_too() {
     }
     assert_eq!(a.commit().unwrap().samples, 3);
     assert_eq!(read_all(&db)[&labels(0)].len(), 3);
-    db.set_retention(Some(Duration::from_secs(3 * 3600)), None);
+    db.set_retention(Some(Duration::from_secs(3 * 3600)), None, None);
     let mut a = db.appender();
     append(&mut *a, &labels(1), 50_000_000, 1.0).unwrap();
     a.commit().unwrap();

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Samples, append, assert_same, conformance, digest, labels, read_all};
+use common::{Samples, append, assert_same, conformance, digest, labels, peer, read_all};
 use firesteel_model::{
     CounterResetHint, Histogram, HistogramLayout, Labels, STALE_NAN, Span, Value,
     clock::{Clock, ManualClock},
@@ -27,23 +27,6 @@ use firesteel_tsdb::{Db, DbBuilder};
 const DAY: i64 = 86_400_000;
 /// Data of the tests begins here, at a multiple of two hours.
 const START: i64 = 1_700_006_400_000;
-
-/// A program of Prometheus; `None`, with a line printed, where it is missing.
-fn peer(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("FIRESTEEL_PEERS").map_or_else(
-        || {
-            PathBuf::from(std::env::var_os("HOME").unwrap_or_default())
-                .join(".cache/firesteel-peers/usr/bin")
-        },
-        PathBuf::from,
-    );
-    let path = folder.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    skipped(&format!("{name} not found"));
-    None
-}
 
 struct Prometheus {
     child: Child,
@@ -445,12 +428,4 @@ fn newer_encodings_read_the_same() {
     };
     let (Some(old), Some(new)) = (open("tsdb/db_xor"), open("tsdb/db_xor2st")) else { return };
     assert_same(&new.0, &old.0);
-}
-
-/// Says that something was not tested. Straight to standard error: the print macros' output is
-/// swallowed where the test passes, and the summary of a run counts these lines.
-#[allow(clippy::explicit_write, reason = "the macro's output is captured")]
-fn skipped(what: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }

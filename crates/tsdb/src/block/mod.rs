@@ -5,7 +5,9 @@
 
 mod chunks;
 mod decode;
+mod delete;
 mod labels;
+mod merge;
 mod meta;
 mod querier;
 mod reader;
@@ -24,6 +26,7 @@ pub use ulid::{Ulid, UlidError};
 pub use writer::{BlockWriter, EncodedChunk};
 
 pub(crate) use decode::{ChunkDecoder, retain};
+pub(crate) use merge::{Target as MergeTarget, merge};
 
 pub use crate::index::SymbolTable;
 

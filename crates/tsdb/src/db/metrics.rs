@@ -4,16 +4,30 @@ use std::sync::atomic::Ordering;
 
 use firesteel_model::{
     MetricType,
-    metrics::{Collect, Counter, Families, Point},
+    metrics::{Buckets, Collect, Counter, Families, Gauge, Point},
 };
 
 use super::{Db, report::OpenReport};
 
+/// Prometheus' bounds for durations of compactions: a second, doubled 13 times.
+const COMPACTION_SECONDS: [f64; 14] =
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
+
 /// Counts of a database.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct DbMetrics {
     pub(super) syncs: Counter,
-    pub(super) compactions: Counter,
+    pub(super) reloads: Counter,
+    pub(super) reloads_failed: Counter,
+    compactions: Counter,
+    pub(super) compactions_triggered: Counter,
+    pub(super) vertical_compactions: Counter,
+    compaction_seconds: Buckets,
+    pub(super) populating: Gauge,
+    pub(super) tombstone_cleanup_seconds: Buckets,
+    pub(super) stale_compactions: Counter,
+    pub(super) stale_compactions_failed: Counter,
+    pub(super) stale_compaction_seconds: Buckets,
     pub(super) compactions_failed: Counter,
     pub(super) checkpoints_failed: Counter,
     pub(super) time_retentions: Counter,
@@ -23,9 +37,33 @@ pub(super) struct DbMetrics {
 
 impl DbMetrics {
     pub(super) fn new(report: &OpenReport) -> Self {
-        let metrics = Self::default();
+        let metrics = Self {
+            syncs: Counter::new(),
+            reloads: Counter::new(),
+            reloads_failed: Counter::new(),
+            compactions: Counter::new(),
+            compactions_triggered: Counter::new(),
+            vertical_compactions: Counter::new(),
+            compaction_seconds: Buckets::new(&COMPACTION_SECONDS),
+            populating: Gauge::new(),
+            tombstone_cleanup_seconds: Buckets::new(&COMPACTION_SECONDS),
+            stale_compactions: Counter::new(),
+            stale_compactions_failed: Counter::new(),
+            stale_compaction_seconds: Buckets::new(&COMPACTION_SECONDS),
+            compactions_failed: Counter::new(),
+            checkpoints_failed: Counter::new(),
+            time_retentions: Counter::new(),
+            size_retentions: Counter::new(),
+            wal_corruptions: Counter::new(),
+        };
         metrics.wal_corruptions.add(report.damage.len() as u64);
         metrics
+    }
+
+    /// Counts a block that was made, or was to be made, in so long.
+    pub(super) fn compacted(&self, took: std::time::Duration) {
+        self.compactions.inc();
+        self.compaction_seconds.observe(took.as_secs_f64());
     }
 }
 
@@ -251,7 +289,6 @@ impl Db {
 
     fn collect_blocks(&self, out: &mut Families) {
         let inner = &self.0;
-        let metrics = &inner.metrics;
         let retention = *inner.retention.lock();
         let blocks = self.blocks();
         out.gauge(
@@ -285,7 +322,71 @@ impl Db {
             "How long to retain samples in storage.",
             retention.time.map_or(0.0, |r| r.as_secs_f64()),
         );
+        out.gauge(
+            "prometheus_tsdb_retention_limit_percentage",
+            "Max percentage of total storage space to be retained in the tsdb blocks, configured 0 means disabled",
+            retention.percentage.unwrap_or(0.0),
+        );
+        self.collect_compaction(out);
+    }
+
+    fn collect_compaction(&self, out: &mut Families) {
+        let metrics = &self.0.metrics;
+        out.gauge(
+            "prometheus_tsdb_compaction_populating_block",
+            "Set to 1 when a block is currently being written to the disk.",
+            metrics.populating.value(),
+        );
+        for (name, help, seconds) in [
+            (
+                "prometheus_tsdb_compaction_duration_seconds",
+                "Duration of compaction runs",
+                &metrics.compaction_seconds,
+            ),
+            (
+                "prometheus_tsdb_tombstone_cleanup_seconds",
+                "The time taken to recompact blocks to remove tombstones.",
+                &metrics.tombstone_cleanup_seconds,
+            ),
+            (
+                "prometheus_tsdb_stale_series_compaction_duration_seconds",
+                "Duration of stale series compaction runs.",
+                &metrics.stale_compaction_seconds,
+            ),
+        ] {
+            out.add(name, MetricType::Histogram, help, &[], seconds.point());
+        }
         for (name, help, c) in [
+            (
+                "prometheus_tsdb_reloads_total",
+                "Number of times the database reloaded block data from disk.",
+                &metrics.reloads,
+            ),
+            (
+                "prometheus_tsdb_reloads_failures_total",
+                "Number of times the database failed to reloadBlocks block data from disk.",
+                &metrics.reloads_failed,
+            ),
+            (
+                "prometheus_tsdb_compactions_triggered_total",
+                "Total number of triggered compactions for the partition.",
+                &metrics.compactions_triggered,
+            ),
+            (
+                "prometheus_tsdb_vertical_compactions_total",
+                "Total number of compactions done on overlapping blocks.",
+                &metrics.vertical_compactions,
+            ),
+            (
+                "prometheus_tsdb_stale_series_compactions_triggered_total",
+                "Total number of triggered stale series compactions.",
+                &metrics.stale_compactions,
+            ),
+            (
+                "prometheus_tsdb_stale_series_compactions_failed_total",
+                "Total number of stale series compactions that failed.",
+                &metrics.stale_compactions_failed,
+            ),
             (
                 "prometheus_tsdb_compactions_total",
                 "Total number of compactions that were executed for the partition.",

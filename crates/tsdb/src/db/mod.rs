@@ -1,18 +1,27 @@
 //! The database: head, log and blocks as one.
 
+mod blocks;
 mod builder;
 mod checkpoint;
+mod compact;
+mod delete;
 mod late;
 mod maintain;
 mod metrics;
 mod open;
 mod report;
+mod retention;
+mod snapshot;
+mod sync;
 mod to_block;
 mod unreadable;
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicI64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,7 +36,9 @@ pub use self::{
     maintain::{MaintenanceThread, TickStats},
     report::{DamageReport, OpenReport},
 };
-use self::{maintain::Maintenance, metrics::DbMetrics};
+use self::{
+    compact::Rules, maintain::Maintenance, metrics::DbMetrics, retention::Retention, sync::LogCare,
+};
 pub use crate::head::{HeadStats, ReplayStats, SeriesExemplars};
 use crate::{
     TsdbError,
@@ -50,19 +61,19 @@ struct Inner {
     head: Arc<Head>,
     view: RwLock<View>,
     lock: Mutex<Option<Box<dyn Lock>>>,
+    /// Held by whoever changes which blocks there are, compactions included. Taken before all
+    /// other locks.
     maintenance: Mutex<Maintenance>,
+    log: Mutex<LogCare>,
     retention: Mutex<Retention>,
+    stale_series_threshold: Mutex<f64>,
+    rules: Rules,
+    /// Set by [`Db::close`], so that compactions give up.
+    closing: AtomicBool,
     metrics: DbMetrics,
     /// Bytes of all blocks, as they were last measured.
     block_bytes: AtomicI64,
     report: OpenReport,
-}
-
-/// What is kept.
-#[derive(Clone, Copy, Debug)]
-struct Retention {
-    time: Option<Duration>,
-    bytes: Option<u64>,
 }
 
 /// What readers look at.
@@ -98,9 +109,19 @@ impl Db {
     }
 
     /// Changes how long and how much is kept, from the next [`Db::tick`] that looks at it on;
-    /// `None` for no limit.
-    pub fn set_retention(&self, time: Option<Duration>, bytes: Option<u64>) {
-        *self.0.retention.lock() = Retention { time, bytes };
+    /// `None` for no limit. `percentage` is of the disk and prevails over `bytes`.
+    pub fn set_retention(
+        &self,
+        time: Option<Duration>,
+        bytes: Option<u64>,
+        percentage: Option<f64>,
+    ) {
+        *self.0.retention.lock() = Retention { time, bytes, percentage };
+    }
+
+    /// Changes [`DbBuilder::stale_series_threshold`].
+    pub fn set_stale_series_threshold(&self, share: f64) {
+        *self.0.stale_series_threshold.lock() = share;
     }
 
     /// Changes how much older than the newest sample a sample may be that comes out of order, for
@@ -124,7 +145,7 @@ impl Db {
     /// Descriptions of the blocks, oldest first.
     #[must_use]
     pub fn blocks(&self) -> Vec<BlockMeta> {
-        self.0.view.read().blocks.iter().map(|b| b.meta().clone()).collect()
+        self.0.view.read().blocks.iter().map(|b| (*b.meta()).clone()).collect()
     }
 
     /// Sizes of the head, with tables of at most `limit` entries.
@@ -186,11 +207,12 @@ impl Db {
     }
 
     /// Refuses commits from now on, brings the log to disk and releases the directory. Queries go
-    /// on.
+    /// on; a compaction that is under way is given up.
     ///
     /// # Errors
     /// The system's. The database is closed all the same.
     pub fn close(&self) -> Result<(), TsdbError> {
+        self.0.closing.store(true, Ordering::Release);
         let _maintenance = self.0.maintenance.lock();
         self.0.head.close();
         let result = self.0.sync_wal();

@@ -2,18 +2,25 @@
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicI64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64},
+    },
 };
 
 use firesteel_model::Timestamp;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Db, DbBuilder, Inner, Retention, View, builder,
+    Db, DbBuilder, Inner, View,
+    blocks::{delete_dir, obsolete, sort_blocks},
+    builder,
     late::{self, Logged},
     maintain::Maintenance,
     metrics::DbMetrics,
     report::{DamageReport, OpenReport},
+    retention::Retention,
+    sync::LogCare,
 };
 use crate::{
     TsdbError,
@@ -68,8 +75,7 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
         late::restore(&options, dir, &head, &late_chunks, &logged, &mut report)?;
     }
     let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks) };
-    let newest = head.time_range().map_or(Timestamp::MIN, |r| r.1);
-    let maintenance = Maintenance::new(&options, !late_chunks.is_empty(), newest);
+    let maintenance = Maintenance::new(&options, !late_chunks.is_empty());
     Ok(assemble(options, head, view, lock, maintenance, report))
 }
 
@@ -78,7 +84,7 @@ pub(super) fn in_memory(options: DbBuilder) -> Db {
     let head = Arc::new(Head::new(&head_options(&options), false));
     let blocks = Arc::new(Vec::new());
     let view = View { blocks, head_from: Timestamp::MIN };
-    let maintenance = Maintenance::new(&options, false, Timestamp::MIN);
+    let maintenance = Maintenance::new(&options, false);
     assemble(options, head, view, None, maintenance, OpenReport::default())
 }
 
@@ -101,15 +107,21 @@ fn assemble(
     maintenance: Maintenance,
     report: OpenReport,
 ) -> Db {
+    let newest = head.time_range().map_or(Timestamp::MIN, |r| r.1);
     Db(Arc::new(Inner {
         head,
         view: RwLock::new(view),
         lock: Mutex::new(lock),
         maintenance: Mutex::new(maintenance),
+        log: Mutex::new(LogCare::new(&options, newest)),
         retention: Mutex::new(Retention {
             time: options.retention,
             bytes: options.retention_bytes,
+            percentage: options.retention_percentage,
         }),
+        stale_series_threshold: Mutex::new(options.stale_series_threshold),
+        rules: options.compaction_rules(),
+        closing: AtomicBool::new(false),
         metrics: DbMetrics::new(&report),
         block_bytes: AtomicI64::new(0),
         report,
@@ -162,19 +174,41 @@ fn open_blocks(
             parts.flat_map(|part| part.unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
         })
     };
-    let mut blocks = Vec::with_capacity(names.len());
+    let (mut blocks, mut failed) = (Vec::with_capacity(names.len()), Vec::new());
     for (entry, opened) in names.iter().zip(opened) {
         match opened {
             Ok(block) => blocks.push(Arc::new(block)),
-            Err(error) => {
-                let why = describe(&error);
-                quarantine(fs, dir, &entry.name, &error);
-                report.quarantined.push((dir.join(&entry.name), why));
-            }
+            Err(error) => failed.push((entry.name.clone(), error)),
         }
     }
-    super::maintain::sort_blocks(&mut blocks);
+    drop_obsolete(fs, dir, &mut blocks, &mut failed, report)?;
+    for (name, error) in failed {
+        quarantine(fs, dir, &name, &error);
+        report.quarantined.push((dir.join(name), describe(&error)));
+    }
+    sort_blocks(&mut blocks);
     Ok(blocks)
+}
+
+/// Deletes what an earlier process had compacted, or emptied, and not deleted any more.
+fn drop_obsolete(
+    fs: &dyn Fs,
+    dir: &Path,
+    blocks: &mut Vec<Arc<Block>>,
+    failed: &mut Vec<(String, TsdbError)>,
+    report: &mut OpenReport,
+) -> Result<(), TsdbError> {
+    let gone = obsolete(blocks);
+    // What is damaged of these was damaged by the deletion, or does not matter any more.
+    let damaged = failed.extract_if(.., |f| f.0.parse().is_ok_and(|u| gone.contains(&u)));
+    let damaged: Vec<Ulid> = damaged.filter_map(|f| f.0.parse().ok()).collect();
+    let whole = blocks.iter().map(|b| b.meta().ulid).filter(|u| gone.contains(u));
+    for ulid in whole.chain(damaged) {
+        delete_dir(fs, dir, ulid)?;
+        report.removed.push(dir.join(ulid.to_string()));
+    }
+    blocks.retain(|b| !gone.contains(&b.meta().ulid));
+    Ok(())
 }
 
 /// Opens a block without reading its tables: it may never be asked.

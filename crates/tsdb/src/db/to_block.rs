@@ -4,6 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use firesteel_chunk::{Encoding, XorEncoder};
 use firesteel_model::Timestamp;
+use hashbrown::HashSet;
 
 use crate::{
     TsdbError,
@@ -20,18 +21,20 @@ const SAMPLES: usize = 120;
 
 /// Which of a head's samples.
 #[derive(Clone, Copy)]
-pub(super) enum Source {
+pub(super) enum Source<'a> {
     /// Those that came in order.
     InOrder,
+    /// The same, of these series alone.
+    Of(&'a HashSet<u32>),
     /// Those that came late, up to a generation.
     Late(u32),
 }
 
-/// Writes the samples of `[mint, maxt)` as the block that `meta` describes. `None`, and no block,
-/// where there are none.
+/// Writes the samples of `[mint, maxt)` as the block that `meta` describes, as they are when it
+/// begins. `None`, and no block, where there are none.
 pub(super) fn write(
     head: &Arc<Head>,
-    source: Source,
+    source: Source<'_>,
     fs: Arc<dyn Fs>,
     parent: &std::path::Path,
     meta: BlockMeta,
@@ -40,9 +43,12 @@ pub(super) fn write(
     // Keeps the samples and the series where they are.
     let guard = head.querier(mint, maxt, mint);
     let mut ids = match source {
-        Source::InOrder => head.series_with_samples(mint, maxt),
+        Source::InOrder | Source::Of(_) => head.series_with_samples(mint, maxt),
         Source::Late(generation) => head.late_series(mint, maxt, generation),
     };
+    if let Source::Of(only) = source {
+        ids.retain(|id| only.contains(id));
+    }
     if ids.is_empty() {
         return Ok(None);
     }
@@ -54,7 +60,9 @@ pub(super) fn write(
     let mut pairs = Vec::new();
     for &id in &ids {
         match source {
-            Source::InOrder => series.read(head, id, mint, maxt)?,
+            Source::InOrder | Source::Of(_) => {
+                series.read(head, id, mint, maxt.min(guard.visible_until(id)))?;
+            }
             Source::Late(generation) => series.read_late(head, id, (mint, maxt), generation)?,
         }
         labels.pairs(head, id, &mut pairs);

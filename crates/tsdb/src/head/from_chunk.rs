@@ -28,12 +28,19 @@ pub(crate) fn decode(encoding: Encoding, data: &[u8]) -> Result<Decoded, ChunkEr
         Encoding::Xor2 => {
             xor2::decode(data, &mut times, &mut Vec::new(), &mut values).map(|_| ())?;
         }
-        _ => {
-            let found = histogram::decode(encoding, data)?;
-            return Ok(Decoded::Histograms(rows(&found)));
+        encoding => {
+            return Ok(Decoded::Histograms(decode_histograms(encoding, data)?));
         }
     }
     Ok(Decoded::Floats(times, values))
+}
+
+/// Reads all of a chunk of histograms.
+pub(crate) fn decode_histograms(
+    encoding: Encoding,
+    data: &[u8],
+) -> Result<Vec<HistogramSample>, ChunkError> {
+    Ok(rows(&histogram::decode(encoding, data)?))
 }
 
 fn rows(found: &Histograms) -> Vec<HistogramSample> {

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::{
     Head, LOGGED,
+    stale::Ended,
     stripe::{NEVER, STRIPES, stripe_of},
 };
 
@@ -26,6 +27,8 @@ pub(super) struct Limbo {
     pub(super) without_late: Vec<u32>,
     /// Series that are out of the index, once all readers and appenders know of this generation.
     unlinked: Vec<(u64, Vec<u32>)>,
+    /// Series that lie in blocks whole, to be taken out once all readers know of this generation.
+    pub(super) ended: Vec<(u64, Vec<Ended>)>,
 }
 
 impl Head {
@@ -53,21 +56,17 @@ impl Head {
     /// Takes back what nobody can need any more. Returns the number of series removed.
     pub(crate) fn reclaim(&self) -> usize {
         let mut limbo = self.limbo.lock();
+        let mut idle = Vec::new();
         if let Some((generation, mint)) = limbo.truncation
             && self.readers.all_know(generation)
         {
             limbo.truncation = None;
-            let empty = self.drop_samples(mint);
+            idle = self.drop_samples(mint);
             if let Some(files) = self.chunk_files()
                 && let Err(error) = files.remove_before(mint)
             {
                 // The next truncation tries again.
                 tracing::warn!(%error, "old files of head chunks stay");
-            }
-            if !empty.is_empty() {
-                let gone = self.unlink(empty);
-                let generation = self.readers.next_generation();
-                limbo.unlinked.push((generation, gone));
             }
         }
         if let Some((generation, late)) = limbo.late
@@ -78,13 +77,19 @@ impl Head {
             limbo.without_late.extend(self.late.release(late));
             drop(committer);
         }
-        let mut idle = std::mem::take(&mut limbo.without_late);
+        for (_, ended) in limbo.ended.extract_if(.., |e| self.readers.all_know(e.0)) {
+            match self.drop_ended(ended) {
+                Ok(ids) => idle.extend(ids),
+                // They stay until their time is over.
+                Err(error) => tracing::warn!(%error, "stale series stay in the head"),
+            }
+        }
+        idle.append(&mut limbo.without_late);
         if !idle.is_empty() {
             idle.sort_unstable();
             idle.dedup();
             let gone = self.unlink(idle);
-            let generation = self.readers.next_generation();
-            limbo.unlinked.push((generation, gone));
+            limbo.unlinked.push((self.readers.next_generation(), gone));
         }
         let mut removed = 0;
         limbo.unlinked.retain(|(generation, ids)| {

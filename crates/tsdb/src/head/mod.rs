@@ -29,8 +29,10 @@ mod replay;
 mod search;
 mod slab;
 mod spill;
+mod stale;
 mod stripe;
 mod symbols;
+mod tombstones;
 mod validate;
 
 use std::{
@@ -54,12 +56,13 @@ pub(crate) use chunk_files::{
     ChunkFiles, ChunkReader, DIR as CHUNKS_DIR, Found as FoundChunks, Sealed, remove_out_of_order,
 };
 pub use export::HeadStats;
-pub(crate) use from_chunk::{Decoded, decode as decode_samples};
+pub(crate) use from_chunk::{Decoded, decode as decode_samples, decode_histograms};
 pub(crate) use histograms::{Made, encode as encode_histograms};
 pub(crate) use late::{DEFAULT_CAP, Frozen, LateReader, LateSample, LateSamples, LateValue};
 pub use query::SeriesExemplars;
 pub use replay::ReplayStats;
 pub(crate) use replay::{Replay, group_chunks, late_samples};
+pub(crate) use stale::Ended;
 pub(crate) use stripe::{Copied, HistogramSample};
 
 use self::{

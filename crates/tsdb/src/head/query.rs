@@ -59,6 +59,14 @@ impl Head {
     }
 }
 
+impl HeadQuerier {
+    /// Up to when the samples of a series are visible; the earliest time where none is.
+    pub(crate) fn visible_until(&self, id: u32) -> Timestamp {
+        let view = &self.view;
+        view.head.stripes[stripe_of(id)].lock().visible_until(id, view.guard.epoch())
+    }
+}
+
 impl View {
     /// Whether the head may have samples in the view's range.
     fn overlaps(&self) -> bool {

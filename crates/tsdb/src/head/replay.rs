@@ -453,23 +453,6 @@ impl Head {
         }
         Ok((id, true))
     }
-
-    /// Hides the samples of a series between two times, both inclusive.
-    fn add_tombstone(&self, id: u32, mint: Timestamp, maxt: Timestamp) {
-        if mint > maxt {
-            return;
-        }
-        self.tombstones.write().entry(id).or_default().push((mint, maxt));
-        self.has_tombstones.store(true, Ordering::Release);
-    }
-
-    /// The hidden intervals of a series.
-    pub(crate) fn tombstones_of(&self, id: u32) -> Vec<(Timestamp, Timestamp)> {
-        if !self.has_tombstones.load(Ordering::Acquire) {
-            return Vec::new();
-        }
-        self.tombstones.read().get(&id).cloned().unwrap_or_default()
-    }
 }
 
 /// Groups chunks by series, oldest first.

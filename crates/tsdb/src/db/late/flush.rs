@@ -10,7 +10,8 @@ use crate::{
     block::{Block, BlockMeta, Compaction},
     db::{
         Inner,
-        maintain::{Maintenance, TickStats, range_end, sort_blocks},
+        blocks::sort_blocks,
+        maintain::{Maintenance, TickStats, range_end},
         to_block::{self, Source},
     },
     head::{Frozen, remove_out_of_order},
@@ -111,10 +112,12 @@ impl Inner {
             let mut compaction = Compaction::first_level(ulid);
             compaction.hints.push(HINT.to_owned());
             let meta = BlockMeta::new(ulid, start, end, compaction);
-            self.metrics.compactions.inc();
             let source = Source::Late(frozen.generation);
             let fs = Arc::clone(&self.options.fs);
-            if let Some(meta) = to_block::write(&self.head, source, fs, dir, meta)? {
+            let began = self.options.clock.monotonic();
+            let written = to_block::write(&self.head, source, fs, dir, meta);
+            self.metrics.compacted(self.options.clock.monotonic().saturating_sub(began));
+            if let Some(meta) = written? {
                 made.push(self.open_made(dir, &meta)?);
             }
             // Gaps may be of years.
