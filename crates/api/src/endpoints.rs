@@ -2,7 +2,7 @@
 
 use crate::{
     envelope::{ApiError, Reply},
-    handlers::{exemplars, format, labels, metadata, query, series, status, targets},
+    handlers::{admin, exemplars, format, labels, metadata, query, series, status, targets},
     params::Params,
     service::Inner,
 };
@@ -111,8 +111,8 @@ pub static ENDPOINTS: &[Endpoint] = &[
     not_yet("/search/label_values", "GET, POST"),
     not_yet("/alerts", "GET"),
     not_yet("/rules", "GET"),
-    not_yet("/admin/tsdb/delete_series", "POST, PUT"),
-    not_yet("/admin/tsdb/clean_tombstones", "POST, PUT"),
-    not_yet("/admin/tsdb/snapshot", "POST, PUT"),
+    call("/admin/tsdb/delete_series", "POST, PUT", admin::delete_series),
+    call("/admin/tsdb/clean_tombstones", "POST, PUT", admin::clean_tombstones),
+    call("/admin/tsdb/snapshot", "POST, PUT", admin::snapshot),
     not_yet("/openapi.yaml", "GET"),
 ];

@@ -32,7 +32,7 @@ use crate::{
     http_metrics::HttpMetrics,
     management, pages,
     params::Params,
-    sources::{ExemplarSource, Lifecycle, StatusSource, TargetSource},
+    sources::{ExemplarSource, Lifecycle, StatusSource, StorageAdmin, TargetSource},
 };
 
 /// The largest form that is read, in bytes; Go's limit for posted forms.
@@ -50,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) status: Option<Arc<dyn StatusSource>>,
     pub(crate) lifecycle: Option<Arc<dyn Lifecycle>>,
     pub(crate) write: Option<Arc<dyn Appendable>>,
+    pub(crate) admin: Option<Arc<dyn StorageAdmin>>,
     pub(crate) exemplars: Option<Arc<dyn ExemplarSource>>,
     pub(crate) metrics: Vec<Arc<dyn Collect>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -96,6 +97,7 @@ impl Api {
                 status: None,
                 lifecycle: None,
                 write: None,
+                admin: None,
                 exemplars: None,
                 metrics: Vec::new(),
                 clock: Arc::new(SystemClock::new()),
@@ -134,6 +136,13 @@ impl ApiBuilder {
     #[must_use]
     pub fn write(mut self, appendable: Arc<dyn Appendable>) -> Self {
         self.inner.write = Some(appendable);
+        self
+    }
+
+    /// What `/api/v1/admin/tsdb/*` does; without it these answer that they are disabled.
+    #[must_use]
+    pub fn admin(mut self, admin: Arc<dyn StorageAdmin>) -> Self {
+        self.inner.admin = Some(admin);
         self
     }
 
@@ -279,7 +288,7 @@ impl Call {
             return unavailable();
         }
         let (parts, body) = request.into_parts();
-        let form = if parts.method == Method::POST {
+        let form = if matches!(parts.method, Method::POST | Method::PUT) {
             match read_body(body, MAX_FORM).await {
                 Ok(form) => form,
                 Err(error) => return respond_error(&error),
@@ -296,6 +305,7 @@ impl Call {
         let answer = self.answer(inner, params, cancel).await;
         std::mem::drop(guard);
         match answer {
+            Ok(body) if body.is_empty() => StatusCode::NO_CONTENT.into_response(),
             Ok(body) => json_response(StatusCode::OK, body, compress).await,
             Err(error) => respond_error(&error),
         }

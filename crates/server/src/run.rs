@@ -20,7 +20,7 @@ use firesteel_tsdb::{Db, Durability, TsdbError};
 use tokio::{net::TcpListener, runtime::Builder, sync::Notify};
 
 use crate::{
-    adapters::Targets,
+    adapters::{Admin, Targets},
     configuration::Configuration,
     error::ServerError,
     flags::Flags,
@@ -220,7 +220,10 @@ impl Server {
             db.set_retention(
                 Some(retention.time).filter(|t| !t.is_zero()),
                 Some(retention.size_bytes).filter(|b| *b > 0),
+                Some(retention.percentage).filter(|p| *p > 0.0),
             );
+            db.set_out_of_order_window(config.storage.out_of_order_time_window);
+            db.set_stale_series_threshold(config.storage.stale_series_compaction_threshold);
             db.set_max_exemplars(max_exemplars(self.keeps_exemplars, config));
         }
         self.scrape.apply(config).map_err(|error| error.to_string())
@@ -331,6 +334,13 @@ fn storage_builder(
         .max_exemplars(max_exemplars(options.feature("exemplar-storage"), config))
         .retention(Some(retention.time).filter(|t| !t.is_zero()))
         .retention_bytes(Some(retention.size_bytes).filter(|b| *b > 0))
+        .out_of_order_window(config.storage.out_of_order_time_window)
+        .retention_percentage(Some(retention.percentage).filter(|p| *p > 0.0))
+        .max_block_range(options.max_block_range)
+        .merge_overlapping(options.merge_overlapping)
+        .uploads_file(options.uploads_file.as_deref())
+        .block_reload_interval(options.block_reload_interval)
+        .stale_series_threshold(config.storage.stale_series_compaction_threshold)
         .lock(options.lock);
     if let Some(bytes) = options.wal_segment_size {
         builder = builder.wal_segment_size(bytes);
@@ -363,6 +373,10 @@ fn service(
         .max_concurrency(options.query_concurrency);
     if options.enable_remote_write {
         api = api.write(db);
+    }
+    if options.enable_admin {
+        let (db, data) = (server.db.clone(), options.data.clone());
+        api = api.admin(Arc::new(Admin { db, data }));
     }
     api.build()
 }

@@ -5,7 +5,9 @@
 
 mod chunks;
 mod decode;
+mod delete;
 mod labels;
+mod merge;
 mod meta;
 mod querier;
 mod reader;
@@ -23,7 +25,8 @@ pub use tombstones::{Interval, Tombstones};
 pub use ulid::{Ulid, UlidError};
 pub use writer::{BlockWriter, EncodedChunk};
 
-pub(crate) use decode::ChunkDecoder;
+pub(crate) use decode::{ChunkDecoder, retain};
+pub(crate) use merge::{Target as MergeTarget, merge};
 
 pub use crate::index::SymbolTable;
 

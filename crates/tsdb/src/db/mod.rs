@@ -1,21 +1,30 @@
 //! The database: head, log and blocks as one.
 
+mod blocks;
 mod builder;
 mod checkpoint;
+mod compact;
+mod delete;
 mod head_snapshot;
-mod histogram_chunks;
 mod late;
 mod loading;
 mod maintain;
 mod metrics;
 mod open;
+mod replay;
 mod report;
+mod retention;
+mod snapshot;
+mod sync;
 mod to_block;
 mod unreadable;
 
 use std::{
     path::Path,
-    sync::{Arc, LazyLock, OnceLock, atomic::AtomicI64},
+    sync::{
+        Arc, LazyLock, OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,9 +41,12 @@ pub use self::{
     report::{DamageReport, OpenReport, SnapshotReport},
 };
 use self::{
+    compact::Rules,
     loading::{Progress, TooEarly},
     maintain::Maintenance,
     metrics::DbMetrics,
+    retention::Retention,
+    sync::LogCare,
 };
 pub use crate::head::{HeadStats, ReplayStats, SeriesExemplars};
 use crate::{
@@ -58,8 +70,15 @@ struct Inner {
     head: Arc<Head>,
     view: RwLock<View>,
     lock: Mutex<Option<Box<dyn Lock>>>,
+    /// Held by whoever changes which blocks there are, compactions included. Taken before all
+    /// other locks.
     maintenance: Mutex<Maintenance>,
+    log: Mutex<LogCare>,
     retention: Mutex<Retention>,
+    stale_series_threshold: Mutex<f64>,
+    rules: Rules,
+    /// Set by [`Db::close`], so that compactions give up.
+    closing: AtomicBool,
     metrics: DbMetrics,
     /// Bytes of all blocks, as they were last measured.
     block_bytes: AtomicI64,
@@ -87,21 +106,13 @@ impl Inner {
     }
 }
 
-/// What is kept.
-#[derive(Clone, Copy, Debug)]
-struct Retention {
-    time: Option<Duration>,
-    bytes: Option<u64>,
-}
-
 /// What readers look at.
 struct View {
     /// Oldest first.
     blocks: Arc<Vec<Arc<Block>>>,
-    /// Samples before this are in the blocks, even if the head still has them.
+    /// Samples before this are in the blocks, even if the head still has them, unless they came
+    /// late.
     head_from: Timestamp,
-    /// Prometheus' out-of-order samples, until they are in blocks.
-    late: Option<Arc<Head>>,
 }
 
 impl std::fmt::Debug for Db {
@@ -127,9 +138,25 @@ impl Db {
     }
 
     /// Changes how long and how much is kept, from the next [`Db::tick`] that looks at it on;
-    /// `None` for no limit.
-    pub fn set_retention(&self, time: Option<Duration>, bytes: Option<u64>) {
-        *self.0.retention.lock() = Retention { time, bytes };
+    /// `None` for no limit. `percentage` is of the disk and prevails over `bytes`.
+    pub fn set_retention(
+        &self,
+        time: Option<Duration>,
+        bytes: Option<u64>,
+        percentage: Option<f64>,
+    ) {
+        *self.0.retention.lock() = Retention { time, bytes, percentage };
+    }
+
+    /// Changes [`DbBuilder::stale_series_threshold`].
+    pub fn set_stale_series_threshold(&self, share: f64) {
+        *self.0.stale_series_threshold.lock() = share;
+    }
+
+    /// Changes how much older than the newest sample a sample may be that comes out of order, for
+    /// transactions that begin from now on; zero for not at all. What was taken before stays.
+    pub fn set_out_of_order_window(&self, window: Duration) {
+        self.0.head.set_late_window(builder::millis(window));
     }
 
     /// Sets how many exemplars are kept; 0 for none. The oldest go where that is fewer than there
@@ -154,7 +181,7 @@ impl Db {
     /// Descriptions of the blocks, oldest first.
     #[must_use]
     pub fn blocks(&self) -> Vec<BlockMeta> {
-        self.0.view.read().blocks.iter().map(|b| b.meta().clone()).collect()
+        self.0.view.read().blocks.iter().map(|b| (*b.meta()).clone()).collect()
     }
 
     /// Sizes of the head, with tables of at most `limit` entries.
@@ -167,17 +194,28 @@ impl Db {
     /// none.
     #[must_use]
     pub fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
-        let head = self.0.head.time_range().filter(|_| self.0.progress.is_done());
+        let done = self.0.progress.is_done();
+        let head = self.0.head.time_range().filter(|_| done);
+        let late = self.0.head.late_range().filter(|_| done);
         let view = self.0.view.read();
         let blocks = view.blocks.iter().map(|b| (b.meta().min_time, b.meta().max_time - 1));
-        let late = view.late.as_ref().and_then(|l| l.time_range());
-        blocks.chain(head).chain(late).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+        blocks
+            .chain(head)
+            .chain(late)
+            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
     /// Bytes that the head holds, about. Looks at all of it.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.0.head.memory_bytes() as u64
+    }
+
+    /// The same by part of the head, named in words. Walks over all series.
+    #[must_use]
+    pub fn memory_parts(&self) -> Vec<(&'static str, u64)> {
+        let parts = self.0.head.memory_parts();
+        parts.into_iter().map(|(name, bytes)| (name, bytes as u64)).collect()
     }
 
     /// The metadata of the series in the head, by metric name, each distinct one once.
@@ -207,19 +245,22 @@ impl Db {
     }
 
     /// Refuses commits from now on, brings the log to disk, writes a head snapshot and releases the
-    /// directory. Queries go on.
+    /// directory. Queries go on; loading the head, or a compaction, that is under way is given up.
     ///
     /// # Errors
     /// The system's. The database is closed all the same.
     pub fn close(&self) -> Result<(), TsdbError> {
+        self.0.closing.store(true, Ordering::Release);
         self.0.progress.cancel();
         let mut maintenance = self.0.maintenance.lock();
         self.0.head.close();
         let result = self.0.sync_wal();
-        if let Err(error) = self.0.head.spill_to_disk() {
+        if self.0.progress.is_done()
+            && let Err(error) = self.0.head.spill_to_disk()
+        {
             tracing::warn!(%error, "closed chunks stay in the log alone");
         }
-        if let Err(error) = self.0.write_head_snapshot(&mut maintenance) {
+        if let Err(error) = self.0.write_head_snapshot(&mut maintenance.snapshots) {
             // The log has everything; starting takes longer.
             tracing::warn!(error = open::describe(&error), "no head snapshot was written");
         }
@@ -238,20 +279,18 @@ impl Appendable for Db {
 }
 
 impl Queryable for Db {
-    /// The head first, then late samples of Prometheus, then the blocks, oldest first: where two have
-    /// a sample of a series for the same time, the earlier in this order wins, as in Prometheus. While
-    /// the head is being loaded, the blocks alone.
+    /// The head first (what came in order, then what came late), then the blocks, oldest first: where
+    /// two have a sample of a series for the same time, the earlier in this order wins. While the head
+    /// is being loaded, the blocks alone.
     fn querier(&self, mint: Timestamp, maxt: Timestamp) -> Result<Arc<dyn Querier>, StorageError> {
         // The head's view is opened before a block that is being made can take its place.
         let view = self.0.view.read();
         let head = self.0.progress.is_done();
         let head = head.then(|| self.0.head.querier(mint, maxt, view.head_from));
-        let late = view.late.as_ref().map(|l| l.querier(mint, maxt, Timestamp::MIN));
         let blocks = Arc::clone(&view.blocks);
         drop(view);
         let mut parts: Vec<Arc<dyn Querier>> = Vec::new();
         parts.extend(head.map(|h| -> Arc<dyn Querier> { Arc::new(h) }));
-        parts.extend(late.map(|l| -> Arc<dyn Querier> { Arc::new(l) }));
         for block in blocks.iter().filter(|b| b.overlaps(mint, maxt)) {
             parts.push(match block.querier_between(mint, maxt) {
                 Ok(querier) => querier,

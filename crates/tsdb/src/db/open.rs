@@ -2,36 +2,35 @@
 
 use std::{
     path::Path,
-    sync::{Arc, OnceLock, atomic::AtomicI64},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64},
+    },
 };
 
 use firesteel_model::Timestamp;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Db, DbBuilder, Inner, Retention, View,
-    head_snapshot::{self, Manifest, Snapshot, Unusable},
+    Db, DbBuilder, Inner, View,
+    blocks::{delete_dir, obsolete, sort_blocks},
+    builder,
+    head_snapshot::Snapshots,
     late,
     loading::{HeadLoader, OpenPhase, Progress},
     maintain::Maintenance,
     metrics::DbMetrics,
-    report::{DamageReport, OpenReport, SnapshotReport},
+    replay::replay,
+    report::OpenReport,
+    retention::Retention,
+    sync::LogCare,
 };
 use crate::{
     TsdbError,
     block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid, repair_version},
-    fs::{DirEntry, Fs, Lock, Slice},
-    head::{CHUNKS_DIR, ChunkFiles, FoundChunks, Head, HeadOptions, Replay, group_chunks},
-    wal::{
-        page::PAGE,
-        read::{Summary, read_segment, read_segment_from},
-        repair::{Repair, repair},
-        segments::{
-            checkpoint_path, list_checkpoints, list_segments, make_dir, remove_leftovers,
-            segment_path,
-        },
-        writer::{SegmentInfo, Writer},
-    },
+    fs::{DirEntry, Fs, Lock},
+    head::{CHUNKS_DIR, ChunkFiles, FoundChunks, Head, HeadOptions},
+    wal::segments::{make_dir, remove_leftovers},
 };
 
 /// The directory of the log.
@@ -68,7 +67,7 @@ pub(super) fn open_blocks_first(options: DbBuilder) -> Result<(Db, HeadLoader), 
         blocks = open_blocks(&options, dir, &mut report)?;
         report.blocks = blocks.len();
     }
-    let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks), late: None };
+    let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks) };
     let db = assemble(options, head, view, lock, report);
     let loader = HeadLoader(Arc::clone(&db.0));
     Ok((db, loader))
@@ -83,21 +82,21 @@ pub(super) fn load(inner: &Inner) -> Result<(), TsdbError> {
     let mut report = inner.found.lock().clone();
     if let Some(dir) = &options.dir {
         progress.enter(OpenPhase::Snapshot);
-        let fs = &*options.fs;
         let (files, mut chunks) = ChunkFiles::open(Arc::clone(&options.fs), dir)?;
         note_head_chunks(&chunks, &mut report);
         head.set_chunk_files(Arc::new(files));
         let late_chunks = std::mem::take(&mut chunks.out_of_order);
         let min_valid = inner.view.read().head_from;
-        let writer = replay(inner, dir, chunks, min_valid, &mut report)?;
+        let (writer, logged) = replay(inner, dir, chunks, min_valid, &mut report)?;
         progress.enter(OpenPhase::Late);
         progress.check()?;
-        let late = late::read(fs, dir, head, &late_chunks, &mut report)?;
-        inner.view.write().late = late;
         head.set_wal(writer);
+        late::restore(options, dir, head, &late_chunks, logged, &mut report)?;
+        maintenance.late_chunks = !late_chunks.is_empty();
     }
-    let max_time = head.time_range().map_or(Timestamp::MIN, |r| r.1);
-    maintenance.head_is_loaded(options, max_time, &report);
+    let newest = head.time_range().map_or(Timestamp::MIN, |r| r.1);
+    *inner.log.lock() = LogCare::new(options, newest);
+    maintenance.snapshots = Snapshots::after_load(options, &report);
     inner.metrics.opened(&report);
     let _ = inner.report.set(report);
     progress.enter(OpenPhase::Done);
@@ -108,7 +107,7 @@ pub(super) fn load(inner: &Inner) -> Result<(), TsdbError> {
 pub(super) fn in_memory(options: DbBuilder) -> Db {
     let head = Arc::new(Head::new(&head_options(&options), false));
     let blocks = Arc::new(Vec::new());
-    let view = View { blocks, head_from: Timestamp::MIN, late: None };
+    let view = View { blocks, head_from: Timestamp::MIN };
     let db = assemble(options, head, view, None, OpenReport::default());
     let _ = db.0.report.set(OpenReport::default());
     db.0.progress.enter(OpenPhase::Done);
@@ -120,6 +119,8 @@ fn head_options(options: &DbBuilder) -> HeadOptions {
         chunk_range: options.range_ms(),
         compress: options.wal_compression,
         max_exemplars: options.max_exemplars,
+        late_window: builder::millis(options.late_window),
+        late_cap: options.late_cap,
         budget: options.budget.clone(),
     }
 }
@@ -136,12 +137,17 @@ fn assemble(
         view: RwLock::new(view),
         lock: Mutex::new(lock),
         maintenance: Mutex::new(Maintenance::new(&options)),
+        log: Mutex::new(LogCare::new(&options, Timestamp::MIN)),
         retention: Mutex::new(Retention {
             time: options.retention,
             bytes: options.retention_bytes,
+            percentage: options.retention_percentage,
         }),
-        metrics: DbMetrics::default(),
+        metrics: DbMetrics::new(),
         progress: Progress::new(OpenPhase::Waiting),
+        stale_series_threshold: Mutex::new(options.stale_series_threshold),
+        rules: options.compaction_rules(),
+        closing: AtomicBool::new(false),
         block_bytes: AtomicI64::new(0),
         report: OnceLock::new(),
         found: Mutex::new(report),
@@ -150,7 +156,7 @@ fn assemble(
 }
 
 /// Samples before this lie in blocks. Blocks of late samples do not count.
-fn min_valid(blocks: &[Arc<Block>]) -> Timestamp {
+pub(super) fn min_valid(blocks: &[Arc<Block>]) -> Timestamp {
     let in_order = |b: &&Arc<Block>| b.meta().compaction.hints.is_empty();
     blocks.iter().filter(in_order).map(|b| b.meta().max_time).max().unwrap_or(Timestamp::MIN)
 }
@@ -194,19 +200,41 @@ fn open_blocks(
             parts.flat_map(|part| part.unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
         })
     };
-    let mut blocks = Vec::with_capacity(names.len());
+    let (mut blocks, mut failed) = (Vec::with_capacity(names.len()), Vec::new());
     for (entry, opened) in names.iter().zip(opened) {
         match opened {
             Ok(block) => blocks.push(Arc::new(block)),
-            Err(error) => {
-                let why = describe(&error);
-                quarantine(fs, dir, &entry.name, &error);
-                report.quarantined.push((dir.join(&entry.name), why));
-            }
+            Err(error) => failed.push((entry.name.clone(), error)),
         }
     }
-    super::maintain::sort_blocks(&mut blocks);
+    drop_obsolete(fs, dir, &mut blocks, &mut failed, report)?;
+    for (name, error) in failed {
+        quarantine(fs, dir, &name, &error);
+        report.quarantined.push((dir.join(name), describe(&error)));
+    }
+    sort_blocks(&mut blocks);
     Ok(blocks)
+}
+
+/// Deletes what an earlier process had compacted, or emptied, and not deleted any more.
+fn drop_obsolete(
+    fs: &dyn Fs,
+    dir: &Path,
+    blocks: &mut Vec<Arc<Block>>,
+    failed: &mut Vec<(String, TsdbError)>,
+    report: &mut OpenReport,
+) -> Result<(), TsdbError> {
+    let gone = obsolete(blocks);
+    // What is damaged of these was damaged by the deletion, or does not matter any more.
+    let damaged = failed.extract_if(.., |f| f.0.parse().is_ok_and(|u| gone.contains(&u)));
+    let damaged: Vec<Ulid> = damaged.filter_map(|f| f.0.parse().ok()).collect();
+    let whole = blocks.iter().map(|b| b.meta().ulid).filter(|u| gone.contains(u));
+    for ulid in whole.chain(damaged) {
+        delete_dir(fs, dir, ulid)?;
+        report.removed.push(dir.join(ulid.to_string()));
+    }
+    blocks.retain(|b| !gone.contains(&b.meta().ulid));
+    Ok(())
 }
 
 /// Opens a block without reading its tables: it may never be asked.
@@ -257,248 +285,4 @@ fn note_head_chunks(chunks: &FoundChunks, report: &mut OpenReport) {
     for (path, offset, what) in &chunks.damage {
         report.not_read.push(format!("{} from byte {offset}: {what}", path.display()));
     }
-}
-
-/// Replays the newest checkpoint and the segments after it.
-fn replay(
-    inner: &Inner,
-    dir: &Path,
-    chunks: FoundChunks,
-    min_valid: Timestamp,
-    report: &mut OpenReport,
-) -> Result<Writer, TsdbError> {
-    let (options, head, progress) = (&inner.options, &inner.head, &inner.progress);
-    let (fs, wal) = (&*options.fs, dir.join(WAL_DIR));
-    let checkpoints = list_checkpoints(fs, &wal)?;
-    let snapshot = load_snapshot(options, dir, head, min_valid, report)?;
-    let mut chunks = chunks.chunks;
-    if let Some(snapshot) = &snapshot {
-        chunks.retain(|(_, chunk)| snapshot.manifest.is_later(chunk));
-    }
-    progress.check()?;
-    progress.enter(OpenPhase::Log);
-    let threads = options.threads();
-    let (read, stats, unknown) =
-        head.replay(threads, min_valid, group_chunks(chunks), |replay| match &snapshot {
-            None => read_log(fs, &wal, &checkpoints, replay, report, progress),
-            Some(snapshot) => {
-                if let Err(error) = head.image_records_into(snapshot, replay) {
-                    // What few series have; the samples are all there.
-                    report.not_read.push(format!("{}: {error}", snapshot.path.display()));
-                }
-                replay.take_known_chunks();
-                read_tail(fs, &wal, &checkpoints, &snapshot.manifest, replay, report, progress)
-            }
-        });
-    let LogRead { next, infos, old } = read?;
-    (report.replay, report.unknown_series) = (stats, unknown);
-    // A checkpoint covers these; only its last step was missing.
-    for segment in old {
-        let _ = fs.remove_file(&segment_path(&wal, segment));
-    }
-    for &checkpoint in checkpoints.iter().rev().skip(1) {
-        let _ = fs.remove_dir_all(&checkpoint_path(&wal, checkpoint));
-    }
-    Ok(Writer::new(
-        Arc::clone(&options.fs),
-        &wal,
-        next,
-        infos,
-        options.wal_segment_size,
-        options.durability,
-    ))
-}
-
-/// What reading the log has found.
-struct LogRead {
-    /// Number of the segment to come.
-    next: u64,
-    infos: Vec<SegmentInfo>,
-    /// Segments that the checkpoint covers.
-    old: Vec<u64>,
-}
-
-/// Replays the newest of the checkpoints and the segments after it.
-fn read_log(
-    fs: &dyn Fs,
-    wal: &Path,
-    checkpoints: &[u64],
-    replay: &mut Replay<'_>,
-    report: &mut OpenReport,
-    progress: &Progress,
-) -> Result<LogRead, TsdbError> {
-    let mut first = 0;
-    if let Some(&newest) = checkpoints.last() {
-        let path = checkpoint_path(wal, newest);
-        for segment in list_segments(fs, &path)? {
-            replay_segment(fs, &segment_path(&path, segment), 0, replay, report)?;
-        }
-        report.checkpoint = Some(newest);
-        first = newest + 1;
-    }
-    let (old, segments): (Vec<_>, Vec<_>) =
-        list_segments(fs, wal)?.into_iter().partition(|&s| s < first);
-    progress.segments(segments.iter().copied());
-    let mut next = segments.first().copied().unwrap_or(first);
-    let mut infos = Vec::with_capacity(segments.len());
-    for segment in segments {
-        let mut path = segment_path(wal, segment);
-        if segment != next {
-            // Prometheus refuses to start where a number is missing.
-            let to = segment_path(wal, next);
-            report.not_read.push(format!("log segments {next} to {}: missing", segment - 1));
-            if fs.rename(&path, &to).is_ok() {
-                path = to;
-            } else {
-                next = segment;
-            }
-        }
-        replay.newest = Timestamp::MIN;
-        let len = replay_segment(fs, &path, 0, replay, report)?;
-        infos.push(SegmentInfo { index: next, len, max_time: replay.newest });
-        report.segments += 1;
-        progress.replayed(next, replay.decoded);
-        progress.check()?;
-        next += 1;
-    }
-    note_bad_records(replay, report);
-    Ok(LogRead { next, infos, old })
-}
-
-/// Fills the head from the newest snapshot, if it fits the log. Returns it.
-fn load_snapshot(
-    options: &DbBuilder,
-    dir: &Path,
-    head: &Head,
-    min_valid: Timestamp,
-    report: &mut OpenReport,
-) -> Result<Option<Snapshot>, TsdbError> {
-    let fs = &*options.fs;
-    let Some((path, found)) = head_snapshot::find(fs, dir, &dir.join(WAL_DIR))? else {
-        return Ok(None);
-    };
-    let mut entry = SnapshotReport { path: path.clone(), ..SnapshotReport::default() };
-    let loaded = found.and_then(|snapshot| {
-        let stats = head.read_image(&snapshot, min_valid, options.threads())?;
-        Ok((snapshot, stats))
-    });
-    let used = match loaded {
-        Ok((snapshot, stats)) => {
-            (entry.series, entry.chunks, entry.bytes) = (stats.series, stats.chunks, snapshot.size);
-            Some(snapshot)
-        }
-        Err(why) => {
-            if let Unusable::Damaged(what) = &why {
-                report.not_read.push(format!("{}: {what}", path.display()));
-            }
-            let (Unusable::Damaged(what) | Unusable::Outdated(what)) = why;
-            entry.unused = Some(what);
-            // The log has everything.
-            let _ = fs.remove_file(&path);
-            None
-        }
-    };
-    report.snapshot = Some(entry);
-    Ok(used)
-}
-
-/// Replays what was logged after a snapshot.
-fn read_tail(
-    fs: &dyn Fs,
-    wal: &Path,
-    checkpoints: &[u64],
-    manifest: &Manifest,
-    replay: &mut Replay<'_>,
-    report: &mut OpenReport,
-    progress: &Progress,
-) -> Result<LogRead, TsdbError> {
-    report.checkpoint = checkpoints.last().copied();
-    let first = report.checkpoint.map_or(0, |n| n + 1);
-    let (old, present): (Vec<_>, Vec<_>) =
-        list_segments(fs, wal)?.into_iter().partition(|&s| s < first);
-    let known = manifest.segments.iter().filter(|s| s.index >= first);
-    let mut infos: Vec<_> = known.copied().collect();
-    let from = manifest.from;
-    progress.segments(present.iter().copied().filter(|&s| s >= from.segment));
-    for segment in present.into_iter().filter(|&s| s >= from.segment) {
-        let path = segment_path(wal, segment);
-        let started = infos.pop_if(|s| s.index == segment);
-        let offset = if started.is_some() { from.offset } else { 0 };
-        replay.newest = started.map_or(Timestamp::MIN, |s| s.max_time);
-        let len = replay_segment(fs, &path, offset, replay, report)?;
-        infos.push(SegmentInfo { index: segment, len, max_time: replay.newest });
-        report.segments += 1;
-        progress.replayed(segment, replay.decoded);
-        progress.check()?;
-    }
-    note_bad_records(replay, report);
-    let next = infos.last().map_or(from.segment, |s| s.index + 1).max(from.segment);
-    Ok(LogRead { next, infos, old })
-}
-
-fn note_bad_records(replay: &Replay<'_>, report: &mut OpenReport) {
-    if let Some(error) = &replay.first_error {
-        report.not_read.push(format!("records that do not decode, the first: {error}"));
-    }
-}
-
-/// Replays a segment, from the end of a batch on, and repairs it. Returns its length.
-fn replay_segment(
-    fs: &dyn Fs,
-    path: &Path,
-    from: u64,
-    replay: &mut Replay<'_>,
-    report: &mut OpenReport,
-) -> Result<u64, TsdbError> {
-    let (data, summary) = if from == 0 {
-        let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
-        let summary = read_segment(&data, |records| replay.batch(records));
-        (data, summary)
-    } else {
-        read_from(fs, path, from, replay)?
-    };
-    if let Some(damage) = summary.damage.iter().find(|d| d.unsupported) {
-        // Not damage: going on would leave out, and in the end delete, what is sound.
-        return Err(TsdbError::corrupt(path, damage.start as u64, damage.what.clone()));
-    }
-    report.unclosed_records += summary.unclosed;
-    report.replayed_bytes += data.len() as u64;
-    let outcome = match repair(fs, path, &data, &summary) {
-        Ok(Repair::None) => "nothing done".to_owned(),
-        Ok(Repair::Cut) => format!("cut off at byte {}", summary.end),
-        Ok(Repair::Rewritten) => "rewritten without it".to_owned(),
-        Err(error) => format!("not repaired: {}", describe(&error)),
-    };
-    for damage in &summary.damage {
-        report.damage.push(DamageReport {
-            path: path.to_owned(),
-            start: damage.start as u64,
-            end: damage.end as u64,
-            what: damage.what.clone(),
-            outcome: outcome.clone(),
-        });
-    }
-    let len = fs.metadata(path).map_or(data.len() as u64, |m| m.len);
-    Ok(len)
-}
-
-/// Replays a segment of ours from the end of a batch on. Where something is wrong the whole segment
-/// is read again, to repair it.
-fn read_from(
-    fs: &dyn Fs,
-    path: &Path,
-    from: u64,
-    replay: &mut Replay<'_>,
-) -> Result<(Slice, Summary), TsdbError> {
-    let base = from / PAGE as u64 * PAGE as u64;
-    let len = fs.metadata(path).map_err(TsdbError::io("stat", path))?.len;
-    let data = fs.read(path, base..len).map_err(TsdbError::io("read", path))?;
-    let at = (from - base) as usize;
-    let summary = read_segment_from(&data, at, |records| replay.batch(records));
-    if summary.damage.is_empty() && summary.unclosed == 0 {
-        return Ok((data, summary));
-    }
-    let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
-    let summary = read_segment(&data, |_| ());
-    Ok((data, summary))
 }

@@ -28,15 +28,23 @@ pub(crate) fn decode(encoding: Encoding, data: &[u8]) -> Result<Decoded, ChunkEr
         Encoding::Xor2 => {
             xor2::decode(data, &mut times, &mut Vec::new(), &mut values).map(|_| ())?;
         }
-        _ => {
-            let found = histogram::decode(encoding, data)?;
-            return Ok(Decoded::Histograms(rows(&found)));
+        encoding => {
+            return Ok(Decoded::Histograms(decode_histograms(encoding, data)?));
         }
     }
     Ok(Decoded::Floats(times, values))
 }
 
-fn rows(found: &Histograms) -> Vec<HistogramSample> {
+/// Reads all of a chunk of histograms.
+pub(crate) fn decode_histograms(
+    encoding: Encoding,
+    data: &[u8],
+) -> Result<Vec<HistogramSample>, ChunkError> {
+    Ok(rows(&histogram::decode(encoding, data)?))
+}
+
+/// The samples of a decoded chunk.
+pub(super) fn rows(found: &Histograms) -> Vec<HistogramSample> {
     let layout = to_model(&found.layout);
     let (positive, width) = (found.layout.num_positive(), found.layout.num_buckets());
     let gauge = found.counter_reset == CounterReset::Gauge;
@@ -87,7 +95,7 @@ fn rows(found: &Histograms) -> Vec<HistogramSample> {
     samples.collect()
 }
 
-fn to_model(layout: &Layout) -> HistogramLayout {
+pub(super) fn to_model(layout: &Layout) -> HistogramLayout {
     let spans = |spans: &[histogram::Span]| {
         spans.iter().map(|s| Span { offset: s.offset, length: s.length }).collect()
     };

@@ -337,8 +337,8 @@ impl Index {
         self.symbols.retain(|id| used.get(id as usize).copied().unwrap_or(true));
     }
 
-    /// Bytes held, about.
-    pub(super) fn bytes(&self) -> usize {
+    /// Bytes held, about, by part.
+    pub(super) fn memory_parts(&self) -> [(&'static str, usize); 5] {
         let schemas = self
             .schemas
             .iter()
@@ -346,12 +346,13 @@ impl Index {
         let lists = self.names.values().map(|n| {
             n.values.capacity() * 22 + n.values.values().map(List::bytes).sum::<usize>() + 64
         });
-        self.symbols.bytes()
-            + schemas.sum::<usize>()
-            + lists.sum::<usize>()
-            + self.all.bytes()
-            + self.series.capacity() * size_of::<Meta>()
-            + self.by_labels.capacity() * 9
+        [
+            ("label strings", self.symbols.bytes()),
+            ("label sets", schemas.sum()),
+            ("postings", lists.sum::<usize>() + self.all.bytes()),
+            ("series", self.series.capacity() * size_of::<Meta>()),
+            ("label hash table", self.by_labels.capacity() * 9 * 8 / 7),
+        ]
     }
 }
 

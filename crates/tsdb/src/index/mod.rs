@@ -20,7 +20,7 @@ pub(crate) use memory::Memory;
 pub(crate) use reader::IndexReader;
 pub(crate) use search::{LabelOf, Search};
 pub use symbols::SymbolTable;
-pub(crate) use symbols::Symbols;
+pub(crate) use symbols::{SymbolScan, Symbols};
 pub(crate) use writer::IndexWriter;
 
 /// First bytes of an index.

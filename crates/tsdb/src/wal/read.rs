@@ -113,8 +113,8 @@ fn read(
                         summary.unclosed += pending.clear();
                         summary.end = end;
                     }
-                    Some(_) => {}
-                    None => {
+                    // Others of ours are a part of their batch.
+                    _ => {
                         pending.push(bytes);
                         if !summary.ours {
                             summary.records += pending.commit(1, &mut apply);

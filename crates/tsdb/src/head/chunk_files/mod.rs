@@ -33,7 +33,7 @@ pub(crate) use self::{
 };
 use crate::{
     TsdbError,
-    fs::{File, Fs, replace_file},
+    fs::{File, Fs, Open, replace_file},
 };
 
 /// The directory of the files.
@@ -105,6 +105,15 @@ impl ChunkFiles {
             }
             self.files.write().remove(&file.number);
             self.fs.sync_dir(&self.dir).map_err(TsdbError::io("sync", &self.dir))?;
+        }
+    }
+
+    /// Brings another file of the same file system to disk, if it is still there.
+    pub(crate) fn sync_file(&self, path: &Path) -> Result<(), TsdbError> {
+        match self.fs.open(path, Open::Read) {
+            Ok(file) => file.sync().map_err(TsdbError::io("sync", path)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(TsdbError::io("open", path)(e)),
         }
     }
 

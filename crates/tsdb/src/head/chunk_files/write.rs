@@ -86,7 +86,7 @@ impl Writer {
         self.sync_complete()?;
         fs.create_dir_all(dir).map_err(TsdbError::io("create", dir))?;
         let number = self.next;
-        if number >= Stored::MAX_FILE {
+        if number == Stored::MAX_FILE {
             return Err(TsdbError::Limit("numbers of head chunk files have run out".to_owned()));
         }
         let path: PathBuf = dir.join(format!("{number:06}"));
@@ -104,11 +104,6 @@ impl Writer {
 }
 
 impl ChunkFiles {
-    /// Whether so many bytes more fit into the file that is written now.
-    pub(crate) fn has_room(&self, bytes: u64) -> bool {
-        self.writer.lock().current.as_ref().is_some_and(|f| f.len() + bytes <= MAX_FILE_BYTES)
-    }
-
     /// Writes chunks, those of each series in order of time, and passes on where they are as soon as
     /// they can be read there.
     ///

@@ -42,16 +42,19 @@ impl Buffer<'_, '_> {
 
 impl Head {
     /// Makes an image of what is committed when `begin` is called, which happens under the commit
-    /// lock, with the log. No lock is held for longer than a few hundred series take.
+    /// lock, with the log and the number of the last late batch in it. `None` without a log, and
+    /// where the out-of-order log lacks some of the late samples, which no image has. No lock is held for longer than a few hundred series take.
     pub(crate) fn write_image<R>(
         &self,
-        begin: impl FnOnce(&mut Writer) -> R,
+        begin: impl FnOnce(&mut Writer, u64) -> R,
         sink: &mut Sink<'_>,
     ) -> Result<Option<R>, TsdbError> {
         // No series goes and no number is used again meanwhile.
         let _limbo = self.limbo.lock();
         let mut committer = self.committer.lock();
-        let Some(begun) = committer.wal.as_mut().map(begin) else { return Ok(None) };
+        let late = committer.late_number;
+        let wal = (!committer.wbl_behind).then_some(committer.wal.as_mut()).flatten();
+        let Some(begun) = wal.map(|wal| begin(wal, late)) else { return Ok(None) };
         let bound = self.index.read().bound();
         drop(committer);
         let mut out = Buffer { sink, bytes: Vec::new() };

@@ -2,7 +2,6 @@
 
 use std::{ops::Range, sync::atomic::Ordering};
 
-use firesteel_chunk::Encoding;
 use firesteel_model::{FloatHistogram, Histogram, Timestamp, is_stale_nan};
 
 use super::{EPOCH, ReplayStats};
@@ -11,6 +10,7 @@ use crate::{
         Head,
         chunk_files::{ChunkReader, Sealed},
         from_chunk::{self, Decoded},
+        histograms::is_float_histogram,
         stripe::{ActiveReaders, HistogramSample, NEVER, RUN, STRIPES, Stripe, stripe_of},
     },
     wal::record::histograms::AnyHistogram,
@@ -174,7 +174,7 @@ impl Applied {
             }
             head.set_newest(s.id, s.t);
             self.took(s.t, s.t);
-            if is_stale_nan(s.v) && self.stale(stripe, s.id, s.t, before) {
+            if is_stale_nan(s.v) && self.stale(head, stripe, s.id, s.t, before) {
                 continue;
             }
             let (sample, range) = ((s.t, s.v), head.chunk_range);
@@ -186,10 +186,11 @@ impl Applied {
 
     /// Takes a staleness marker for one of a histogram, where the series' last sample is one.
     #[cold]
-    fn stale(&mut self, stripe: &mut Stripe, id: u32, t: Timestamp, before: Timestamp) -> bool {
-        let Some(last) = stripe.last_histogram(id).filter(|h| h.t == before) else { return false };
-        let sample = stale_histogram(matches!(&*last.value, AnyHistogram::Float(_)), t);
-        stripe.append_histogram(id, sample, before, EPOCH, &self.readers);
+    fn stale(&mut self, head: &Head, stripe: &mut Stripe, id: u32, t: Timestamp, before: Timestamp) -> bool {
+        let last = stripe.last_encoding(id).filter(|l| l.0 == before && !l.1.is_float());
+        let Some((_, encoding)) = last else { return false };
+        let sample = stale_histogram(is_float_histogram(encoding), t);
+        stripe.append_histogram(id, sample, before, EPOCH, head.chunk_range, &self.readers);
         self.stats.histograms += 1;
         true
     }
@@ -200,7 +201,11 @@ impl Applied {
             self.stats.not_newer += 1;
             return;
         }
-        stripe.append_histogram(id, sample, before, EPOCH, &self.readers);
+        let range = head.chunk_range;
+        if !stripe.append_histogram(id, sample, before, EPOCH, range, &self.readers) {
+            self.stats.bad_records += 1;
+            return;
+        }
         head.set_newest(id, t);
         self.took(t, t);
         self.stats.histograms += 1;
@@ -222,8 +227,7 @@ impl Applied {
                 self.stats.not_newer += 1;
                 continue;
             }
-            let kept = chunk.encoding == Encoding::Xor && stripe.push_sealed(id, chunk);
-            if !kept && !self.decoded(head, stripe, id, chunk) {
+            if !stripe.push_sealed(id, chunk) && !self.decoded(head, stripe, id, chunk) {
                 // The log has its samples, too.
                 self.stats.bad_records += 1;
                 continue;
@@ -234,8 +238,8 @@ impl Applied {
         }
     }
 
-    /// Adds the samples of a chunk of an encoding that the head does not keep. False where they
-    /// cannot be read.
+    /// Adds the samples of a chunk that the head does not keep as it is. False where they cannot be
+    /// read.
     fn decoded(&mut self, head: &Head, stripe: &mut Stripe, id: u32, chunk: &Sealed) -> bool {
         let mut newest = head.newest(id);
         let chunks = self.chunk_reader.get_or_insert_with(|| head.chunk_reader());
@@ -254,8 +258,8 @@ impl Applied {
             Ok(Decoded::Histograms(samples)) => {
                 for sample in samples.into_iter().filter(|s| s.t >= self.min_valid) {
                     if sample.t > newest {
-                        let t = sample.t;
-                        stripe.append_histogram(id, sample, newest, EPOCH, &self.readers);
+                        let (t, range) = (sample.t, head.chunk_range);
+                        stripe.append_histogram(id, sample, newest, EPOCH, range, &self.readers);
                         newest = t;
                     }
                 }

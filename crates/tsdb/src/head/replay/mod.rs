@@ -19,6 +19,7 @@ use crate::wal::{
     read::Records,
     record::{
         RecordError, RecordType,
+        batch::{self, Batch},
         exemplars::{self, RefExemplar},
         histograms::{self, RefHistogram},
         metadata::{self, RefMetadata},
@@ -76,6 +77,9 @@ pub(crate) struct Replay<'a> {
     exemplars: Vec<RefExemplar>,
     metadata: Vec<RefMetadata>,
     stones: Vec<Stone>,
+    /// Numbers of the late samples in the segment that is being replayed. They are left out: they
+    /// come from the out-of-order log.
+    pub(crate) late: Vec<u64>,
     /// Newest sample of the segment that is being replayed.
     pub(crate) newest: Timestamp,
     /// Samples decoded so far.
@@ -141,6 +145,7 @@ impl Head {
                 exemplars: Vec::new(),
                 metadata: Vec::new(),
                 stones: Vec::new(),
+                late: Vec::new(),
                 newest: NEVER,
                 decoded: 0,
                 first_error: None,
@@ -163,7 +168,17 @@ impl Drop for Closing<'_> {
 impl Replay<'_> {
     /// Takes a batch of the log in.
     pub(crate) fn batch(&mut self, records: Records<'_>) {
+        let mut late = 0;
         for record in records.iter() {
+            if late > 0 {
+                late -= 1;
+                continue;
+            }
+            if let Some((records, number)) = late_samples(record) {
+                self.late.push(number);
+                late = records;
+                continue;
+            }
             if let Err(error) = self.record(record) {
                 self.stats.bad_records += 1;
                 self.first_error.get_or_insert(error);
@@ -172,7 +187,6 @@ impl Replay<'_> {
                 self.flush();
             }
         }
-        self.head.spill_if_many();
     }
 
     /// Takes the chunks of series that are there already, from an image.
@@ -194,6 +208,12 @@ impl Replay<'_> {
     /// Takes a record in that is not from the log.
     pub(crate) fn one(&mut self, record: &[u8]) -> Result<(), RecordError> {
         self.record(record)
+    }
+
+    /// Waits until everything that was decoded is in the head.
+    pub(crate) fn drain(&mut self) {
+        self.flush();
+        self.queue.help(0);
     }
 
     fn flush(&mut self) {
@@ -361,14 +381,24 @@ impl Replay<'_> {
     /// Ends the replay: what was taken becomes visible. Returns what was done, and how many
     /// references were unknown.
     fn finish(mut self) -> (ReplayStats, usize) {
-        self.flush();
-        self.queue.help(0);
+        self.drain();
         self.stats.add(&self.queue.stats());
         // Chunks of series that the log does not define can belong to no one.
         self.stats.unknown_refs += self.chunks.values().map(Vec::len).sum::<usize>() as u64;
         self.head.readers.publish(EPOCH);
         self.head.account();
         (self.stats, self.unknown.len())
+    }
+}
+
+/// What a record says about late samples: how many of the next records have some, and their number.
+pub(crate) fn late_samples(record: &[u8]) -> Option<(u64, u64)> {
+    if RecordType::of(record) != RecordType::Ours {
+        return None;
+    }
+    match batch::decode(record) {
+        Ok(Batch::Late { records, number }) => Some((records, number)),
+        _ => None,
     }
 }
 
@@ -392,23 +422,6 @@ impl Head {
             self.unlogged.fetch_sub(1, Ordering::AcqRel);
         }
         Ok((id, true))
-    }
-
-    /// Hides the samples of a series between two times, both inclusive.
-    fn add_tombstone(&self, id: u32, mint: Timestamp, maxt: Timestamp) {
-        if mint > maxt {
-            return;
-        }
-        self.tombstones.write().entry(id).or_default().push((mint, maxt));
-        self.has_tombstones.store(true, Ordering::Release);
-    }
-
-    /// The hidden intervals of a series.
-    pub(crate) fn tombstones_of(&self, id: u32) -> Vec<(Timestamp, Timestamp)> {
-        if !self.has_tombstones.load(Ordering::Acquire) {
-            return Vec::new();
-        }
-        self.tombstones.read().get(&id).cloned().unwrap_or_default()
     }
 }
 

@@ -5,18 +5,19 @@
 //! open chunk, flag 1:  state 26 bytes | next_at i64 | uvarint length | chunk
 //! closed, flag 2:      uvarint count | count x (varint mint | varint maxt | encoding u8 | 0 | data)
 //!                        or, for a chunk in a file, (... | 1 | uvarint file, offset, length)
-//! histograms, flag 4:  uvarint count | count x (varint start | uvarint length | WAL record)
+//! histograms, flag 4:  encoding u8 | hint u8 | varint end | uvarint length | chunk
 //! ```
 
 use firesteel_chunk::{Encoding, XorState, varint, xor};
 
-use super::{EPOCH_BITS, Handle, HistogramSample, NEVER, Stored, Stripe, first_time, place};
+use super::{EPOCH_BITS, Handle, NEVER, Stored, Stripe, first_time, place};
 use crate::{
     head::{
         chunk_files::{Data, Place, Sealed},
+        histograms::Open,
         image::ImageError,
     },
-    wal::record::{Cursor, histograms},
+    wal::record::Cursor,
 };
 
 const OPEN: u8 = 1;
@@ -61,17 +62,8 @@ impl Stripe {
                 self.put_sealed(stored, out);
             }
         }
-        if let Some(all) = &cold.histograms {
-            varint::put_uvarint(out, all.len() as u64);
-            let mut record = Vec::new();
-            for h in all.iter() {
-                record.clear();
-                let kind = h.value.record_type();
-                histograms::encode(&mut record, kind, [(0, h.t, &*h.value)]);
-                varint::put_varint(out, h.start);
-                varint::put_uvarint(out, record.len() as u64);
-                out.extend_from_slice(&record);
-            }
+        if let Some(histograms) = &cold.histograms {
+            histograms.put_image(out);
         }
     }
 
@@ -115,6 +107,9 @@ impl Stripe {
         (min_valid, has_place): (i64, &dyn Fn(Place) -> bool),
     ) -> Result<u64, ImageError> {
         let mut chunks = 0;
+        if flags & OPEN != 0 && flags & HISTOGRAMS != 0 {
+            return Err(ImageError::new(format!("series {id} has two open chunks")));
+        }
         if flags & OPEN != 0 {
             let state = cursor.bytes(xor::STATE_LEN, "state of an open chunk")?;
             let next_at = cursor.bytes(8, "end of an open chunk")?;
@@ -156,15 +151,15 @@ impl Stripe {
             }
         }
         if flags & HISTOGRAMS != 0 {
-            let readers = super::ActiveReaders::default();
-            let mut all = Vec::new();
-            for _ in 0..cursor.count(2, "number of histograms")? {
-                let start = cursor.varint("start of a histogram")?;
-                let len = cursor.count(1, "length of a histogram")?;
-                histograms::decode(cursor.bytes(len, "a histogram")?, &mut all)?;
-                for h in all.drain(..).filter(|h| h.t >= min_valid) {
-                    let sample = HistogramSample { t: h.t, start, value: h.value.into() };
-                    self.append_histogram(id, sample, NEVER, 0, &readers);
+            let histograms = Open::of_image(cursor)?;
+            if histograms.range().1 >= min_valid {
+                chunks += 1;
+                let (page, slot) = place(id);
+                let hot = self.hot.get_mut(page).and_then(|p| p.get_mut(slot));
+                let cold = self.cold.get_mut(page).and_then(|p| p.get_mut(slot));
+                if let (Some(hot), Some(cold)) = (hot, cold) {
+                    hot.has_histograms = true;
+                    cold.histograms = Some(Box::new(histograms));
                 }
             }
         }
@@ -208,18 +203,29 @@ impl Stripe {
             self.memory.remove(number);
             return Some(chunk.maxt);
         }
-        let hot = self.hot.get_mut(page)?.get_mut(slot)?;
-        let begins = hot.state.num_samples() > 0
-            && hot.state.last_time() <= chunk.maxt
-            && first_time(self.slab.get(hot.buffer)) == chunk.mint
-            && chunk.encoding == Encoding::Xor;
+        let (begun, encoding) = match &cold.histograms {
+            Some(open) => (open.range(), open.encoding()),
+            None => {
+                let hot = self.hot.get(page)?.get(slot)?;
+                if hot.state.num_samples() == 0 {
+                    return None;
+                }
+                let range = (first_time(self.slab.get(hot.buffer)), hot.state.last_time());
+                (range, Encoding::Xor)
+            }
+        };
+        let begins = (begun.0, encoding) == (chunk.mint, chunk.encoding) && begun.1 <= chunk.maxt;
         if !begins || !self.push_sealed(id, chunk) {
             return None;
         }
         let hot = self.hot.get_mut(page)?.get_mut(slot)?;
-        self.slab.free(hot.buffer);
+        if hot.buffer != Handle::NONE {
+            self.slab.free(hot.buffer);
+        }
         hot.buffer = Handle::NONE;
         hot.state = XorState::new();
+        hot.has_histograms = false;
+        self.cold.get_mut(page)?.get_mut(slot)?.histograms = None;
         Some(chunk.maxt)
     }
 }

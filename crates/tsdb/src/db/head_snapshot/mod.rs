@@ -4,13 +4,18 @@
 //! It names the place in the log from which replay goes on, and what the log looked like. When
 //! something else than us has written since, or what it rests on is gone, it is not used.
 
+mod care;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use firesteel_chunk::varint;
+use firesteel_model::Timestamp;
 
+pub(super) use self::care::Snapshots;
+use super::late::WBL_DIR;
 use crate::{
     TsdbError,
     fs::{AppendWriter, File, Fs, Open},
@@ -26,7 +31,7 @@ use crate::{
 
 /// The directory of snapshots.
 pub(super) const DIR: &str = "head_snapshot";
-const MAGIC: &[u8; 8] = b"FSTHEAD\x01";
+const MAGIC: &[u8; 8] = b"FSTHEAD\x02";
 const TRAILER: usize = 24;
 /// Bytes of a part at most; they are made of a quarter of a MiB, and what one series has.
 const MAX_PART: u32 = 256 << 20;
@@ -52,6 +57,11 @@ pub(super) struct Manifest {
     checkpoint: Option<u64>,
     /// The segments up to [`Manifest::from`].
     pub(super) segments: Vec<SegmentInfo>,
+    /// Samples before this were in blocks, and so the head may not have had them any more.
+    blocks_end: Timestamp,
+    /// Number of the last batch of late samples in the log up to [`Manifest::from`]. The out-of-order
+    /// log has them all.
+    pub(super) late: u64,
     /// The end of the files of closed chunks when it was begun: a file's number and an offset.
     chunks: (u32, u64),
 }
@@ -106,6 +116,8 @@ impl Manifest {
             self.checkpoint.map_or(0, |n| n.saturating_add(1)),
             u64::from(self.chunks.0),
             self.chunks.1,
+            self.late,
+            zigzag(self.blocks_end),
             self.segments.len() as u64,
         ] {
             varint::put_uvarint(&mut out, x);
@@ -136,6 +148,8 @@ impl Manifest {
         let check = (position(&mut cursor)?, u32_of(cursor.uvarint("checksum")?)?);
         let checkpoint = cursor.uvarint("checkpoint")?.checked_sub(1);
         let chunks = (u32_of(cursor.uvarint("file")?)?, cursor.uvarint("offset")?);
+        let late = cursor.uvarint("number of late samples")?;
+        let blocks_end = unzigzag(cursor.uvarint("end of the blocks")?);
         let mut segments = Vec::new();
         for _ in 0..cursor.count(3, "segments")? {
             segments.push(SegmentInfo {
@@ -155,13 +169,17 @@ impl Manifest {
                 crc: u32_of(cursor.uvarint("checksum of a part")?)?,
             });
         }
+        let check = checks.then_some(check);
         let manifest =
-            Self { from, reached, check: checks.then_some(check), segments, checkpoint, chunks };
+            Self { from, reached, check, segments, checkpoint, blocks_end, late, chunks };
         Ok((manifest, parts))
     }
 
     /// Whether the log is the one that the snapshot was made beside, and only we have written since.
-    fn fits(&self, fs: &dyn Fs, wal: &Path) -> Result<(), String> {
+    fn fits(&self, fs: &dyn Fs, wal: &Path, blocks_end: Timestamp) -> Result<(), String> {
+        if blocks_end < self.blocks_end {
+            return Err("a block is gone".to_owned());
+        }
         let listed = |e: TsdbError| e.to_string();
         let checkpoint = list_checkpoints(fs, wal).map_err(listed)?.last().copied();
         if checkpoint != self.checkpoint {
@@ -211,6 +229,15 @@ impl Manifest {
     }
 }
 
+/// A number with its sign in the lowest bit.
+const fn zigzag(x: i64) -> u64 {
+    (x << 1 ^ x >> 63) as u64
+}
+
+const fn unzigzag(x: u64) -> i64 {
+    (x >> 1) as i64 ^ -((x & 1) as i64)
+}
+
 fn u32_of(x: u64) -> Result<u32, ImageError> {
     u32::try_from(x).map_err(|_| ImageError::new("a number is too large"))
 }
@@ -253,12 +280,14 @@ fn list(fs: &dyn Fs, data: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), TsdbEr
 }
 
 /// Writes a snapshot of the head, which commits to `wal`, and removes those before it. Returns its
-/// size; `None` where there is nothing new since the last one. One at a time.
-pub(super) fn write(
+/// size; `None` where there is nothing new since the last one. One at a time. `blocks_end` is where
+/// the blocks end; none comes or goes meanwhile.
+fn write(
     head: &Head,
     fs: &dyn Fs,
     data: &Path,
     wal: &Path,
+    blocks_end: Timestamp,
 ) -> Result<Option<u64>, TsdbError> {
     let (old, left) = list(fs, data)?;
     let Some(now) = head.with_wal(|wal| end_of(wal)) else { return Ok(None) };
@@ -271,7 +300,7 @@ pub(super) fn write(
     let dir = data.join(DIR);
     make_dir(fs, &dir)?;
     let tmp = dir.join("new.tmp");
-    let written = write_file(head, fs, wal, &tmp);
+    let written = write_file(head, fs, (wal, &data.join(WBL_DIR)), &tmp, blocks_end);
     let Ok(Some((from, size))) = written else {
         let _ = fs.remove_file(&tmp);
         return written.map(|_| None);
@@ -288,15 +317,19 @@ pub(super) fn write(
 fn write_file(
     head: &Head,
     fs: &dyn Fs,
-    wal: &Path,
+    (wal, wbl): (&Path, &Path),
     tmp: &Path,
+    blocks_end: Timestamp,
 ) -> Result<Option<(Position, u64)>, TsdbError> {
     let mut out = AppendWriter::create(fs, tmp)?;
     out.write(MAGIC)?;
     let mut parts = Vec::new();
     let chunks = head.chunk_files().map_or((0, 0), |files| files.end());
     let checkpoint = list_checkpoints(fs, wal)?.last().copied();
-    let begin = |wal: &mut Writer| Manifest { checkpoint, chunks, ..Manifest::of(wal) };
+    let begin = |wal: &mut Writer, late| {
+        let manifest = Manifest::of(wal);
+        Manifest { checkpoint, blocks_end, late, chunks, ..manifest }
+    };
     let manifest = head.write_image(begin, &mut |part, bytes| {
         let limit = || TsdbError::Limit("a series is too large for a head snapshot".to_owned());
         let len = u32::try_from(bytes.len()).ok().filter(|&n| n <= MAX_PART).ok_or_else(limit)?;
@@ -307,7 +340,11 @@ fn write_file(
     let reached = head.with_wal(|wal| end_of(wal)).unwrap_or_default();
     // Samples that the image has must not get lost in the log, or a part of a batch would remain.
     let first = manifest.segments.first().map_or(manifest.from.segment, |s| s.index);
-    sync(head, fs, wal, first..=reached.segment)?;
+    let sync_failed = |path| head.with_wal(|wal| wal.sync_failed(path));
+    sync(fs, wal, first..=reached.segment, &sync_failed)?;
+    // Late samples of before come from the out-of-order log.
+    let sync_failed = |path| head.with_wbl(|wbl| wbl.sync_failed(path));
+    sync(fs, wbl, list_segments(fs, wbl)?, &sync_failed)?;
     // Nor must the chunks that it only names the places of.
     head.chunk_files().map_or(Ok(()), |files| files.sync())?;
     manifest.complete(fs, wal, reached)?;
@@ -322,19 +359,20 @@ fn write_file(
     Ok(Some((manifest.from, size)))
 }
 
+/// Brings segments to disk.
 fn sync(
-    head: &Head,
     fs: &dyn Fs,
-    wal: &Path,
-    segments: std::ops::RangeInclusive<u64>,
+    dir: &Path,
+    segments: impl IntoIterator<Item = u64>,
+    sync_failed: &dyn Fn(PathBuf) -> Option<()>,
 ) -> Result<(), TsdbError> {
     for segment in segments {
-        let path = segment_path(wal, segment);
+        let path = segment_path(dir, segment);
         if fs.exists(&path).map_err(TsdbError::io("look for", &path))? {
             let file = fs.open(&path, Open::Write).map_err(TsdbError::io("open", &path))?;
             if let Err(error) = file.sync() {
                 let failed = TsdbError::io("sync", &path)(error);
-                head.with_wal(|wal| wal.sync_failed(path));
+                sync_failed(path);
                 return Err(failed);
             }
         }
@@ -386,11 +424,13 @@ impl From<ImageError> for Unusable {
     }
 }
 
-/// Opens the newest snapshot of a data directory, if there is one. Removes the others.
+/// Opens the newest snapshot of a data directory, if there is one. Removes the others. `blocks_end`
+/// is where the blocks end.
 pub(super) fn find(
     fs: &dyn Fs,
     data: &Path,
     wal: &Path,
+    blocks_end: Timestamp,
 ) -> Result<Option<(PathBuf, Result<Snapshot, Unusable>)>, TsdbError> {
     let (mut done, left) = list(fs, data)?;
     let newest = done.pop();
@@ -399,7 +439,7 @@ pub(super) fn find(
     }
     Ok(newest.map(|path| {
         let snapshot = open(fs, &path).and_then(|snapshot| {
-            snapshot.manifest.fits(fs, wal).map_err(Unusable::Outdated)?;
+            snapshot.manifest.fits(fs, wal, blocks_end).map_err(Unusable::Outdated)?;
             Ok(snapshot)
         });
         (path, snapshot)
