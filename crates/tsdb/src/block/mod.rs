@@ -5,6 +5,7 @@
 
 mod chunks;
 mod decode;
+pub(crate) mod integrity;
 mod meta;
 mod querier;
 mod reader;
@@ -12,8 +13,10 @@ mod reader;
 mod tests;
 mod tombstones;
 mod ulid;
+pub(crate) mod verify;
 mod writer;
 
+pub use integrity::{FileSum, Integrity};
 pub use meta::{BlockDesc, BlockMeta, BlockStats, Compaction};
 pub use reader::Block;
 pub use tombstones::{Interval, Tombstones};

@@ -26,8 +26,11 @@ pub(super) fn shorten(
     segment_size: u64,
 ) -> Result<usize, TsdbError> {
     let dir = data.join(WAL_DIR);
-    let closed = head.with_wal(|wal| wal.closed().to_vec()).unwrap_or_default();
-    let covered: Vec<_> = closed.iter().take_while(|s| s.max_time < mint).collect();
+    let log = head.with_wal(|wal| (wal.closed().to_vec(), wal.needed()));
+    let (closed, needed) = log.unwrap_or_default();
+    let stays = |index: u64| needed.is_some_and(|needed| index >= needed);
+    let covered: Vec<_> =
+        closed.iter().take_while(|s| s.max_time < mint && !stays(s.index)).collect();
     let Some(last) = covered.last().map(|s| s.index) else { return Ok(0) };
     let place = checkpoint_path(&dir, last);
     let tmp = place.with_extension(format!("{last:08}.tmp"));

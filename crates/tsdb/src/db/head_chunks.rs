@@ -63,7 +63,7 @@ pub(super) fn remove_out_of_order(fs: &dyn Fs, data: &Path) -> Result<(), TsdbEr
     Ok(())
 }
 
-fn files(fs: &dyn Fs, data: &Path) -> Result<Vec<PathBuf>, TsdbError> {
+pub(super) fn files(fs: &dyn Fs, data: &Path) -> Result<Vec<PathBuf>, TsdbError> {
     let dir = data.join(DIR);
     if !fs.exists(&dir).map_err(TsdbError::io("look for", &dir))? {
         return Ok(Vec::new());
@@ -114,6 +114,11 @@ fn entry(bytes: &[u8], at: usize) -> Result<Option<Entry<'_>>, Bad> {
         return Err(bad("the checksum of a chunk is wrong"));
     }
     Ok(Some(Entry { series, mint, maxt, encoding, data, end: end + 4 }))
+}
+
+/// Checks the checksums of a file.
+pub(super) fn check(bytes: &[u8]) -> Result<(), (u64, String)> {
+    read_file(bytes, &mut { i64::MIN }, &mut HeadChunks::default())
 }
 
 fn read_file(bytes: &[u8], newest: &mut i64, out: &mut HeadChunks) -> Result<(), Bad> {

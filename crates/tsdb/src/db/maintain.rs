@@ -9,7 +9,9 @@ use std::{
 
 use firesteel_model::Timestamp;
 
-use super::{Db, DbBuilder, Inner, checkpoint, late, open::describe, to_block};
+use super::{
+    Db, DbBuilder, Event, Inner, checkpoint, late, open::describe, reserve::Reserve, to_block,
+};
 use crate::{
     TsdbError,
     block::{Block, BlockMeta, Compaction, TMP_DELETION_SUFFIX, Ulid},
@@ -36,6 +38,10 @@ pub(super) struct Maintenance {
     head_files: Vec<(PathBuf, Timestamp)>,
     /// When a block could not be made, and the monotonic reading from which it is tried again.
     retry: Option<Duration>,
+    /// Space for a full disk; `None` without a directory.
+    pub(super) reserve: Option<Reserve>,
+    /// Whether the owner was told that the disk is full.
+    full: bool,
 }
 
 impl Maintenance {
@@ -51,6 +57,8 @@ impl Maintenance {
             cut_at: newest,
             head_files,
             retry: None,
+            reserve: options.dir.as_ref().map(|dir| Reserve::new(dir, options.reserve)),
+            full: false,
         }
     }
 }
@@ -174,6 +182,7 @@ impl Inner {
         let mut stats = TickStats::default();
         let mut failed = None;
         let monotonic = self.options.clock.monotonic();
+        self.look_at_space(&mut maintenance);
         note(&mut failed, self.tick_sync(&mut maintenance, monotonic, &mut stats));
         stats.series_removed += self.head.reclaim();
         if maintenance.retry.is_none_or(|at| monotonic >= at) {
@@ -185,6 +194,10 @@ impl Inner {
                 self.metrics.compactions_failed.inc();
                 // What filled the disk or broke the file system will hardly be gone in a moment.
                 maintenance.retry = Some(monotonic + Duration::from_secs(10));
+                let full = made.as_ref().err().filter(|e| e.is_out_of_space());
+                if let Some(error) = full {
+                    self.out_of_space(&mut maintenance, describe(error));
+                }
             }
             note(&mut failed, made);
         }
@@ -193,8 +206,54 @@ impl Inner {
             maintenance.looked = Some(monotonic);
             self.head.account();
             note(&mut failed, self.delete_blocks(&mut stats));
+            note(&mut failed, self.put_damaged_aside());
+        }
+        for meta in self.view.read().blocks.iter().map(|b| b.meta()) {
+            if stats.blocks_made.contains(&meta.ulid) {
+                self.options.events.send(&Event::BlockWritten { meta: meta.clone() });
+            }
+        }
+        if !stats.blocks_deleted.is_empty() {
+            let blocks = stats.blocks_deleted.clone();
+            self.options.events.send(&Event::BlocksDeleted { blocks });
         }
         failed.map_or(Ok(stats), Err)
+    }
+
+    /// Sees to the reserve, and whether commits are refused or taken again.
+    fn look_at_space(&self, maintenance: &mut Maintenance) {
+        let full = self.head.with_wal(|wal| wal.full().map(ToOwned::to_owned)).flatten();
+        if let Some(reason) = full {
+            self.out_of_space(maintenance, reason);
+            return;
+        }
+        if let Some(reserve) = &mut maintenance.reserve
+            && !reserve.held
+            && reserve.take(&*self.options.fs).is_ok()
+            && reserve.held
+        {
+            self.head.with_wal(|wal| wal.keep_free(0));
+        }
+        let ready = maintenance.reserve.as_ref().is_none_or(Reserve::is_satisfied);
+        if ready && std::mem::take(&mut maintenance.full) {
+            tracing::info!("there is space on the disk again, ingestion goes on");
+            self.options.events.send(&Event::IngestionResumed);
+        }
+    }
+
+    /// Gives the reserve free for what makes space, which is tried at once.
+    fn out_of_space(&self, maintenance: &mut Maintenance, reason: String) {
+        if let Some(reserve) = &mut maintenance.reserve
+            && reserve.release(&*self.options.fs)
+        {
+            let bytes = reserve.bytes;
+            self.head.with_wal(|wal| wal.keep_free(bytes));
+            (maintenance.retry, maintenance.looked) = (None, None);
+        }
+        if !std::mem::replace(&mut maintenance.full, true) {
+            tracing::error!(reason, "the disk is full");
+            self.options.events.send(&Event::OutOfSpace { reason });
+        }
     }
 
     fn tick_sync(

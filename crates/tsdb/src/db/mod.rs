@@ -2,14 +2,18 @@
 
 mod builder;
 mod checkpoint;
+mod events;
 mod head_chunks;
 mod histogram_chunks;
 mod late;
 mod maintain;
 mod metrics;
 mod open;
+mod quarantine;
 mod report;
+mod reserve;
 mod to_block;
+mod verify;
 
 use std::{
     path::Path,
@@ -25,8 +29,10 @@ use parking_lot::{Mutex, RwLock};
 
 pub use self::{
     builder::DbBuilder,
+    events::Event,
     maintain::{MaintenanceThread, TickStats},
     report::{DamageReport, OpenReport},
+    verify::{Finding, Severity, VerifyProgress, VerifyReport, verify_directory},
 };
 use self::{maintain::Maintenance, metrics::DbMetrics};
 pub use crate::head::{HeadStats, ReplayStats, SeriesExemplars};
@@ -35,6 +41,7 @@ use crate::{
     block::{Block, BlockMeta},
     fs::Lock,
     head::Head,
+    wal::{WalPosition, follow::WalCursor},
 };
 
 /// A database in a directory, or in memory. A handle: clones share it.
@@ -158,6 +165,19 @@ impl Db {
         self.0.head.exemplars(mint, maxt, matchers)
     }
 
+    /// Follows the log: what is committed after `from` (an earlier [`WalCursor::position`]; `None`
+    /// for now), batch by batch, and first the series that are known until then. The position is
+    /// gone where a checkpoint has removed it; the cursor tells how much it skips.
+    ///
+    /// # Errors
+    /// There is no log (a database in memory), or the directory cannot be read.
+    pub fn wal_cursor(&self, from: Option<WalPosition>) -> Result<WalCursor, TsdbError> {
+        let tail = self.0.head.with_wal(|wal| Arc::clone(wal.tail()));
+        let none = || TsdbError::NotReady("there is no log to follow".to_owned());
+        let (tail, dir) = tail.zip(self.0.options.dir.as_ref()).ok_or_else(none)?;
+        WalCursor::new(Arc::clone(&self.0.options.fs), &dir.join(open::WAL_DIR), tail, from)
+    }
+
     /// Brings everything committed to disk.
     ///
     /// # Errors
@@ -172,9 +192,12 @@ impl Db {
     /// # Errors
     /// The system's. The database is closed all the same.
     pub fn close(&self) -> Result<(), TsdbError> {
-        let _maintenance = self.0.maintenance.lock();
+        let mut maintenance = self.0.maintenance.lock();
         self.0.head.close();
         let result = self.0.sync_wal();
+        let released = maintenance.reserve.as_mut().is_some_and(|r| r.release(&*self.0.options.fs));
+        // What there was no space for a moment ago is tried again with the reserve's.
+        let result = if released && result.is_err() { self.0.sync_wal() } else { result };
         self.0.lock.lock().take();
         result
     }

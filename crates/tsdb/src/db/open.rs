@@ -10,15 +10,17 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{
     Db, DbBuilder, Inner, Retention, View,
+    events::Event,
     head_chunks::{self, HeadChunks},
     late,
     maintain::Maintenance,
     metrics::DbMetrics,
+    quarantine,
     report::{DamageReport, OpenReport},
 };
 use crate::{
     TsdbError,
-    block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid},
+    block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid, integrity},
     fs::{Fs, Lock},
     head::{Head, HeadOptions, Replay, group_chunks},
     wal::{
@@ -34,8 +36,6 @@ use crate::{
 
 /// The directory of the log.
 pub(super) const WAL_DIR: &str = "wal";
-/// Where damaged blocks go.
-const QUARANTINE_DIR: &str = "quarantine";
 const LOCK_FILE: &str = "lock";
 
 pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
@@ -95,6 +95,7 @@ fn assemble(
     report: OpenReport,
 ) -> Db {
     let max_time = head.time_range().map_or(Timestamp::MIN, |r| r.1);
+    announce(&options, &report);
     Db(Arc::new(Inner {
         head,
         view: RwLock::new(view),
@@ -109,6 +110,23 @@ fn assemble(
         report,
         options,
     }))
+}
+
+/// Sends events of what opening has found.
+fn announce(options: &DbBuilder, report: &OpenReport) {
+    for (path, reason) in &report.quarantined {
+        let (path, reason) = (path.clone(), reason.clone());
+        options.events.send(&Event::BlockQuarantined { path, reason });
+    }
+    for damage in &report.damage {
+        let what = format!("byte {}: {}; {}", damage.start, damage.what, damage.outcome);
+        options.events.send(&Event::CorruptionFound { path: damage.path.clone(), what });
+    }
+    let dir = options.dir.clone().unwrap_or_default();
+    for what in report.not_read.iter().chain(&report.restored) {
+        let what = what.clone();
+        options.events.send(&Event::CorruptionFound { path: dir.clone(), what });
+    }
 }
 
 /// Samples before this lie in blocks. Blocks of late samples do not count.
@@ -145,12 +163,19 @@ fn open_blocks(
             continue;
         }
         let path = dir.join(&entry.name);
-        let opened = Block::open(Arc::clone(fs), &path).and_then(|b| b.load().map(|()| b));
+        let opened = integrity::check(&**fs, &path).and_then(|notes| {
+            report.restored.extend(notes);
+            let block = Block::open(Arc::clone(fs), &path)?;
+            block.load().map(|()| block)
+        });
         match opened {
             Ok(block) => blocks.push(Arc::new(block)),
             Err(error) => {
                 let why = describe(&error);
-                quarantine(&**fs, dir, &entry.name, &error);
+                // What merely could not be read now stays.
+                if quarantine::is_damage(&error) {
+                    let _ = quarantine::put_aside(&**fs, dir, &entry.name, &why);
+                }
                 report.quarantined.push((path, why));
             }
         }
@@ -164,27 +189,6 @@ pub(super) fn describe(error: &TsdbError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
-    }
-}
-
-/// Moves a damaged block out of the way, so that Prometheus starts, too. What merely could not be
-/// read now stays.
-fn quarantine(fs: &dyn Fs, dir: &Path, name: &str, error: &TsdbError) {
-    let damaged = match error {
-        TsdbError::Corrupt { .. } => true,
-        TsdbError::Io { source, .. } => matches!(
-            source.kind(),
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof
-        ),
-        _ => false,
-    };
-    let to = dir.join(QUARANTINE_DIR);
-    if damaged
-        && fs.create_dir_all(&to).is_ok()
-        && fs.rename(&dir.join(name), &to.join(name)).is_ok()
-    {
-        let _ = fs.sync_dir(&to);
-        let _ = fs.sync_dir(dir);
     }
 }
 

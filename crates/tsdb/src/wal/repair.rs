@@ -74,7 +74,8 @@ fn rewrite(fs: &dyn Fs, path: &Path, data: &[u8], summary: &Summary) -> Result<(
             }
             if summary.ours {
                 scratch.clear();
-                batch::encode_commit(&mut scratch, records.len() as u64);
+                let checksums: Vec<u32> = records.iter().map(crc32c::crc32c).collect();
+                batch::encode_commit(&mut scratch, checksums.into_iter());
                 out.record(plain(&scratch))?;
             }
             Ok(())
