@@ -3,7 +3,6 @@
 mod builder;
 mod checkpoint;
 mod events;
-mod head_chunks;
 mod histogram_chunks;
 mod late;
 mod maintain;
@@ -198,6 +197,9 @@ impl Db {
         let released = maintenance.reserve.as_mut().is_some_and(|r| r.release(&*self.0.options.fs));
         // What there was no space for a moment ago is tried again with the reserve's.
         let result = if released && result.is_err() { self.0.sync_wal() } else { result };
+        if let Err(error) = self.0.head.spill_to_disk() {
+            tracing::warn!(%error, "closed chunks stay in the log alone");
+        }
         self.0.lock.lock().take();
         result
     }
