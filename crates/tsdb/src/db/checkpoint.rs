@@ -11,7 +11,7 @@ use crate::{
     head::Head,
     wal::{
         segments::{checkpoint_path, list_checkpoints, segment_path},
-        writer::PlainSegment,
+        writer::{Batch, PlainSegment},
     },
 };
 
@@ -37,7 +37,8 @@ pub(super) fn shorten(
     if fs.exists(&tmp).map_err(TsdbError::io("look for", &tmp))? {
         fs.remove_dir_all(&tmp).map_err(TsdbError::io("remove", &tmp))?;
     }
-    if let Err(error) = write(head, fs, &tmp, mint, segment_size) {
+    let ended = head.with_wal(|wal| wal.remembered(last)).unwrap_or_default();
+    if let Err(error) = write(head, fs, &tmp, mint, segment_size, &ended) {
         let _ = fs.remove_dir_all(&tmp);
         return Err(error);
     }
@@ -58,6 +59,7 @@ fn write(
     dir: &Path,
     mint: Timestamp,
     segment_size: u64,
+    ended: &[Vec<u8>],
 ) -> Result<(), TsdbError> {
     fs.create_dir_all(dir).map_err(TsdbError::io("make", dir))?;
     let mut index = 0;
@@ -74,6 +76,11 @@ fn write(
         }
         segment.as_mut().map_or(Ok(()), |s| s.batch(batch))
     })?;
+    if let Some(last) = &mut segment {
+        let mut batch = Batch::new(false);
+        ended.iter().for_each(|record| batch.record(|out| out.extend_from_slice(record)));
+        last.batch(&batch)?;
+    }
     if let Some(last) = segment {
         last.finish()?;
     }

@@ -540,6 +540,9 @@ impl Inner {
             // Renamed first: what is left of it by a crash is no block any more.
             let renamed =
                 fs.rename(block.dir(), &tmp).map_err(TsdbError::io("rename", block.dir()));
+            // The new name must last before what is below it goes.
+            let renamed =
+                renamed.and_then(|()| fs.sync_dir(dir).map_err(TsdbError::io("sync", dir)));
             let removed = renamed
                 .and_then(|()| fs.remove_dir_all(&tmp).map_err(TsdbError::io("remove", &tmp)));
             stats.blocks_deleted.push(ulid);

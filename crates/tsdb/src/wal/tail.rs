@@ -58,6 +58,11 @@ impl Tail {
         true
     }
 
+    /// Whether somebody needs segments to stay.
+    pub(crate) fn is_followed(&self) -> bool {
+        !self.state.lock().pins.is_empty()
+    }
+
     /// The oldest segment that a follower needs within its limit, where `len` tells the bytes from
     /// a segment on.
     pub(crate) fn needed(&self, len: impl Fn(u64) -> u64) -> Option<u64> {

@@ -170,6 +170,8 @@ pub struct Writer {
     /// Bytes that must be free, apart from what is written, before a full disk counts as usable.
     keep_free: u64,
     tail: Arc<Tail>,
+    /// Records of series that ended while the log was followed, and the segment written then.
+    ended: Vec<(u64, Vec<u8>)>,
     /// What the log has counted, for metrics.
     pub counts: Counts,
 }
@@ -217,6 +219,7 @@ impl Writer {
             full: None,
             keep_free: 0,
             tail,
+            ended: Vec::new(),
             fs,
             dir: dir.to_owned(),
             segment_size: segment_size.max(PAGE as u64),
@@ -294,6 +297,22 @@ impl Writer {
     /// How far it is written.
     pub(crate) const fn tail(&self) -> &Arc<Tail> {
         &self.tail
+    }
+
+    /// Takes note of a record of series that are dropped from memory: as long as segments stay for
+    /// those who follow, checkpoints must have them.
+    pub(crate) fn remember(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.tail.is_followed() {
+            let mut record = Vec::new();
+            write(&mut record);
+            self.ended.push((self.last_index(), record));
+        }
+    }
+
+    /// The records of dropped series that segments after `index` may name. Forgets the others.
+    pub(crate) fn remembered(&mut self, index: u64) -> Vec<Vec<u8>> {
+        self.ended.retain(|(segment, _)| *segment > index);
+        self.ended.iter().map(|(_, record)| record.clone()).collect()
     }
 
     /// The oldest segment that must stay for those who follow the log.

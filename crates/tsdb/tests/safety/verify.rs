@@ -140,7 +140,7 @@ fn a_damaged_index_is_put_aside_while_the_rest_serves() {
     assert_eq!(db.blocks().len(), blocks.len() - 1);
     let aside = Path::new(DIR).join("quarantine").join(blocks[0].file_name().unwrap());
     let reason = fs.read_all(&aside.join("reason")).unwrap().to_vec();
-    assert!(String::from_utf8(reason).unwrap().contains("checksum"));
+    assert!(String::from_utf8(reason).unwrap().contains("/index"));
     assert!(events.lock().iter().any(|e| e.starts_with("BlockQuarantined")), "{events:?}");
     let all = expected_all(40);
     for (labels, samples) in read_all(&db) {
