@@ -96,7 +96,7 @@ fn a_log_cut_anywhere_opens_with_what_is_before() {
 
 #[test]
 fn a_damaged_block_is_put_aside() {
-    for (name, at) in [("meta.json", 3), ("index", 2), ("index", 20)] {
+    for (name, at) in [("index", 2), ("index", 20)] {
         let (fs, clock, all) = directory();
         let db = open(&fs, &clock);
         let first = db.blocks()[0].clone();

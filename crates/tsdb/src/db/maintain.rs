@@ -291,14 +291,7 @@ impl Inner {
 
     /// Brings the log to disk. Commits go on meanwhile.
     pub(super) fn sync_wal(&self) -> Result<(), TsdbError> {
-        let files = self.head.with_wal(|wal| wal.take_unsynced()).unwrap_or_default();
-        let mut failed = None;
-        for (path, file) in files {
-            if let Err(error) = file.sync() {
-                failed.get_or_insert(TsdbError::io("sync", &path)(error));
-                self.head.with_wal(|wal| wal.sync_failed(path));
-            }
-        }
+        let mut failed = self.head.sync_log().err();
         for path in self.head.with_wal(|wal| wal.take_lost()).unwrap_or_default() {
             // The system may have given up the bytes, but as a rule it still has them.
             if let Err(error) = write_anew(&*self.options.fs, &path) {

@@ -63,7 +63,7 @@ use self::{
     readers::Readers,
     stripe::{NEVER, STRIPES, Stripe, stripe_of},
 };
-use crate::wal::writer::Writer;
+use crate::{TsdbError, wal::writer::Writer};
 
 /// The series is in the log.
 const LOGGED: u8 = 1;
@@ -257,6 +257,20 @@ impl Head {
     /// Works with the log while no commit happens; `None` without one.
     pub(crate) fn with_wal<R>(&self, f: impl FnOnce(&mut Writer) -> R) -> Option<R> {
         self.committer.lock().wal.as_mut().map(f)
+    }
+
+    /// Brings what is in the log to disk. Commits go on meanwhile. Segments for which that fails have
+    /// to be written anew, see [`Writer::take_lost`].
+    pub(crate) fn sync_log(&self) -> Result<(), TsdbError> {
+        let files = self.with_wal(Writer::take_unsynced).unwrap_or_default();
+        let mut failed = None;
+        for (path, file) in files {
+            if let Err(error) = file.sync() {
+                failed.get_or_insert(TsdbError::io("sync", &path)(error));
+                self.with_wal(|wal| wal.sync_failed(path));
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// Refuses commits from now on, and closes the current segment.

@@ -69,6 +69,11 @@ impl Head {
         }
         drop(index);
         waiting.retain(|(_, chunk)| chunk.series != 0);
+        if waiting.is_empty() {
+            return Ok(0);
+        }
+        // A power cut must not keep a chunk and lose the commits in it: first the log, then this.
+        self.sync_log().inspect_err(|_| self.spill_failed.store(true, Ordering::Release))?;
         waiting.sort_unstable_by_key(|(id, chunk)| (*id, chunk.mint));
         let (ids, chunks): (Vec<u32>, Vec<ToWrite>) = waiting.into_iter().unzip();
         let mut written = 0;

@@ -17,7 +17,7 @@ use crate::{
     env, expected, time,
 };
 
-const COMMITS: i64 = 60;
+const COMMITS: i64 = 120;
 /// Copies of the disk that are kept at once.
 const AT_ONCE: u64 = 64;
 const RETENTION: Duration = Duration::from_millis(2500);
@@ -125,7 +125,7 @@ fn recover(disk: &SimFs, mode: Crash, durability: Durability, owed: Mark, deep: 
 
 #[test]
 fn a_crash_at_any_operation_loses_nothing_that_is_owed() {
-    let wanted = env("FIRESTEEL_CRASH_RECOVERIES", 2_000);
+    let wanted = env("FIRESTEEL_CRASH_RECOVERIES", 10_000);
     let levels = [Durability::default(), Durability::Sync, Durability::Os];
     let calls: Vec<u64> = levels
         .iter()
