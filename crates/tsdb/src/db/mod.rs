@@ -111,6 +111,12 @@ impl Db {
         *self.0.retention.lock() = Retention { time, bytes };
     }
 
+    /// Sets how many exemplars are kept; 0 for none. The oldest go where that is fewer than there
+    /// are.
+    pub fn set_max_exemplars(&self, n: usize) {
+        self.0.head.set_max_exemplars(n);
+    }
+
     /// What was found when it was opened.
     #[must_use]
     pub fn open_report(&self) -> &OpenReport {

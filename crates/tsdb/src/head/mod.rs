@@ -329,6 +329,18 @@ impl Head {
         }
     }
 
+    /// The number and reference of the series with these labels, if there is one.
+    fn find(&self, labels: &Labels) -> Option<(u32, u64)> {
+        let index = self.index.read();
+        let id = index.find(index.hash(labels), labels)?;
+        Some((id, index.reference(id)))
+    }
+
+    /// Sets how many exemplars are kept; the oldest go where that is fewer.
+    pub(crate) fn set_max_exemplars(&self, n: usize) {
+        self.exemplars.lock().resize(n);
+    }
+
     /// The number and reference of the series with these labels, and whether it was made.
     fn get_or_create(&self, labels: &Labels) -> Result<(u32, u64, bool), AppendError> {
         let index = self.index.read();
