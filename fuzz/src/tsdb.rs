@@ -38,6 +38,7 @@ fn golden() -> &'static (SimFs, PathBuf) {
         for t in 400..600 {
             write(&db, t * 10);
         }
+        assert_eq!(query(&db).unwrap(), 600 * 4 + 600 * 3);
         let _ = db.tick(0);
         let block = Path::new(DIR).join(db.blocks()[0].ulid.to_string());
         db.close().unwrap();
@@ -64,7 +65,8 @@ fn write(db: &Db, t: i64) {
         let labels = Labels::from_pairs([("__name__", "up"), ("instance", &instance)]);
         let key = SeriesKey::Labels(&labels);
         if i < 3 {
-            a.append(key, t, Value::Float((t * i) as f64), &none).unwrap();
+            // Sound checksums may say that the head is of another age.
+            let _ = a.append(key, t, Value::Float((t * i) as f64), &none);
             continue;
         }
         let layout = HistogramLayout {
@@ -78,7 +80,7 @@ fn write(db: &Db, t: i64) {
             positive_deltas: vec![2, 1],
             ..Histogram::default()
         };
-        a.append(key, t, Value::Histogram(&histogram), &none).unwrap();
+        let _ = a.append(key, t, Value::Histogram(&histogram), &none);
     }
     a.commit().unwrap();
 }

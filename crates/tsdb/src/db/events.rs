@@ -11,7 +11,7 @@ pub enum Event {
     /// A block was made, and queries see it.
     BlockWritten {
         /// What it is.
-        meta: BlockMeta,
+        meta: Box<BlockMeta>,
     },
     /// A damaged block was put aside; its samples are missing from now on.
     BlockQuarantined {

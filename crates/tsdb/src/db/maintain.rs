@@ -212,7 +212,8 @@ impl Inner {
         }
         for meta in self.view.read().blocks.iter().map(|b| b.meta()) {
             if stats.blocks_made.contains(&meta.ulid) {
-                self.options.events.send(&Event::BlockWritten { meta: meta.clone() });
+                let meta = Box::new(meta.clone());
+                self.options.events.send(&Event::BlockWritten { meta });
             }
         }
         if !stats.blocks_deleted.is_empty() {

@@ -377,7 +377,9 @@ impl Stripe {
         if let Some(stored) = stored {
             let number = stored.number();
             *stored = stored.moved(at);
-            number.map(|n| memory.remove(n));
+            if let Some(n) = number {
+                memory.remove(n);
+            }
         }
     }
 
@@ -515,7 +517,9 @@ impl Stripe {
         cold.sealed.retain(|c| {
             let keep = c.maxt() >= mint;
             if !keep {
-                c.number().map(|n| memory.remove(n));
+                if let Some(n) = c.number() {
+                    memory.remove(n);
+                }
                 *chunks = chunks.saturating_sub(1);
             }
             keep

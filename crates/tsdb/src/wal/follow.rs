@@ -161,10 +161,9 @@ impl fmt::Debug for WalCursor {
 fn is_ours(fs: &dyn Fs, path: &Path) -> bool {
     let len = fs.metadata(path).map_or(0, |m| m.len.min(PAGE as u64));
     let Ok(data) = fs.read(path, 0..len) else { return false };
-    let first = Reader::new(&data).read_next().is_some_and(
-        |f| matches!(f, Found::Record { bytes, .. } if RecordType::of(bytes) == RecordType::Ours),
-    );
-    first
+    let mut reader = Reader::new(&data);
+    let first = reader.read_next();
+    matches!(first, Some(Found::Record { bytes, .. }) if RecordType::of(bytes) == RecordType::Ours)
 }
 
 impl WalCursor {

@@ -86,7 +86,7 @@ impl Writer {
         self.sync_complete()?;
         fs.create_dir_all(dir).map_err(TsdbError::io("create", dir))?;
         let number = self.next;
-        if number >= Stored::MAX_FILE {
+        if number == Stored::MAX_FILE {
             return Err(TsdbError::Limit("numbers of head chunk files have run out".to_owned()));
         }
         let path: PathBuf = dir.join(format!("{number:06}"));
