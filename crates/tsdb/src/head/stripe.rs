@@ -377,9 +377,7 @@ impl Stripe {
         if let Some(stored) = stored {
             let number = stored.number();
             *stored = stored.moved(at);
-            if let Some(n) = number {
-                memory.remove(n);
-            }
+            number.map(|n| memory.remove(n));
         }
     }
 
@@ -517,9 +515,7 @@ impl Stripe {
         cold.sealed.retain(|c| {
             let keep = c.maxt() >= mint;
             if !keep {
-                if let Some(n) = c.number() {
-                    memory.remove(n);
-                }
+                c.number().map(|n| memory.remove(n));
                 *chunks = chunks.saturating_sub(1);
             }
             keep
