@@ -329,14 +329,31 @@ impl WalCursor {
                 self.state = Some((Part { path, at: 0, ours: false }, limit));
                 continue;
             };
-            let len = self.fs.metadata(&part.path).map_or(0, |m| m.len);
-            let limit = limit.map_or(len, |limit| limit.min(len));
-            if part.at >= limit {
-                self.state = None;
-                continue;
-            }
             let (mut queue, mut lost) = (VecDeque::new(), VecDeque::new());
-            fill(&*self.fs, part, limit, &mut queue, &mut lost)?;
+            let done =
+                self.fs.metadata(&part.path).map_err(TsdbError::io("stat", &part.path)).and_then(
+                    |found| {
+                        let limit = limit.map_or(found.len, |limit| limit.min(found.len));
+                        if part.at >= limit {
+                            return Ok(true);
+                        }
+                        fill(&*self.fs, part, limit, &mut queue, &mut lost).map(|()| false)
+                    },
+                );
+            match done {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.state = None;
+                    continue;
+                }
+                Err(TsdbError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    // A checkpoint has taken its place since.
+                    self.state = None;
+                    self.look_back()?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             out.known = true;
             for raw in &queue {
                 decode(raw, out);

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::{
     clock, commit,
     common::{DIR, assert_same, read_all, sim_builder},
-    expected_all, time,
+    env, expected_all, time,
 };
 
 fn name(event: &Event) -> &'static str {
@@ -132,4 +132,80 @@ fn a_clock_that_jumps_neither_deletes_nor_blocks() {
     commit(&db, 80).unwrap();
     db.tick(-YEAR).unwrap();
     assert_same(&read_all(&db), &expected_all(81));
+}
+
+/// Unmounts when it is dropped.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// The same on a real file system of 16 MiB, where this process may mount one.
+#[test]
+fn a_full_disk_of_the_real_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    std::fs::create_dir_all(&disk).unwrap();
+    let mut mount = std::process::Command::new("mount");
+    let mounted = mount.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&disk).output();
+    if !mounted.is_ok_and(|o| o.status.success()) {
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "skipped: this process may not mount a disk");
+        return;
+    }
+    let mounted = Mounted(disk.clone());
+    let (clock, data) = (clock(), disk.join("data"));
+    let open = || {
+        firesteel_tsdb::Db::builder(&data)
+            .clock(clock.clone())
+            .block_range(Duration::from_secs(10))
+            .wal_segment_size(256 << 10)
+            .retention(None)
+            .reserve(1 << 20)
+            .open()
+            .unwrap()
+    };
+    let free = || {
+        let os = firesteel_tsdb::fs::OsFs::new();
+        os.space(&disk).unwrap().free
+    };
+    let mut db = open();
+    db.tick(0).unwrap();
+    assert!(free() <= 15 << 20, "the reserve takes space: {}", free());
+    let mut n = 0;
+    for round in 0..env("FIRESTEEL_DISK_ROUNDS", 3) {
+        for _ in 0..50 {
+            commit(&db, n).unwrap();
+            n += 1;
+        }
+        db.tick(time(n)).unwrap();
+        let ballast = disk.join("ballast");
+        let left = usize::try_from(free()).unwrap();
+        std::fs::write(&ballast, vec![1; left - 40_000]).unwrap();
+        while commit(&db, n).is_ok() {
+            n += 1;
+        }
+        for _ in 0..5 {
+            clock.advance(Duration::from_secs(11));
+            let _ = db.tick(time(n));
+            assert!(matches!(commit(&db, n), Err(AppendError::OutOfSpace(_))), "round {round}");
+            assert_same(&read_all(&db), &expected_all(n));
+        }
+        std::fs::remove_file(&ballast).unwrap();
+        commit(&db, n).unwrap_or_else(|e| panic!("round {round}: {e}"));
+        n += 1;
+        clock.advance(Duration::from_millis(500));
+        db.tick(time(n)).unwrap();
+        // Dropped, not closed: as after a kill.
+        drop(db);
+        db = open();
+        assert_same(&read_all(&db), &expected_all(n));
+        db.tick(time(n)).unwrap();
+        assert!(free() <= 15 << 20, "the reserve is there again: {}", free());
+    }
+    drop(db);
+    drop(mounted);
 }
