@@ -6,9 +6,11 @@
 mod chunks;
 mod decode;
 pub(crate) mod integrity;
+mod labels;
 mod meta;
 mod querier;
 mod reader;
+mod repair;
 #[cfg(test)]
 mod tests;
 mod tombstones;
@@ -19,6 +21,7 @@ mod writer;
 pub use integrity::{FileSum, Integrity};
 pub use meta::{BlockDesc, BlockMeta, BlockStats, Compaction};
 pub use reader::Block;
+pub use repair::repair_version;
 pub use tombstones::{Interval, Tombstones};
 pub use ulid::{Ulid, UlidError};
 pub use writer::{BlockWriter, EncodedChunk};

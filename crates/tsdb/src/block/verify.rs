@@ -13,7 +13,7 @@ use super::{
 use crate::{
     TsdbError,
     fs::{Fs, Window},
-    index::{ChunkMeta, IndexReader, postings::Lists},
+    index::{ChunkMeta, IndexReader},
 };
 
 /// What a damaged place costs.
@@ -156,8 +156,10 @@ fn postings(index: &IndexReader, watch: &mut dyn Watch) -> bool {
 
 /// Checks the entries of all series and their chunks.
 fn series(index: &IndexReader, chunks: &ChunkFiles, watch: &mut dyn Watch) {
-    let mut all = Lists::default();
-    if let Err(error) = crate::index::PostingsSource::all(index, &mut all) {
+    let mut all = Vec::new();
+    if let Some(at) = index.table().all()
+        && let Err(error) = index.postings(&mut Window::default(), at, &mut all)
+    {
         watch.found(error, Cost::Block);
         return;
     }
@@ -165,7 +167,7 @@ fn series(index: &IndexReader, chunks: &ChunkFiles, watch: &mut dyn Watch) {
     let (mut labels, mut metas) = (Vec::new(), Vec::new());
     let mut decoder = ChunkDecoder::default();
     let mut batch = SampleBatch::default();
-    for id in all.union() {
+    for id in all {
         metas.clear();
         labels.clear();
         let entry = index.series(&mut window, id);

@@ -37,6 +37,7 @@ pub struct DbBuilder {
     pub(super) reserve: Option<u64>,
     pub(super) describe_blocks: bool,
     pub(super) events: Events,
+    pub(super) open_threads: usize,
 }
 
 impl DbBuilder {
@@ -58,6 +59,7 @@ impl DbBuilder {
             reserve: None,
             describe_blocks: false,
             events: Events::default(),
+            open_threads: 1,
         }
     }
 
@@ -65,6 +67,14 @@ impl DbBuilder {
     #[must_use]
     pub fn fs(mut self, fs: Arc<dyn Fs>) -> Self {
         self.fs = fs;
+        self
+    }
+
+    /// How many threads open blocks, for the time that this takes; only the caller's by default.
+    /// Worth it for hundreds of blocks.
+    #[must_use]
+    pub const fn open_threads(mut self, threads: usize) -> Self {
+        self.open_threads = threads;
         self
     }
 

@@ -12,6 +12,7 @@ mod quarantine;
 mod report;
 mod reserve;
 mod to_block;
+mod unreadable;
 mod verify;
 
 use std::{
@@ -230,7 +231,10 @@ impl Queryable for Db {
         let mut parts: Vec<Arc<dyn Querier>> = vec![Arc::new(head)];
         parts.extend(late.map(|l| -> Arc<dyn Querier> { Arc::new(l) }));
         for block in blocks.iter().filter(|b| b.overlaps(mint, maxt)) {
-            parts.push(block.querier(mint, maxt)?);
+            parts.push(match block.querier_between(mint, maxt) {
+                Ok(querier) => querier,
+                Err(error) => self.0.without(block, &error),
+            });
         }
         Ok(Arc::new(FanoutQuerier::new(parts)))
     }

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     TsdbError,
-    block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid, integrity},
-    fs::{Fs, Lock},
+    block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid, integrity, repair_version},
+    fs::{DirEntry, Fs, Lock},
     head::{CHUNKS_DIR, ChunkFiles, FoundChunks, Head, HeadOptions, Replay, group_chunks},
     wal::{
         read::read_segment,
@@ -36,6 +36,8 @@ use crate::{
 /// The directory of the log.
 pub(super) const WAL_DIR: &str = "wal";
 const LOCK_FILE: &str = "lock";
+/// A thread that opens fewer blocks is not worth its start.
+const MIN_BLOCKS_PER_THREAD: usize = 4;
 
 pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
     let head = Arc::new(Head::new(&head_options(&options), options.dir.is_some()));
@@ -54,7 +56,7 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
             })?);
         }
         remove_unfinished(fs, dir, &mut report)?;
-        blocks = open_blocks(&options.fs, dir, &mut report)?;
+        blocks = open_blocks(&options, dir, &mut report)?;
         report.blocks = blocks.len();
         let (files, mut chunks) = ChunkFiles::open(Arc::clone(&options.fs), dir)?;
         note_head_chunks(&chunks, &mut report);
@@ -151,35 +153,56 @@ fn remove_unfinished(fs: &dyn Fs, dir: &Path, report: &mut OpenReport) -> Result
 
 /// Opens the blocks, oldest first. Those that cannot be opened are put aside.
 fn open_blocks(
-    fs: &Arc<dyn Fs>,
+    options: &DbBuilder,
     dir: &Path,
     report: &mut OpenReport,
 ) -> Result<Vec<Arc<Block>>, TsdbError> {
-    let mut blocks = Vec::new();
-    for entry in fs.read_dir(dir).map_err(TsdbError::io("list", dir))? {
-        if !entry.is_dir || entry.name.parse::<Ulid>().is_err() {
-            continue;
-        }
-        let path = dir.join(&entry.name);
-        let opened = integrity::check(&**fs, &path).and_then(|notes| {
-            report.restored.extend(notes);
-            let block = Block::open(Arc::clone(fs), &path)?;
-            block.load().map(|()| block)
-        });
+    let fs = &*options.fs;
+    let mut names = fs.read_dir(dir).map_err(TsdbError::io("list", dir))?;
+    names.retain(|entry| entry.is_dir && entry.name.parse::<Ulid>().is_ok());
+    let open_some = |names: &[DirEntry]| -> Vec<Result<(Block, Vec<String>), TsdbError>> {
+        names.iter().map(|entry| open_block(&options.fs, &dir.join(&entry.name))).collect()
+    };
+    let share = names.len().div_ceil(options.open_threads.max(1)).max(MIN_BLOCKS_PER_THREAD);
+    let opened: Vec<_> = if names.len() <= share {
+        open_some(&names)
+    } else {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                names.chunks(share).map(|names| scope.spawn(|| open_some(names))).collect();
+            let parts = threads.into_iter().map(|t| t.join());
+            parts.flat_map(|part| part.unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
+        })
+    };
+    let mut blocks = Vec::with_capacity(names.len());
+    for (entry, opened) in names.iter().zip(opened) {
         match opened {
-            Ok(block) => blocks.push(Arc::new(block)),
+            Ok((block, notes)) => {
+                report.restored.extend(notes);
+                blocks.push(Arc::new(block));
+            }
             Err(error) => {
                 let why = describe(&error);
                 // What merely could not be read now stays.
                 if quarantine::is_damage(&error) {
-                    let _ = quarantine::put_aside(&**fs, dir, &entry.name, &why);
+                    let _ = quarantine::put_aside(fs, dir, &entry.name, &why);
                 }
-                report.quarantined.push((path, why));
+                report.quarantined.push((dir.join(&entry.name), why));
             }
         }
     }
     super::maintain::sort_blocks(&mut blocks);
     Ok(blocks)
+}
+
+/// Opens a block without reading its tables: it may never be asked. Returns it and what was put
+/// right.
+fn open_block(fs: &Arc<dyn Fs>, path: &Path) -> Result<(Block, Vec<String>), TsdbError> {
+    let notes = integrity::check(&**fs, path)?;
+    repair_version(&**fs, path)?;
+    let block = Block::open(Arc::clone(fs), path)?;
+    block.probe()?;
+    Ok((block, notes))
 }
 
 /// An error with its cause.

@@ -22,6 +22,7 @@ mod postings;
 mod query;
 mod readers;
 mod replay;
+mod search;
 mod slab;
 mod spill;
 mod stripe;
