@@ -15,6 +15,7 @@ use super::{Db, Event, events::Events};
 use crate::{
     TsdbError,
     fs::{Fs, OsFs},
+    head::DEFAULT_CAP,
     wal::writer::{DEFAULT_SEGMENT_SIZE, Durability},
 };
 
@@ -33,11 +34,18 @@ pub struct DbBuilder {
     pub(super) wal_segment_size: u64,
     pub(super) lock: bool,
     pub(super) max_exemplars: usize,
+    pub(super) late_window: Duration,
+    pub(super) late_cap: usize,
     pub(super) seed: u64,
     pub(super) reserve: Option<u64>,
     pub(super) describe_blocks: bool,
     pub(super) events: Events,
     pub(super) open_threads: usize,
+}
+
+/// A duration in milliseconds.
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl DbBuilder {
@@ -55,6 +63,8 @@ impl DbBuilder {
             wal_segment_size: DEFAULT_SEGMENT_SIZE,
             lock: true,
             max_exemplars: 100_000,
+            late_window: Duration::ZERO,
+            late_cap: DEFAULT_CAP,
             seed: fastrand::u64(..),
             reserve: None,
             describe_blocks: false,
@@ -149,6 +159,22 @@ impl DbBuilder {
         self
     }
 
+    /// How much older than the newest sample of all a sample may be that is older than the newest of
+    /// its series; zero, the default, for not at all. See [`Db::set_out_of_order_window`].
+    #[must_use]
+    pub const fn out_of_order_window(mut self, window: Duration) -> Self {
+        self.late_window = window;
+        self
+    }
+
+    /// How many samples that came out of order are kept uncompressed per series; 32 by default, at
+    /// least 4 and at most 255.
+    #[must_use]
+    pub const fn out_of_order_cap(mut self, samples: usize) -> Self {
+        self.late_cap = samples;
+        self
+    }
+
     /// Seed of the random parts of block names.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
@@ -181,7 +207,7 @@ impl DbBuilder {
     }
 
     pub(super) fn range_ms(&self) -> i64 {
-        i64::try_from(self.block_range.as_millis()).unwrap_or(i64::MAX).max(1)
+        millis(self.block_range).max(1)
     }
 
     /// Opens the database: takes the lock, clears unfinished work away, opens the blocks, replays

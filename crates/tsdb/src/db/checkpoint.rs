@@ -25,6 +25,9 @@ pub(super) fn shorten(
     mint: Timestamp,
     segment_size: u64,
 ) -> Result<usize, TsdbError> {
+    if head.wbl_is_behind() {
+        return Ok(0);
+    }
     let dir = data.join(WAL_DIR);
     let log = head.with_wal(|wal| (wal.closed().to_vec(), wal.needed()));
     let (closed, needed) = log.unwrap_or_default();

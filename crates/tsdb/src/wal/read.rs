@@ -107,8 +107,8 @@ pub(crate) fn read_part(
                         summary.unclosed += pending.clear();
                         summary.end = end;
                     }
-                    Some(_) => {}
-                    None => {
+                    // Others of ours are a part of their batch.
+                    _ => {
                         pending.push(bytes, start..end);
                         if !summary.ours {
                             summary.records += pending.commit(1, &mut |r| apply(r, end));
