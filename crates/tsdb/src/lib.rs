@@ -13,8 +13,10 @@ mod testing;
 pub mod wal;
 
 pub use db::{
-    DamageReport, Db, DbBuilder, HeadStats, MaintenanceThread, OpenReport, ReplayStats,
-    SeriesExemplars, TickStats,
+    DamageReport, Db, DbBuilder, Event, Finding, HeadStats, MaintenanceThread, OpenReport,
+    ReplayStats, SeriesExemplars, Severity, TickStats, VerifyProgress, VerifyReport,
+    verify_directory,
 };
 pub use error::TsdbError;
+pub use wal::WalPosition;
 pub use wal::writer::Durability;

@@ -303,6 +303,57 @@ fn prometheus_reads_what_we_wrote_and_we_what_it_leaves() {
     }
 }
 
+/// Several kinds of damage in the log: what a start of ours leaves, Prometheus reads whole and without
+/// a complaint.
+#[test]
+fn prometheus_reads_a_log_that_we_have_repaired() {
+    let Some(binary) = peer("prometheus") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let original = folder.path().join("original");
+    let db = builder(&original).open().unwrap();
+    for i in 0..300 {
+        scrape(&db, 0..40, START + i * 15_000);
+    }
+    drop(db);
+    let path = |dir: &Path, n: usize| dir.join(format!("wal/{n:08}"));
+    let segments = (0..).take_while(|&n| path(&original, n).exists()).count();
+    assert!(segments >= 3, "{segments} segments");
+    type Damage = fn(&mut Vec<u8>);
+    let kinds: [(&str, Damage); 6] = [
+        ("a flipped byte", |b| b[40_000] ^= 0x10),
+        ("zeros", |b| b[10_000..14_000].fill(0)),
+        ("noise", |b| b[20_000..40_000].iter_mut().enumerate().for_each(|(i, x)| *x ^= i as u8)),
+        ("a wrong type", |b| b[0] = 7),
+        ("cut off", |b| b.truncate(45_001)),
+        ("a page of another place", |b| b.copy_within(0..32_768, 32_768)),
+    ];
+    for (kind, damage) in kinds {
+        for segment in [0, segments - 2] {
+            let what = format!("{kind} in segment {segment}");
+            let dir = folder.path().join(format!("{kind} {segment}").replace(' ', "-"));
+            copy(&original, &dir);
+            let mut bytes = std::fs::read(path(&dir, segment)).unwrap();
+            bytes.resize(bytes.len().max(66_000), 0);
+            damage(&mut bytes);
+            std::fs::write(path(&dir, segment), bytes).unwrap();
+            let db = builder(&dir).open().unwrap();
+            assert!(!db.open_report().is_clean(), "{what}");
+            // Blocks are cut from what is left, and the log goes on.
+            let report = db.open_report().to_string();
+            scrape(&db, 0..40, START + 300 * 15_000);
+            let ours = read_all(&db);
+            drop(db);
+            let prometheus = Prometheus::start(&binary, &dir);
+            let theirs = prometheus.read_all(1);
+            prometheus.kill();
+            assert_same(&theirs, &without_stale(ours));
+            let log = std::fs::read_to_string(dir.with_extension("log")).unwrap();
+            assert!(!log.to_lowercase().contains("corrupt"), "{what}; {report}; {log}");
+            assert!(!log.contains("unknown series"), "{what}; {report}; {log}");
+        }
+    }
+}
+
 #[test]
 fn what_prometheus_wrote_reads_as_it_reads_it() {
     let Some(source) = conformance("tsdb/db_xor") else { return };

@@ -6,6 +6,7 @@
 mod chunks;
 mod decode;
 mod delete;
+pub(crate) mod integrity;
 mod labels;
 mod merge;
 mod meta;
@@ -16,8 +17,10 @@ mod repair;
 mod tests;
 mod tombstones;
 mod ulid;
+pub(crate) mod verify;
 mod writer;
 
+pub use integrity::{FileSum, Integrity};
 pub use meta::{BlockDesc, BlockMeta, BlockStats, Compaction};
 pub use reader::Block;
 pub use repair::repair_version;

@@ -11,7 +11,7 @@ use firesteel_model::{
     clock::{Clock, SystemClock},
 };
 
-use super::{Db, compact::Rules};
+use super::{Db, Event, compact::Rules, events::Events};
 use crate::{
     TsdbError,
     fs::{Fs, OsFs},
@@ -43,6 +43,9 @@ pub struct DbBuilder {
     pub(super) late_window: Duration,
     pub(super) late_cap: usize,
     pub(super) seed: u64,
+    pub(super) reserve: Option<u64>,
+    pub(super) describe_blocks: bool,
+    pub(super) events: Events,
     pub(super) open_threads: usize,
 }
 
@@ -75,6 +78,9 @@ impl DbBuilder {
             late_window: Duration::ZERO,
             late_cap: DEFAULT_CAP,
             seed: fastrand::u64(..),
+            reserve: None,
+            describe_blocks: false,
+            events: Events::default(),
             open_threads: 1,
         }
     }
@@ -233,6 +239,30 @@ impl DbBuilder {
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// Bytes that are kept free for checkpoints and retention on a full disk; by default a 64th of the
+    /// free space, at most 16 MiB. 0 for none.
+    #[must_use]
+    pub const fn reserve(mut self, bytes: u64) -> Self {
+        self.reserve = Some(bytes);
+        self
+    }
+
+    /// Whether [`Db::verify`] gives blocks of Prometheus that it finds sound an integrity file, so
+    /// that later damage is found out; it does not by default.
+    #[must_use]
+    pub const fn describe_foreign_blocks(mut self, describe: bool) -> Self {
+        self.describe_blocks = describe;
+        self
+    }
+
+    /// Who is told of what happens. Called from whatever thread it happens in, with locks held: it
+    /// must return soon and must not call into the database.
+    #[must_use]
+    pub fn on_event(mut self, listener: Arc<dyn Fn(&Event) + Send + Sync>) -> Self {
+        self.events = Events(Some(listener));
         self
     }
 

@@ -15,16 +15,18 @@ use super::{
     Db, DbBuilder, Inner, View,
     blocks::{delete_dir, obsolete, sort_blocks},
     builder,
+    events::Event,
     late::{self, Logged},
     maintain::Maintenance,
     metrics::DbMetrics,
+    quarantine,
     report::{DamageReport, OpenReport},
     retention::Retention,
     sync::LogCare,
 };
 use crate::{
     TsdbError,
-    block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid, repair_version},
+    block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid, integrity, repair_version},
     fs::{DirEntry, Fs, Lock},
     head::{CHUNKS_DIR, ChunkFiles, FoundChunks, Head, HeadOptions, Replay, group_chunks},
     wal::{
@@ -40,8 +42,6 @@ use crate::{
 
 /// The directory of the log.
 pub(super) const WAL_DIR: &str = "wal";
-/// Where damaged blocks go.
-const QUARANTINE_DIR: &str = "quarantine";
 const LOCK_FILE: &str = "lock";
 /// A thread that opens fewer blocks is not worth its start.
 const MIN_BLOCKS_PER_THREAD: usize = 4;
@@ -108,6 +108,7 @@ fn assemble(
     report: OpenReport,
 ) -> Db {
     let newest = head.time_range().map_or(Timestamp::MIN, |r| r.1);
+    announce(&options, &report);
     Db(Arc::new(Inner {
         head,
         view: RwLock::new(view),
@@ -127,6 +128,23 @@ fn assemble(
         report,
         options,
     }))
+}
+
+/// Sends events of what opening has found.
+fn announce(options: &DbBuilder, report: &OpenReport) {
+    for (path, reason) in &report.quarantined {
+        let (path, reason) = (path.clone(), reason.clone());
+        options.events.send(&Event::BlockQuarantined { path, reason });
+    }
+    for damage in &report.damage {
+        let what = format!("byte {}: {}; {}", damage.start, damage.what, damage.outcome);
+        options.events.send(&Event::CorruptionFound { path: damage.path.clone(), what });
+    }
+    let dir = options.dir.clone().unwrap_or_default();
+    for what in report.not_read.iter().chain(&report.restored) {
+        let what = what.clone();
+        options.events.send(&Event::CorruptionFound { path: dir.clone(), what });
+    }
 }
 
 /// Samples before this lie in blocks. Blocks of late samples do not count.
@@ -160,7 +178,7 @@ fn open_blocks(
     let fs = &*options.fs;
     let mut names = fs.read_dir(dir).map_err(TsdbError::io("list", dir))?;
     names.retain(|entry| entry.is_dir && entry.name.parse::<Ulid>().is_ok());
-    let open_some = |names: &[DirEntry]| -> Vec<Result<Block, TsdbError>> {
+    let open_some = |names: &[DirEntry]| -> Vec<Result<(Block, Vec<String>), TsdbError>> {
         names.iter().map(|entry| open_block(&options.fs, &dir.join(&entry.name))).collect()
     };
     let share = names.len().div_ceil(options.open_threads.max(1)).max(MIN_BLOCKS_PER_THREAD);
@@ -177,14 +195,21 @@ fn open_blocks(
     let (mut blocks, mut failed) = (Vec::with_capacity(names.len()), Vec::new());
     for (entry, opened) in names.iter().zip(opened) {
         match opened {
-            Ok(block) => blocks.push(Arc::new(block)),
+            Ok((block, notes)) => {
+                report.restored.extend(notes);
+                blocks.push(Arc::new(block));
+            }
             Err(error) => failed.push((entry.name.clone(), error)),
         }
     }
     drop_obsolete(fs, dir, &mut blocks, &mut failed, report)?;
     for (name, error) in failed {
-        quarantine(fs, dir, &name, &error);
-        report.quarantined.push((dir.join(name), describe(&error)));
+        let why = describe(&error);
+        // What merely could not be read now stays.
+        if quarantine::is_damage(&error) {
+            let _ = quarantine::put_aside(fs, dir, &name, &why);
+        }
+        report.quarantined.push((dir.join(name), why));
     }
     sort_blocks(&mut blocks);
     Ok(blocks)
@@ -211,12 +236,14 @@ fn drop_obsolete(
     Ok(())
 }
 
-/// Opens a block without reading its tables: it may never be asked.
-fn open_block(fs: &Arc<dyn Fs>, path: &Path) -> Result<Block, TsdbError> {
+/// Opens a block without reading its tables: it may never be asked. Returns it and what was put
+/// right.
+fn open_block(fs: &Arc<dyn Fs>, path: &Path) -> Result<(Block, Vec<String>), TsdbError> {
+    let notes = integrity::check(&**fs, path)?;
     repair_version(&**fs, path)?;
     let block = Block::open(Arc::clone(fs), path)?;
     block.probe()?;
-    Ok(block)
+    Ok((block, notes))
 }
 
 /// An error with its cause.
@@ -225,29 +252,6 @@ pub(super) fn describe(error: &TsdbError) -> String {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     }
-}
-
-/// Moves a damaged block out of the way, so that Prometheus starts, too. What merely could not be
-/// read now stays. Whether it was moved.
-pub(super) fn quarantine(fs: &dyn Fs, dir: &Path, name: &str, error: &TsdbError) -> bool {
-    let damaged = match error {
-        TsdbError::Corrupt { .. } => true,
-        TsdbError::Io { source, .. } => matches!(
-            source.kind(),
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof
-        ),
-        _ => false,
-    };
-    let to = dir.join(QUARANTINE_DIR);
-    if damaged
-        && fs.create_dir_all(&to).is_ok()
-        && fs.rename(&dir.join(name), &to.join(name)).is_ok()
-    {
-        let _ = fs.sync_dir(&to);
-        let _ = fs.sync_dir(dir);
-        return true;
-    }
-    false
 }
 
 /// Puts into the report what of the head chunks is not read.

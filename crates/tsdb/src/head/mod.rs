@@ -53,7 +53,8 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
 pub(crate) use chunk_files::{
-    ChunkFiles, ChunkReader, DIR as CHUNKS_DIR, Found as FoundChunks, Sealed, remove_out_of_order,
+    ChunkFiles, ChunkReader, DIR as CHUNKS_DIR, Found as FoundChunks, Sealed,
+    check as check_chunk_file, remove_out_of_order,
 };
 pub use export::HeadStats;
 pub(crate) use from_chunk::{Decoded, decode as decode_samples, decode_histograms};

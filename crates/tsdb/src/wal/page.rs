@@ -150,9 +150,15 @@ impl<'a> Reader<'a> {
     /// Reads a whole segment.
     #[must_use]
     pub fn new(data: &'a [u8]) -> Self {
+        Self::starting_at(data, 0)
+    }
+
+    /// Reads from `at` on, where a record begins; `data` begins where a page does.
+    #[must_use]
+    pub fn starting_at(data: &'a [u8], at: usize) -> Self {
         Self {
             data,
-            at: 0,
+            at,
             joined: Vec::new(),
             began: None,
             packed: Vec::new(),

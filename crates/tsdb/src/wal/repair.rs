@@ -84,7 +84,8 @@ pub fn retain(
             }
             if summary.ours {
                 scratch.clear();
-                batch::encode_commit(&mut scratch, records.len() as u64);
+                let checksums: Vec<u32> = records.iter().map(crc32c::crc32c).collect();
+                batch::encode_commit(&mut scratch, checksums.into_iter());
                 out.record(plain(&scratch))?;
             }
             Ok(())
