@@ -1,27 +1,9 @@
 //! Histogram chunks from the head's histograms.
-//!
-//! A chunk has one layout, one kind of counts and no counter reset; where one of these changes,
-//! another begins. Where Prometheus encodes a whole chunk anew for additional buckets, we begin one,
-//! which its readers take like any other. Source of the rules: Prometheus
-//! `tsdb/chunkenc/{histogram,float_histogram}.go`.
 
-use firesteel_chunk::{
-    ChunkError, Encoding, HistogramEncoder,
-    histogram::{CounterReset, Layout, Span},
-};
-use firesteel_model::{
-    CounterResetHint, FloatHistogram, HistogramLayout, Timestamp,
-    histogram::{bucket_indexes, span_buckets},
-    is_stale_nan,
-};
+use firesteel_chunk::{Encoding, HistogramAppender};
+use firesteel_model::Timestamp;
 
-use crate::{head::HistogramSample, wal::record::histograms::AnyHistogram};
-
-/// Samples per chunk at most.
-const SAMPLES: usize = 120;
-/// A chunk of this many bytes takes no more samples, if it has at least [`MIN_SAMPLES`].
-const BYTES: usize = 1024;
-const MIN_SAMPLES: usize = 10;
+use crate::head::{HistogramChunk, HistogramSample};
 
 /// A chunk that was made.
 #[derive(Debug)]
@@ -32,203 +14,34 @@ pub(super) struct Made {
     pub(super) data: Vec<u8>,
 }
 
-/// A chunk under way.
-struct Open {
-    encoder: HistogramEncoder,
-    encoding: Encoding,
-    layout: HistogramLayout,
-    gauge: bool,
-    stale: bool,
-    mint: Timestamp,
-    maxt: Timestamp,
+impl From<HistogramAppender> for Made {
+    fn from(chunk: HistogramAppender) -> Self {
+        let (mint, maxt) = chunk.time_range();
+        Self { mint, maxt, encoding: chunk.encoding(), data: chunk.bytes().to_vec() }
+    }
 }
 
 /// Appends the chunks of histograms, in order of time, of a series to `out`. Returns how many
 /// cannot be encoded because their buckets and spans do not fit together; they are left out.
 pub(super) fn encode(samples: &[HistogramSample], out: &mut Vec<Made>) -> usize {
-    let mut open: Option<Open> = None;
-    let mut previous: Option<FloatHistogram> = None;
+    let mut open = HistogramChunk::default();
     let mut bad = 0;
     for sample in samples {
-        if !counts_fit(&sample.value) {
-            bad += 1;
-            continue;
-        }
-        let current = float(&sample.value);
-        let reset = reset(previous.as_ref(), &current);
-        let fits = open.as_ref().is_some_and(|o| o.takes(&sample.value, &current, reset));
-        if !fits {
-            out.extend(open.take().map(Open::finish));
-        }
-        let begun = match open.take() {
-            Some(open) => Ok(open),
-            None => Open::new(sample, &current, reset),
-        };
-        match begun.and_then(|mut o| o.append(sample, is_stale_nan(current.sum)).map(|()| o)) {
-            Ok(appended) => {
-                open = Some(appended);
-                previous = Some(current);
-            }
-            // More buckets than a chunk may have. Only a new chunk fails, so nothing else is lost.
+        match open.append(sample.t, sample.start, &sample.value) {
+            Ok(done) => out.extend(done.map(Made::from)),
             Err(_) => bad += 1,
         }
     }
-    out.extend(open.map(Open::finish));
+    out.extend(open.take().map(Made::from));
     bad
-}
-
-impl Open {
-    fn new(
-        sample: &HistogramSample,
-        current: &FloatHistogram,
-        reset: CounterReset,
-    ) -> Result<Self, ChunkError> {
-        let encoding = encoding(&sample.value);
-        let layout = sample.value.layout();
-        Ok(Self {
-            encoder: HistogramEncoder::new(encoding, reset, to_chunk(layout))?,
-            encoding,
-            layout: layout.clone(),
-            gauge: is_gauge(current),
-            stale: false,
-            mint: sample.t,
-            maxt: sample.t,
-        })
-    }
-
-    /// Whether a sample can be added.
-    fn takes(&self, value: &AnyHistogram, current: &FloatHistogram, reset: CounterReset) -> bool {
-        let (num, bytes) = (self.encoder.num_samples(), self.encoder.bytes().len());
-        if self.encoding != encoding(value) || num >= SAMPLES {
-            return false;
-        }
-        if bytes >= BYTES && num >= MIN_SAMPLES {
-            return false;
-        }
-        is_stale_nan(current.sum)
-            || !self.stale
-                && self.layout == current.layout
-                && self.gauge == is_gauge(current)
-                && reset != CounterReset::Reset
-    }
-
-    fn append(&mut self, sample: &HistogramSample, stale: bool) -> Result<(), ChunkError> {
-        match &*sample.value {
-            AnyHistogram::Int(h) => {
-                let counts = (h.count, h.zero_count, h.sum);
-                let deltas = [&h.positive_deltas[..], &h.negative_deltas].concat();
-                self.encoder.append_integer(sample.t, 0, counts, &deltas)?;
-            }
-            AnyHistogram::Float(h) => {
-                let counts = (h.count, h.zero_count, h.sum);
-                let buckets = [&h.positive_buckets[..], &h.negative_buckets].concat();
-                self.encoder.append_float(sample.t, 0, counts, &buckets)?;
-            }
-        }
-        self.stale = stale;
-        self.maxt = sample.t;
-        Ok(())
-    }
-
-    fn finish(self) -> Made {
-        let data = self.encoder.bytes().to_vec();
-        Made { mint: self.mint, maxt: self.maxt, encoding: self.encoding, data }
-    }
-}
-
-/// Whether a histogram has as many buckets as its spans say.
-fn counts_fit(value: &AnyHistogram) -> bool {
-    let (positive, negative) = match value {
-        AnyHistogram::Int(h) => (h.positive_deltas.len(), h.negative_deltas.len()),
-        AnyHistogram::Float(h) => (h.positive_buckets.len(), h.negative_buckets.len()),
-    };
-    let layout = value.layout();
-    is_stale_nan(value.sum())
-        || (span_buckets(&layout.positive_spans), span_buckets(&layout.negative_spans))
-            == (positive as u64, negative as u64)
-}
-
-const fn encoding(value: &AnyHistogram) -> Encoding {
-    match value {
-        AnyHistogram::Int(_) => Encoding::Histogram,
-        AnyHistogram::Float(_) => Encoding::FloatHistogram,
-    }
-}
-
-fn is_gauge(h: &FloatHistogram) -> bool {
-    h.counter_reset_hint == CounterResetHint::Gauge
-}
-
-fn float(value: &AnyHistogram) -> FloatHistogram {
-    match value {
-        AnyHistogram::Int(h) => h.to_float(),
-        AnyHistogram::Float(h) => h.clone(),
-    }
-}
-
-/// What a chunk that begins with `current` says about it.
-fn reset(previous: Option<&FloatHistogram>, current: &FloatHistogram) -> CounterReset {
-    if is_gauge(current) {
-        return CounterReset::Gauge;
-    }
-    if current.counter_reset_hint == CounterResetHint::Reset {
-        return CounterReset::Reset;
-    }
-    let Some(previous) = previous else { return CounterReset::Unknown };
-    let (a, b) = (&previous.layout, &current.layout);
-    let comparable = a.schema == b.schema
-        && a.zero_threshold.to_bits() == b.zero_threshold.to_bits()
-        && a.custom_values == b.custom_values;
-    if !comparable || is_gauge(previous) || is_stale_nan(previous.sum) || is_stale_nan(current.sum)
-    {
-        return CounterReset::Unknown;
-    }
-    let fell = current.count < previous.count
-        || current.zero_count < previous.zero_count
-        || falls(
-            (&a.positive_spans, &previous.positive_buckets),
-            (&b.positive_spans, &current.positive_buckets),
-        )
-        || falls(
-            (&a.negative_spans, &previous.negative_buckets),
-            (&b.negative_spans, &current.negative_buckets),
-        );
-    if fell { CounterReset::Reset } else { CounterReset::NotReset }
-}
-
-type Side<'a> = (&'a [firesteel_model::Span], &'a [f64]);
-
-/// Whether a bucket has become less. One that is gone counts as 0.
-fn falls(before: Side<'_>, after: Side<'_>) -> bool {
-    if before.0 == after.0 {
-        return before.1.iter().zip(after.1).any(|(a, b)| b < a);
-    }
-    let mut later = bucket_indexes(after.0).zip(after.1).peekable();
-    bucket_indexes(before.0).zip(before.1).any(|(index, count)| {
-        while later.next_if(|l| l.0 < index).is_some() {}
-        let now = later.next_if(|l| l.0 == index).map_or(0.0, |l| *l.1);
-        now < *count
-    })
-}
-
-fn to_chunk(layout: &HistogramLayout) -> Layout {
-    let spans = |spans: &[firesteel_model::Span]| {
-        spans.iter().map(|s| Span { offset: s.offset, length: s.length }).collect()
-    };
-    Layout {
-        schema: layout.schema,
-        zero_threshold: layout.zero_threshold,
-        positive_spans: spans(&layout.positive_spans),
-        negative_spans: spans(&layout.negative_spans),
-        custom_values: layout.custom_values.clone(),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use firesteel_chunk::histogram;
-    use firesteel_model::{Histogram, stale_nan};
+    use crate::wal::record::histograms::AnyHistogram;
+    use firesteel_chunk::histogram::{self, CounterReset};
+    use firesteel_model::{CounterResetHint, Histogram, HistogramLayout, stale_nan};
 
     fn sample(t: i64, buckets: &[u64], hint: CounterResetHint) -> HistogramSample {
         let span = firesteel_model::Span { offset: 0, length: buckets.len() as u32 };
@@ -253,7 +66,7 @@ mod tests {
         let mut samples = vec![
             sample(1, &[1, 2], plain),
             sample(2, &[1, 3], plain),
-            // Another layout.
+            // Another bucket: the chunk is written anew.
             sample(3, &[1, 3, 1], plain),
             // Less of one bucket, though more in all.
             sample(4, &[0, 9, 1], plain),
@@ -284,12 +97,12 @@ mod tests {
             })
             .collect();
         let expected = [
-            (Unknown, vec![1, 2]),
-            (NotReset, vec![3]),
+            (Unknown, vec![1, 2, 3]),
             (Reset, vec![4]),
             (Reset, vec![5]),
             (Gauge, vec![6, 7]),
-            (Unknown, vec![8, 9]),
+            // Prometheus says so of a counter after gauges.
+            (NotReset, vec![8, 9]),
             (Unknown, vec![11]),
         ];
         assert_eq!(found, expected);

@@ -13,6 +13,7 @@ mod exemplars;
 mod export;
 mod from_chunk;
 mod gc;
+mod histogram_chunk;
 mod index;
 mod paged;
 mod pending;
@@ -41,6 +42,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use export::HeadStats;
 pub(crate) use from_chunk::{Decoded, decode as decode_samples};
+pub(crate) use histogram_chunk::HistogramChunk;
 pub use query::SeriesExemplars;
 pub(crate) use query::hide;
 pub use replay::ReplayStats;
