@@ -17,7 +17,7 @@ use super::OpenReport;
 use crate::{
     TsdbError,
     fs::Fs,
-    head::{Decoded, Head, HeadOptions, Sealed, decode_samples},
+    head::{Decoded, Head, HeadOptions, Sealed, decode_samples, remove_out_of_order},
     wal::{
         read::{Records, read_segment},
         record::{
@@ -55,7 +55,8 @@ impl Found {
 
     fn chunk(&mut self, series: u64, chunk: &Sealed) {
         let list = self.series.entry(series).or_default();
-        match decode_samples(chunk) {
+        let data = chunk.data.memory().unwrap_or_default();
+        match decode_samples(chunk.encoding, data) {
             Ok(Decoded::Floats(times, values)) => {
                 list.extend(times.into_iter().zip(values.into_iter().map(Late::Float)));
             }
@@ -192,5 +193,5 @@ pub(super) fn remove(fs: &dyn Fs, dir: &Path) -> Result<(), TsdbError> {
     if fs.exists(&wbl).map_err(TsdbError::io("look for", &wbl))? {
         fs.remove_dir_all(&wbl).map_err(TsdbError::io("remove", &wbl))?;
     }
-    super::head_chunks::remove_out_of_order(fs, dir)
+    remove_out_of_order(fs, dir)
 }

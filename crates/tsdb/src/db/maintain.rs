@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, atomic::Ordering, mpsc},
     time::Duration,
 };
@@ -32,25 +32,21 @@ pub(super) struct Maintenance {
     looked: Option<Duration>,
     /// The head's newest sample when the log was last cut.
     cut_at: Timestamp,
-    /// Files of Prometheus' head chunks, each with its newest sample.
-    head_files: Vec<(PathBuf, Timestamp)>,
     /// When a block could not be made, and the monotonic reading from which it is tried again.
     retry: Option<Duration>,
+    /// Likewise, for chunks that could not be written.
+    spill_retry: Option<Duration>,
 }
 
 impl Maintenance {
-    pub(super) fn new(
-        options: &DbBuilder,
-        head_files: Vec<(PathBuf, Timestamp)>,
-        newest: Timestamp,
-    ) -> Self {
+    pub(super) fn new(options: &DbBuilder, newest: Timestamp) -> Self {
         Self {
             rng: fastrand::Rng::with_seed(options.seed),
             synced: options.clock.monotonic(),
             looked: None,
             cut_at: newest,
-            head_files,
             retry: None,
+            spill_retry: None,
         }
     }
 }
@@ -176,6 +172,12 @@ impl Inner {
         let monotonic = self.options.clock.monotonic();
         note(&mut failed, self.tick_sync(&mut maintenance, monotonic, &mut stats));
         stats.series_removed += self.head.reclaim();
+        if maintenance.spill_retry.is_none_or(|at| monotonic >= at) {
+            let spilled = self.head.spill();
+            let again = monotonic + Duration::from_secs(10);
+            maintenance.spill_retry = spilled.is_err().then_some(again);
+            note(&mut failed, spilled.map(|_| ()));
+        }
         if maintenance.retry.is_none_or(|at| monotonic >= at) {
             maintenance.retry = None;
             let made = self
@@ -322,10 +324,6 @@ impl Inner {
                 return Err(error);
             }
         }
-        let done = |f: &(PathBuf, Timestamp)| f.1 < end;
-        for (path, _) in maintenance.head_files.extract_if(.., |f| done(f)) {
-            let _ = fs.remove_file(&path);
-        }
         Ok(())
     }
 
@@ -453,6 +451,7 @@ impl Inner {
             }
         }
         let mut total = self.head.with_wal(|wal| wal.size()).unwrap_or(0);
+        total += self.head.chunk_files().map_or(0, |f| f.bytes());
         let mut fits = left.len();
         let mut bytes = 0;
         for (i, block) in left.iter().enumerate() {

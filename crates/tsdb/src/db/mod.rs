@@ -2,7 +2,6 @@
 
 mod builder;
 mod checkpoint;
-mod head_chunks;
 mod histogram_chunks;
 mod late;
 mod maintain;
@@ -175,6 +174,9 @@ impl Db {
         let _maintenance = self.0.maintenance.lock();
         self.0.head.close();
         let result = self.0.sync_wal();
+        if let Err(error) = self.0.head.spill_to_disk() {
+            tracing::warn!(%error, "closed chunks stay in the log alone");
+        }
         self.0.lock.lock().take();
         result
     }

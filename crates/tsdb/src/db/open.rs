@@ -1,7 +1,7 @@
 //! Opening a database.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, atomic::AtomicI64},
 };
 
@@ -9,9 +9,7 @@ use firesteel_model::Timestamp;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Db, DbBuilder, Inner, Retention, View,
-    head_chunks::{self, HeadChunks},
-    late,
+    Db, DbBuilder, Inner, Retention, View, late,
     maintain::Maintenance,
     metrics::DbMetrics,
     report::{DamageReport, OpenReport},
@@ -20,7 +18,7 @@ use crate::{
     TsdbError,
     block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid},
     fs::{Fs, Lock},
-    head::{Head, HeadOptions, Replay, group_chunks},
+    head::{CHUNKS_DIR, ChunkFiles, FoundChunks, Head, HeadOptions, Replay, group_chunks},
     wal::{
         read::read_segment,
         repair::{Repair, repair},
@@ -43,7 +41,6 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
     let mut report = OpenReport::default();
     let mut blocks = Vec::new();
     let mut lock = None;
-    let mut head_files = Vec::new();
     let mut late = None;
     if let Some(dir) = &options.dir {
         let fs = &*options.fs;
@@ -58,15 +55,16 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
         remove_unfinished(fs, dir, &mut report)?;
         blocks = open_blocks(&options.fs, dir, &mut report)?;
         report.blocks = blocks.len();
-        let mut chunks = head_chunks::read(fs, dir)?;
-        head_files = note_head_chunks(&chunks, &mut report);
+        let (files, mut chunks) = ChunkFiles::open(Arc::clone(&options.fs), dir)?;
+        note_head_chunks(&chunks, &mut report);
+        head.set_chunk_files(Arc::new(files));
         let late_chunks = std::mem::take(&mut chunks.out_of_order);
         let writer = replay(&options, dir, &head, chunks, min_valid(&blocks), &mut report)?;
         head.set_wal(writer);
         late = late::read(fs, dir, &head, &late_chunks, &mut report)?;
     }
     let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks), late };
-    Ok(assemble(options, head, view, lock, head_files, report))
+    Ok(assemble(options, head, view, lock, report))
 }
 
 /// A database without files.
@@ -74,7 +72,7 @@ pub(super) fn in_memory(options: DbBuilder) -> Db {
     let head = Arc::new(Head::new(&head_options(&options), false));
     let blocks = Arc::new(Vec::new());
     let view = View { blocks, head_from: Timestamp::MIN, late: None };
-    assemble(options, head, view, None, Vec::new(), OpenReport::default())
+    assemble(options, head, view, None, OpenReport::default())
 }
 
 fn head_options(options: &DbBuilder) -> HeadOptions {
@@ -91,7 +89,6 @@ fn assemble(
     head: Arc<Head>,
     view: View,
     lock: Option<Box<dyn Lock>>,
-    head_files: Vec<(PathBuf, Timestamp)>,
     report: OpenReport,
 ) -> Db {
     let max_time = head.time_range().map_or(Timestamp::MIN, |r| r.1);
@@ -99,7 +96,7 @@ fn assemble(
         head,
         view: RwLock::new(view),
         lock: Mutex::new(lock),
-        maintenance: Mutex::new(Maintenance::new(&options, head_files, max_time)),
+        maintenance: Mutex::new(Maintenance::new(&options, max_time)),
         retention: Mutex::new(Retention {
             time: options.retention,
             bytes: options.retention_bytes,
@@ -188,16 +185,15 @@ fn quarantine(fs: &dyn Fs, dir: &Path, name: &str, error: &TsdbError) {
     }
 }
 
-/// Puts into the report what of Prometheus' head chunks is not read. Returns their files.
-fn note_head_chunks(chunks: &HeadChunks, report: &mut OpenReport) -> Vec<(PathBuf, Timestamp)> {
+/// Puts into the report what of the head chunks is not read.
+fn note_head_chunks(chunks: &FoundChunks, report: &mut OpenReport) {
     if chunks.unknown > 0 {
         let n = chunks.unknown;
-        report.not_read.push(format!("{n} chunks of unknown encoding in {}", head_chunks::DIR));
+        report.not_read.push(format!("{n} chunks of unknown encoding in {CHUNKS_DIR}"));
     }
     for (path, offset, what) in &chunks.damage {
         report.not_read.push(format!("{} from byte {offset}: {what}", path.display()));
     }
-    chunks.files.clone()
 }
 
 /// Replays the newest checkpoint and the segments after it.
@@ -205,7 +201,7 @@ fn replay(
     options: &DbBuilder,
     dir: &Path,
     head: &Head,
-    chunks: HeadChunks,
+    chunks: FoundChunks,
     min_valid: Timestamp,
     report: &mut OpenReport,
 ) -> Result<Writer, TsdbError> {

@@ -10,7 +10,7 @@ use crate::{
     TsdbError,
     block::{BlockMeta, BlockWriter, EncodedChunk, SymbolTable},
     fs::Fs,
-    head::{Copied, Head, decode_chunk, hide},
+    head::{ChunkReader, Copied, Head, decode_chunk, hide},
 };
 
 /// Samples per chunk where chunks have to be made anew.
@@ -35,7 +35,7 @@ pub(super) fn write(
     let symbols = SymbolTable::new(labels.strings.iter().map(String::as_str))?;
     let of: Vec<u32> = labels.strings.iter().map(|s| symbols.find(s).unwrap_or(u32::MAX)).collect();
     let mut writer = BlockWriter::create(fs, parent, meta, symbols)?;
-    let mut series = Series::default();
+    let mut series = Series::new(head);
     let mut pairs = Vec::new();
     for &id in &ids {
         series.read(head, id, mint, maxt)?;
@@ -57,9 +57,11 @@ pub(super) fn write(
 }
 
 /// The chunks of a series in range.
-#[derive(Default)]
 struct Series {
     copied: Copied,
+    reader: ChunkReader,
+    /// Bytes of the closed chunks.
+    bytes: Vec<Vec<u8>>,
     hidden: Vec<(Timestamp, Timestamp)>,
     /// Chunks that had to be made anew.
     made: Vec<Made>,
@@ -70,6 +72,19 @@ struct Series {
 }
 
 impl Series {
+    fn new(head: &Head) -> Self {
+        Self {
+            copied: Copied::default(),
+            reader: head.chunk_reader(),
+            bytes: Vec::new(),
+            hidden: Vec::new(),
+            made: Vec::new(),
+            whole: true,
+            times: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+
     fn read(
         &mut self,
         head: &Head,
@@ -81,6 +96,7 @@ impl Series {
         self.hidden = head.tombstones_of(id);
         self.hidden.retain(|&(from, to)| from <= maxt && to >= mint);
         self.made.clear();
+        self.read_closed(id)?;
         let inside = |a: Timestamp, b: Timestamp| mint <= a && b <= maxt;
         self.whole = self.hidden.is_empty()
             && self.copied.histograms.is_empty()
@@ -93,8 +109,9 @@ impl Series {
         self.times.clear();
         self.values.clear();
         let open = Some(self.copied.open.as_slice()).filter(|c| !c.is_empty());
-        let closed = self.copied.sealed.iter().filter(|c| c.encoding == Encoding::Xor);
-        for chunk in closed.map(|c| &*c.data).chain(open) {
+        let closed = self.copied.sealed.iter().zip(&self.bytes);
+        let closed = closed.filter(|(c, _)| c.encoding == Encoding::Xor);
+        for chunk in closed.map(|(_, bytes)| &bytes[..]).chain(open) {
             let n = decode_chunk(chunk, mint, maxt, &mut self.times, &mut self.values)
                 .map_err(|e| TsdbError::Invalid(format!("chunk of series {id}: {e}")))?;
             hide(&self.hidden, &mut self.times, &mut self.values, n);
@@ -102,6 +119,38 @@ impl Series {
         let hidden = &self.hidden;
         self.copied.histograms.retain(|h| !hidden.iter().any(|i| i.0 <= h.t && h.t <= i.1));
         self.make(id)
+    }
+
+    /// Reads the closed chunks, those that are damaged excepted.
+    fn read_closed(&mut self, id: u32) -> Result<(), TsdbError> {
+        self.bytes.resize_with(self.copied.sealed.len(), Vec::new);
+        let mut at = 0;
+        let (reader, bytes) = (&mut self.reader, &mut self.bytes);
+        let mut failed = Ok(());
+        self.copied.sealed.retain(|chunk| {
+            if failed.is_err() {
+                return true;
+            }
+            match (reader.get(chunk), bytes.get_mut(at)) {
+                (Ok(data), Some(into)) => {
+                    into.clear();
+                    into.extend_from_slice(data);
+                    at += 1;
+                    true
+                }
+                (Err(error @ TsdbError::Corrupt { .. }), _) => {
+                    // It must not keep all others out of the block.
+                    tracing::error!(series = id, %error, "chunk left out of a block");
+                    false
+                }
+                (Err(error), _) => {
+                    failed = Err(error);
+                    true
+                }
+                (Ok(_), None) => false,
+            }
+        });
+        failed
     }
 
     /// Makes chunks of floats and histograms in the order of their times.
@@ -139,9 +188,9 @@ impl Series {
         if !self.whole {
             return self.made.iter().map(|m| chunk(m.mint, m.maxt, m.encoding, &m.data)).collect();
         }
-        let sealed = self.copied.sealed.iter();
-        let mut chunks: Vec<_> =
-            sealed.map(|c| chunk(c.mint, c.maxt, c.encoding, &c.data)).collect();
+        let sealed = self.copied.sealed.iter().zip(&self.bytes);
+        let sealed = sealed.map(|(c, bytes)| chunk(c.mint, c.maxt, c.encoding, &bytes[..]));
+        let mut chunks: Vec<_> = sealed.collect();
         if !self.copied.open.is_empty() {
             let (first, last) = self.copied.open_range;
             chunks.push(chunk(first, last, Encoding::Xor, &self.copied.open));

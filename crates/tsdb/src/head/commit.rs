@@ -39,7 +39,13 @@ pub(super) struct Waiting {
 
 impl Head {
     /// Commits a transaction.
-    pub(super) fn commit(&self, mut pending: Box<Pending>) -> Result<CommitStats, AppendError> {
+    pub(super) fn commit(&self, pending: Box<Pending>) -> Result<CommitStats, AppendError> {
+        let stats = self.commit_or_wait(pending);
+        self.spill_if_many();
+        stats
+    }
+
+    fn commit_or_wait(&self, mut pending: Box<Pending>) -> Result<CommitStats, AppendError> {
         if pending.is_empty() {
             self.recycle(pending);
             return Ok(CommitStats::default());
@@ -199,6 +205,7 @@ impl Head {
             let mut stripe = self.stripes[number].lock();
             stripe.forget_undo(readers);
             stripe.warm(now.iter().map(|f| f.id));
+            let waiting = stripe.waiting_bytes();
             for f in now.iter().filter(|f| f.valid) {
                 let sample = (f.t, f.v);
                 if stripe.append_float(f.id, sample, f.before, epoch, self.chunk_range, readers) {
@@ -206,6 +213,11 @@ impl Head {
                 }
                 oldest = oldest.min(f.t);
                 newest = newest.max(f.t);
+            }
+            let more = stripe.waiting_bytes() - waiting;
+            drop(stripe);
+            if more > 0 {
+                self.waiting.fetch_add(more, Ordering::AcqRel);
             }
             rest = later;
         }

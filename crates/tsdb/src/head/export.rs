@@ -138,16 +138,21 @@ impl Head {
 
     /// The oldest sample of all at or after a time. Reads all chunks.
     pub(crate) fn oldest_from(&self, from: Timestamp) -> Option<Timestamp> {
-        let mut copied = Copied::default();
+        let (mut copied, mut reader) = (Copied::default(), self.chunk_reader());
         let (mut times, mut values) = (Vec::new(), Vec::new());
         let mut oldest: Option<Timestamp> = None;
         for id in self.series_with_samples(from, Timestamp::MAX) {
             self.copy(id, from, Timestamp::MAX, &mut copied);
             times.clear();
-            let open = Some(copied.open.as_slice()).filter(|c| !c.is_empty());
-            for chunk in copied.sealed.iter().map(|c| &*c.data).chain(open) {
+            let (times, values) = (&mut times, &mut values);
+            for chunk in &copied.sealed {
                 // A chunk that cannot be read is reported when it is written.
-                let _ = decode_chunk(chunk, from, Timestamp::MAX, &mut times, &mut values);
+                if let Ok(data) = reader.get(chunk) {
+                    let _ = decode_chunk(data, from, Timestamp::MAX, times, values);
+                }
+            }
+            if !copied.open.is_empty() {
+                let _ = decode_chunk(&copied.open, from, Timestamp::MAX, times, values);
             }
             let first = times.iter().copied().chain(copied.histograms.iter().map(|h| h.t)).min();
             oldest = oldest.into_iter().chain(first).min();

@@ -54,6 +54,12 @@ impl Head {
         {
             limbo.truncation = None;
             let empty = self.drop_samples(mint);
+            if let Some(files) = self.chunk_files()
+                && let Err(error) = files.remove_before(mint)
+            {
+                // The next truncation tries again.
+                tracing::warn!(%error, "old files of head chunks stay");
+            }
             if !empty.is_empty() {
                 let gone = self.unlink(empty);
                 let generation = self.readers.next_generation();

@@ -8,6 +8,7 @@
 //! tombstones or exemplars, stripe, readers.
 
 mod appender;
+mod chunk_files;
 mod commit;
 mod exemplars;
 mod export;
@@ -15,6 +16,7 @@ mod from_chunk;
 mod gc;
 mod histogram_chunk;
 mod index;
+mod memory;
 mod paged;
 mod pending;
 mod postings;
@@ -22,12 +24,13 @@ mod query;
 mod readers;
 mod replay;
 mod slab;
+mod spill;
 mod stripe;
 mod symbols;
 mod validate;
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -40,6 +43,9 @@ use firesteel_model::{
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
+pub(crate) use chunk_files::{
+    ChunkFiles, ChunkReader, DIR as CHUNKS_DIR, Found as FoundChunks, Sealed, remove_out_of_order,
+};
 pub use export::HeadStats;
 pub(crate) use from_chunk::{Decoded, decode as decode_samples};
 pub(crate) use histogram_chunk::HistogramChunk;
@@ -47,7 +53,7 @@ pub use query::SeriesExemplars;
 pub(crate) use query::hide;
 pub use replay::ReplayStats;
 pub(crate) use replay::{Replay, group_chunks};
-pub(crate) use stripe::{Copied, HistogramSample, Sealed, decode_chunk};
+pub(crate) use stripe::{Copied, HistogramSample, decode_chunk};
 
 use self::{
     commit::{Committer, Waiting},
@@ -125,6 +131,14 @@ pub(crate) struct Head {
     /// Number of series without [`LOGGED`].
     unlogged: AtomicUsize,
     stripes: Box<[Padded]>,
+    /// Where closed chunks go; they stay in memory where there is none.
+    chunk_files: OnceLock<Arc<ChunkFiles>>,
+    /// Bytes of closed chunks that wait to be written, about.
+    waiting: AtomicUsize,
+    /// Held by who writes them.
+    spilling: Mutex<()>,
+    /// Whether that failed last time.
+    spill_failed: AtomicBool,
     readers: Arc<Readers>,
     committer: Mutex<Committer>,
     queue: Mutex<Vec<Waiting>>,
@@ -199,6 +213,10 @@ impl Head {
             unlinks: AtomicU64::new(0),
             unlogged: AtomicUsize::new(0),
             stripes: (0..STRIPES).map(|_| Padded::default()).collect(),
+            chunk_files: OnceLock::new(),
+            waiting: AtomicUsize::new(0),
+            spilling: Mutex::new(()),
+            spill_failed: AtomicBool::new(false),
             readers: Arc::default(),
             committer: Mutex::default(),
             queue: Mutex::default(),
@@ -220,6 +238,21 @@ impl Head {
     /// Gives the head its log.
     pub(crate) fn set_wal(&self, wal: Writer) {
         self.committer.lock().wal = Some(wal);
+    }
+
+    /// Gives the head its files, once, before chunks of them are put in.
+    pub(crate) fn set_chunk_files(&self, files: Arc<ChunkFiles>) {
+        let _ = self.chunk_files.set(files);
+    }
+
+    /// The files of closed chunks.
+    pub(crate) fn chunk_files(&self) -> Option<&Arc<ChunkFiles>> {
+        self.chunk_files.get()
+    }
+
+    /// Reads closed chunks.
+    pub(crate) fn chunk_reader(&self) -> ChunkReader {
+        ChunkReader::new(self.chunk_files().cloned())
     }
 
     /// Works with the log while no commit happens; `None` without one.

@@ -13,6 +13,7 @@ use firesteel_model::{
 
 use super::{
     Head,
+    chunk_files::ChunkReader,
     readers::Guard,
     stripe::{self, Copied, HistogramSample, NEVER, stripe_of},
 };
@@ -253,6 +254,7 @@ impl SeriesSet for HeadSet {
             set: self,
             ctx: ctx.clone(),
             copied: Copied::default(),
+            chunks: self.view.head.chunk_reader(),
             chunk: 0,
             histogram: 0,
             until: NEVER,
@@ -266,6 +268,7 @@ struct HeadReader<'a> {
     set: &'a HeadSet,
     ctx: QueryContext,
     copied: Copied,
+    chunks: ChunkReader,
     /// The next chunk: closed ones first, then the open one.
     chunk: usize,
     /// The next histogram.
@@ -296,12 +299,12 @@ impl HeadReader<'_> {
         loop {
             self.ctx.check()?;
             let closed = self.copied.sealed.len();
-            let data: &[u8] = match self.copied.sealed.get(self.chunk) {
+            let data = match self.copied.sealed.get(self.chunk) {
                 Some(sealed) if sealed.encoding != firesteel_chunk::Encoding::Xor => {
                     self.chunk += 1;
                     continue;
                 }
-                Some(sealed) => &sealed.data,
+                Some(sealed) => self.chunks.get(sealed)?,
                 None if self.chunk == closed && !self.copied.open.is_empty() => &self.copied.open,
                 None => return Ok(false),
             };

@@ -10,10 +10,11 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{
     Head, LOGGED,
+    chunk_files::{ChunkReader, Sealed},
     exemplars::Stored,
     from_chunk::{self, Decoded},
     pending::Float,
-    stripe::{ActiveReaders, HistogramSample, NEVER, Sealed, Stripe, stripe_of},
+    stripe::{ActiveReaders, HistogramSample, NEVER, Stripe, stripe_of},
 };
 use crate::wal::{
     read::Records,
@@ -62,6 +63,7 @@ pub(crate) struct Replay<'a> {
     pub(crate) stats: ReplayStats,
     /// Chunks of `chunks_head` by the reference of their series, oldest first.
     chunks: HashMap<u64, Vec<Sealed>>,
+    chunk_reader: ChunkReader,
     /// References that were not found.
     unknown: HashSet<u64>,
     samples: Vec<RefSample>,
@@ -95,6 +97,7 @@ impl Head {
             head: self,
             stats: ReplayStats::default(),
             chunks,
+            chunk_reader: self.chunk_reader(),
             unknown: HashSet::new(),
             samples: Vec::new(),
             floats: Vec::new(),
@@ -118,6 +121,7 @@ impl Replay<'_> {
                 self.first_error.get_or_insert(error);
             }
         }
+        self.head.spill_if_many();
     }
 
     fn record(&mut self, record: &[u8]) -> Result<(), RecordError> {
@@ -227,9 +231,8 @@ impl Replay<'_> {
                 self.stats.not_newer += 1;
                 continue;
             }
-            if chunk.encoding == Encoding::Xor {
-                stripe.push_sealed(id, chunk.clone());
-            } else if !self.put_decoded(&mut stripe, id, &chunk) {
+            let kept = chunk.encoding == Encoding::Xor && stripe.push_sealed(id, &chunk);
+            if !kept && !self.put_decoded(&mut stripe, id, &chunk) {
                 // The log has its samples, too.
                 self.stats.bad_records += 1;
                 continue;
@@ -242,11 +245,12 @@ impl Replay<'_> {
 
     /// Adds the samples of a chunk of an encoding that the head does not keep. False where they
     /// cannot be read.
-    fn put_decoded(&self, stripe: &mut Stripe, id: u32, chunk: &Sealed) -> bool {
+    fn put_decoded(&mut self, stripe: &mut Stripe, id: u32, chunk: &Sealed) -> bool {
         let head = self.head;
+        let Ok(data) = self.chunk_reader.get(chunk) else { return false };
         let min_valid = head.min_valid.load(Ordering::Acquire);
         let mut newest = head.newest(id);
-        match from_chunk::decode(chunk) {
+        match from_chunk::decode(chunk.encoding, data) {
             Err(_) => return false,
             Ok(Decoded::Floats(times, values)) => {
                 for (t, v) in times.into_iter().zip(values).filter(|s| s.0 >= min_valid) {

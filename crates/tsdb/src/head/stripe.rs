@@ -8,7 +8,11 @@ use std::sync::Arc;
 use firesteel_chunk::{Encoding, XorState, varint, xor};
 use firesteel_model::Timestamp;
 
-use super::slab::{Handle, Slab};
+use super::{
+    chunk_files::{Data, Place, Sealed, Stored, ToWrite},
+    memory::Memory,
+    slab::{Handle, Slab},
+};
 use crate::wal::record::histograms::AnyHistogram;
 
 /// Stripes per head.
@@ -20,6 +24,9 @@ pub(super) const RUN: usize = 64;
 const SAMPLES_PER_CHUNK: usize = 120;
 /// A chunk longer than this takes no more samples. As in Prometheus: 1024 less a sample.
 const MAX_BYTES: usize = 1024 - 19;
+
+/// Milliseconds that a chunk may span: see [`Stored`].
+const MAX_SPAN: i64 = u32::MAX as i64;
 
 /// The stripe of a series.
 #[inline]
@@ -81,15 +88,6 @@ impl Hot {
     }
 }
 
-/// A closed chunk.
-#[derive(Clone, Debug)]
-pub(crate) struct Sealed {
-    pub(crate) mint: Timestamp,
-    pub(crate) maxt: Timestamp,
-    pub(crate) encoding: Encoding,
-    pub(crate) data: Arc<[u8]>,
-}
-
 /// A histogram of a series.
 #[derive(Clone, Debug)]
 pub(crate) struct HistogramSample {
@@ -101,7 +99,7 @@ pub(crate) struct HistogramSample {
 /// What appends rarely touch.
 #[derive(Default)]
 struct Cold {
-    sealed: Vec<Sealed>,
+    sealed: Vec<Stored>,
     /// In order of time; made into chunks when they go into a block.
     #[allow(
         clippy::box_collection,
@@ -125,8 +123,10 @@ pub(super) struct Stripe {
     cold: Vec<Box<[Cold]>>,
     slab: Slab,
     undo: Vec<Undo>,
-    /// Bytes of closed chunks and histograms.
-    sealed_bytes: usize,
+    /// Closed chunks that are not in files.
+    memory: Memory,
+    /// Bytes of histograms.
+    histogram_bytes: usize,
     sealed_chunks: usize,
     histogram_samples: usize,
 }
@@ -276,7 +276,7 @@ impl Stripe {
         if num == 0 {
             let Some(buffer) = self.slab.alloc() else { return false };
             hot.buffer = buffer;
-            hot.next_at = range_end(t, chunk_range);
+            hot.next_at = range_end(t, chunk_range).min(t.saturating_add(MAX_SPAN));
         } else {
             let Some(buffer) = self.slab.ensure(hot.buffer, hot.state.len()) else { return false };
             hot.buffer = buffer;
@@ -299,25 +299,86 @@ impl Stripe {
             mint: first_time(bytes),
             maxt: hot.state.last_time(),
             encoding: Encoding::Xor,
-            data: bytes.into(),
+            data: Data::Memory(bytes.into()),
         };
         self.slab.free(hot.buffer);
         hot.buffer = Handle::NONE;
         hot.state = XorState::new();
-        self.push_sealed(id, sealed);
+        self.push_sealed(id, &sealed);
     }
 
-    /// Adds a closed chunk that is newer than everything in the series.
-    pub(super) fn push_sealed(&mut self, id: u32, sealed: Sealed) {
+    /// Adds a closed chunk that is newer than everything in the series. False where it spans too
+    /// long a time.
+    pub(super) fn push_sealed(&mut self, id: u32, sealed: &Sealed) -> bool {
         let (page, slot) = place(id);
-        let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) else { return };
-        self.sealed_bytes += sealed_len(&sealed);
+        let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) else {
+            return false;
+        };
+        let range = (sealed.mint, sealed.maxt);
+        let stored = match &sealed.data {
+            Data::File(place) => Stored::in_file(range, sealed.encoding, *place),
+            Data::Memory(data) => {
+                let Some(number) = self.memory.insert(id, data) else { return false };
+                let stored = Stored::in_memory(range, sealed.encoding, number);
+                if stored.is_none() {
+                    self.memory.remove(number);
+                }
+                stored
+            }
+        };
+        let Some(stored) = stored else { return false };
         self.sealed_chunks += 1;
         if cold.sealed.len() == cold.sealed.capacity() {
             // There is one about every half an hour: moving a few is cheaper than room for more.
             cold.sealed.reserve_exact((cold.sealed.len() / 4).max(1));
         }
-        cold.sealed.push(sealed);
+        cold.sealed.push(stored);
+        true
+    }
+
+    /// A closed chunk to hand out.
+    fn sealed(&self, stored: &Stored) -> Option<Sealed> {
+        let data = match (stored.number(), stored.place()) {
+            (Some(number), _) => Data::Memory(Arc::clone(self.memory.get(number)?)),
+            (None, Some(place)) => Data::File(place),
+            (None, None) => return None,
+        };
+        let (mint, maxt, encoding) = (stored.mint(), stored.maxt(), stored.encoding());
+        Some(Sealed { mint, maxt, encoding, data })
+    }
+
+    /// Bytes of the closed chunks in memory.
+    pub(super) const fn waiting_bytes(&self) -> usize {
+        self.memory.data_bytes()
+    }
+
+    /// Adds the closed chunks that are in memory to `out`, each with the number of its series.
+    pub(super) fn waiting(&self, out: &mut Vec<(u32, ToWrite)>) {
+        for (number, id, data) in self.memory.iter() {
+            // Files have everything of a series up to some time, or the log would not fill the gap.
+            if self.hot(id).is_none_or(|h| h.has_histograms) {
+                continue;
+            }
+            let cold = self.cold(id);
+            let stored = cold.and_then(|c| c.sealed.iter().find(|s| s.number() == Some(number)));
+            let Some(s) = stored else { continue };
+            let (mint, maxt, encoding) = (s.mint(), s.maxt(), s.encoding());
+            out.push((id, ToWrite { series: 0, mint, maxt, encoding, data: Arc::clone(data) }));
+        }
+    }
+
+    /// Takes note that a chunk of [`Stripe::waiting`] is in a file now, if the series still has it.
+    pub(super) fn placed(&mut self, id: u32, chunk: &ToWrite, at: Place) {
+        let (page, slot) = place(id);
+        let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) else { return };
+        let memory = &mut self.memory;
+        let same = |number| memory.get(number).is_some_and(|d| Arc::ptr_eq(d, &chunk.data));
+        let stored = cold.sealed.iter_mut().find(|s| s.number().is_some_and(same));
+        if let Some(stored) = stored {
+            let number = stored.number();
+            *stored = stored.moved(at);
+            number.map(|n| memory.remove(n));
+        }
     }
 
     /// Appends a histogram that is newer than everything in the series.
@@ -335,7 +396,7 @@ impl Stripe {
             hot.has_histograms = true;
         }
         if let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) {
-            self.sealed_bytes += histogram_len(&sample);
+            self.histogram_bytes += histogram_len(&sample);
             self.histogram_samples += 1;
             cold.histograms.get_or_insert_default().push(sample);
         }
@@ -348,8 +409,11 @@ impl Stripe {
             return hot.state.last_time();
         }
         let Some(cold) = self.cold(id) else { return NEVER };
-        let float =
-            if open { hot.state.last_time() } else { cold.sealed.last().map_or(NEVER, |c| c.maxt) };
+        let float = if open {
+            hot.state.last_time()
+        } else {
+            cold.sealed.last().map_or(NEVER, Stored::maxt)
+        };
         let histogram = cold.histograms.as_ref().and_then(|h| h.last()).map_or(NEVER, |h| h.t);
         float.max(histogram)
     }
@@ -416,7 +480,8 @@ impl Stripe {
         out.open.clear();
         out.histograms.clear();
         let (Some(hot), Some(cold)) = (self.hot(id), self.cold(id)) else { return };
-        out.sealed.extend(cold.sealed.iter().filter(|c| c.mint <= maxt && c.maxt >= mint).cloned());
+        let inside = cold.sealed.iter().filter(|c| c.mint() <= maxt && c.maxt() >= mint);
+        out.sealed.extend(inside.filter_map(|c| self.sealed(c)));
         if hot.state.num_samples() > 0 && hot.state.last_time() >= mint {
             let chunk = self.slab.get(hot.buffer).get(..hot.state.len()).unwrap_or_default();
             let first = first_time(chunk);
@@ -446,11 +511,11 @@ impl Stripe {
             hot.buffer = Handle::NONE;
             hot.state = XorState::new();
         }
-        let (bytes, chunks) = (&mut self.sealed_bytes, &mut self.sealed_chunks);
+        let (memory, chunks) = (&mut self.memory, &mut self.sealed_chunks);
         cold.sealed.retain(|c| {
-            let keep = c.maxt >= mint;
+            let keep = c.maxt() >= mint;
             if !keep {
-                *bytes = bytes.saturating_sub(sealed_len(c));
+                c.number().map(|n| memory.remove(n));
                 *chunks = chunks.saturating_sub(1);
             }
             keep
@@ -460,7 +525,7 @@ impl Stripe {
             let gone = histograms.partition_point(|h| h.t < mint);
             self.histogram_samples = self.histogram_samples.saturating_sub(gone);
             for h in histograms.drain(..gone) {
-                self.sealed_bytes = self.sealed_bytes.saturating_sub(histogram_len(&h));
+                self.histogram_bytes = self.histogram_bytes.saturating_sub(histogram_len(&h));
             }
             if histograms.is_empty() {
                 cold.histograms = None;
@@ -497,7 +562,7 @@ impl Stripe {
             let from = all.partition_point(|h| h.t < mint);
             all.get(from).is_some_and(|h| h.t <= maxt)
         };
-        open || cold.sealed.iter().any(|c| c.mint <= maxt && c.maxt >= mint) || histograms()
+        open || cold.sealed.iter().any(|c| c.mint() <= maxt && c.maxt() >= mint) || histograms()
     }
 
     /// Whether a series has no sample.
@@ -519,7 +584,7 @@ impl Stripe {
     fn oldest_float(&self, id: u32) -> Option<Timestamp> {
         let (hot, cold) = (self.hot(id)?, self.cold(id)?);
         if let Some(first) = cold.sealed.first() {
-            return Some(first.mint);
+            return Some(first.mint());
         }
         (hot.state.num_samples() > 0).then(|| first_time(self.slab.get(hot.buffer)))
     }
@@ -533,13 +598,10 @@ impl Stripe {
     /// Bytes held, about.
     pub(super) fn bytes(&self) -> usize {
         let pages = self.hot.len() * RUN * (size_of::<Hot>() + size_of::<Cold>());
-        pages + self.slab.bytes() + self.sealed_bytes + self.undo.capacity() * size_of::<Undo>()
+        let sealed = self.sealed_chunks * size_of::<Stored>();
+        let undo = self.undo.capacity() * size_of::<Undo>();
+        pages + self.slab.bytes() + sealed + self.memory.bytes() + self.histogram_bytes + undo
     }
-}
-
-/// Bytes of a closed chunk: payload, reference counts, the allocator's rounding.
-fn sealed_len(sealed: &Sealed) -> usize {
-    size_of::<Sealed>() + (sealed.data.len() + 16).next_multiple_of(16)
 }
 
 /// Bytes of a histogram, about.
@@ -587,8 +649,7 @@ mod tests {
         }
         let mut copied = Copied::default();
         stripe.copy(3, i64::MIN, i64::MAX, &mut copied);
-        let sizes: Vec<_> =
-            copied.sealed.iter().map(|c| u16::from_be_bytes([c.data[0], c.data[1]])).collect();
+        let sizes: Vec<_> = copied.sealed.iter().map(|c| c.data.memory().unwrap()[1]).collect();
         // 480 samples per range of two hours; predicted at 30 samples that four chunks fill it.
         assert_eq!(sizes, [120; 8]);
         assert_eq!(u16::from_be_bytes([copied.open[0], copied.open[1]]), 40);
