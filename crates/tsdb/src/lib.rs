@@ -17,4 +17,4 @@ pub use db::{
     SeriesExemplars, TickStats,
 };
 pub use error::TsdbError;
-pub use wal::writer::Durability;
+pub use wal::{Compression, writer::Durability};

@@ -15,7 +15,10 @@ use super::Db;
 use crate::{
     TsdbError,
     fs::{Fs, OsFs},
-    wal::writer::{DEFAULT_SEGMENT_SIZE, Durability},
+    wal::{
+        Compression,
+        writer::{DEFAULT_SEGMENT_SIZE, Durability},
+    },
 };
 
 /// Settings of a [`Db`]; the defaults are Prometheus', durability excepted.
@@ -29,7 +32,7 @@ pub struct DbBuilder {
     pub(super) retention_bytes: Option<u64>,
     pub(super) durability: Durability,
     pub(super) block_range: Duration,
-    pub(super) wal_compression: bool,
+    pub(super) wal_compression: Compression,
     pub(super) wal_segment_size: u64,
     pub(super) lock: bool,
     pub(super) max_exemplars: usize,
@@ -47,7 +50,7 @@ impl DbBuilder {
             retention_bytes: None,
             durability: Durability::default(),
             block_range: Duration::from_secs(2 * 3600),
-            wal_compression: true,
+            wal_compression: Compression::default(),
             wal_segment_size: DEFAULT_SEGMENT_SIZE,
             lock: true,
             max_exemplars: 100_000,
@@ -104,10 +107,10 @@ impl DbBuilder {
         self
     }
 
-    /// Whether the log is compressed with snappy; it is by default.
+    /// How the log is compressed; with snappy by default.
     #[must_use]
-    pub const fn wal_compression(mut self, compress: bool) -> Self {
-        self.wal_compression = compress;
+    pub const fn wal_compression(mut self, compression: Compression) -> Self {
+        self.wal_compression = compression;
         self
     }
 

@@ -19,6 +19,7 @@ use crate::{
     fs::Fs,
     head::{Decoded, Head, HeadOptions, Sealed, decode_samples, remove_out_of_order},
     wal::{
+        Compression,
         read::{Records, read_segment},
         record::{
             RecordError, RecordType,
@@ -146,7 +147,7 @@ fn fill(
     let options = HeadOptions {
         // Chunks of any length in time: these samples may be far apart.
         chunk_range: i64::MAX,
-        compress: false,
+        compression: Compression::None,
         max_exemplars: 0,
         budget: Budget::unlimited(),
     };

@@ -78,7 +78,7 @@ pub(super) fn in_memory(options: DbBuilder) -> Db {
 fn head_options(options: &DbBuilder) -> HeadOptions {
     HeadOptions {
         chunk_range: options.range_ms(),
-        compress: options.wal_compression,
+        compression: options.wal_compression,
         max_exemplars: options.max_exemplars,
         budget: options.budget.clone(),
     }
@@ -269,10 +269,6 @@ fn replay_segment(
 ) -> Result<u64, TsdbError> {
     let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
     let summary = read_segment(&data, |records| replay.batch(records));
-    if let Some(damage) = summary.damage.iter().find(|d| d.unsupported) {
-        // Not damage: going on would leave out, and in the end delete, what is sound.
-        return Err(TsdbError::corrupt(path, damage.start as u64, damage.what.clone()));
-    }
     report.unclosed_records += summary.unclosed;
     let outcome = match repair(fs, path, &data, &summary) {
         Ok(Repair::None) => "nothing done".to_owned(),

@@ -194,7 +194,7 @@ impl Head {
         write: &mut dyn FnMut(&Batch) -> Result<(), TsdbError>,
     ) -> Result<(), TsdbError> {
         const SERIES: usize = 1000;
-        let mut batch = Batch::new(self.compress);
+        let mut batch = Batch::new(self.compression);
         let ids = self.index.read().all();
         for part in ids.chunks(SERIES) {
             batch.clear();

@@ -64,7 +64,7 @@ use self::{
     readers::Readers,
     stripe::{NEVER, STRIPES, Stripe, stripe_of},
 };
-use crate::wal::writer::Writer;
+use crate::wal::{Compression, writer::Writer};
 
 /// The series is in the log.
 const LOGGED: u8 = 1;
@@ -78,8 +78,8 @@ const RESERVE_STEP: u64 = 1 << 20;
 pub(crate) struct HeadOptions {
     /// Length of a block, milliseconds. Chunks do not cross its multiples.
     pub(crate) chunk_range: i64,
-    /// Whether log records are compressed.
-    pub(crate) compress: bool,
+    /// How log records are compressed.
+    pub(crate) compression: Compression,
     /// How many exemplars are kept.
     pub(crate) max_exemplars: usize,
     /// Memory of the head.
@@ -114,7 +114,7 @@ impl std::ops::Deref for Padded {
 /// The head.
 pub(crate) struct Head {
     chunk_range: i64,
-    compress: bool,
+    compression: Compression,
     /// Whether there is a log.
     logs: bool,
     index: RwLock<Index>,
@@ -202,7 +202,7 @@ impl Head {
     pub(crate) fn new(options: &HeadOptions, logs: bool) -> Self {
         Self {
             chunk_range: options.chunk_range.max(1),
-            compress: options.compress,
+            compression: options.compression,
             logs,
             index: RwLock::default(),
             refs: Paged::new(),
@@ -398,8 +398,10 @@ impl Head {
 
     fn take_pending(&self) -> Box<Pending> {
         let pooled = self.pool.lock().pop();
-        let mut pending =
-            pooled.unwrap_or_else(|| Box::new(Pending::new(self.compress && self.logs)));
+        let mut pending = pooled.unwrap_or_else(|| {
+            let compression = if self.logs { self.compression } else { Compression::None };
+            Box::new(Pending::new(compression))
+        });
         pending.unlinks = self.unlinks.load(Ordering::Acquire);
         pending
     }

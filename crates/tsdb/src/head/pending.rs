@@ -5,6 +5,7 @@ use hashbrown::HashMap;
 
 use super::{Head, index::Index, stripe::NEVER};
 use crate::wal::{
+    Compression,
     record::{self, exemplars::RefExemplar, histograms::AnyHistogram, series},
     writer::Batch,
 };
@@ -67,7 +68,7 @@ impl HistogramEntry {
 }
 
 impl Pending {
-    pub(super) fn new(compress: bool) -> Self {
+    pub(super) fn new(compression: Compression) -> Self {
         Self {
             floats: Vec::new(),
             histograms: Vec::new(),
@@ -77,7 +78,7 @@ impl Pending {
             created: 0,
             unlinks: 0,
             last_part: 0,
-            batch: Batch::new(compress),
+            batch: Batch::new(compression),
         }
     }
 

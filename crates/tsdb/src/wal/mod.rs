@@ -4,9 +4,12 @@
 //! The format is described in `docs/format/wal.md`. [`record`] knows what records say, [`page`] how
 //! they lie in a segment, [`read`] puts batches together, [`writer`] writes them.
 
+mod compress;
 pub mod page;
 pub mod read;
 pub mod record;
 pub mod repair;
 pub mod segments;
 pub mod writer;
+
+pub use compress::Compression;

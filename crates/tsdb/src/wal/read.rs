@@ -49,7 +49,7 @@ impl Summary {
     /// Whether the segment lost something else than its end, so that only rewriting it helps.
     #[must_use]
     pub fn has_holes(&self) -> bool {
-        self.damage.iter().any(|d| !d.torn && !d.unsupported)
+        self.damage.iter().any(|d| !d.torn)
     }
 
     /// Whether cutting the segment at [`Summary::end`] makes it whole.

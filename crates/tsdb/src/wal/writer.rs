@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    compress::{Compression, Compressor},
     page::{self, Encoded, PAGE, frame, framed_len},
     record::batch,
     segments::{make_dir, segment_path},
@@ -41,9 +42,9 @@ impl Default for Durability {
 /// lock; keeps its buffers from batch to batch.
 pub struct Batch {
     bytes: Vec<u8>,
-    records: Vec<(Range<usize>, bool)>,
+    records: Vec<(Range<usize>, Compression)>,
     plain: Vec<u8>,
-    snappy: Option<Box<snap::raw::Encoder>>,
+    compressor: Compressor,
     framed: usize,
     /// Newest sample in it, milliseconds.
     pub max_time: i64,
@@ -58,12 +59,12 @@ impl std::fmt::Debug for Batch {
 impl Batch {
     /// An empty batch, whose records will be compressed or not.
     #[must_use]
-    pub fn new(compress: bool) -> Self {
+    pub fn new(compression: Compression) -> Self {
         Self {
             bytes: Vec::new(),
             records: Vec::new(),
             plain: Vec::new(),
-            snappy: compress.then(|| Box::new(snap::raw::Encoder::new())),
+            compressor: Compressor::new(compression),
             framed: 0,
             max_time: i64::MIN,
         }
@@ -91,21 +92,10 @@ impl Batch {
             return;
         }
         let start = self.bytes.len();
-        let packed = self.snappy.as_mut().and_then(|snappy| {
-            let room = snap::raw::max_compress_len(self.plain.len());
-            self.bytes.resize(start + room, 0);
-            let n = snappy.compress(&self.plain, &mut self.bytes[start..]).ok()?;
-            (n < self.plain.len()).then_some(n)
-        });
-        if let Some(n) = packed {
-            self.bytes.truncate(start + n);
-        } else {
-            self.bytes.truncate(start);
-            self.bytes.extend_from_slice(&self.plain);
-        }
+        let compression = self.compressor.append(&mut self.plain, &mut self.bytes);
         let range = start..self.bytes.len();
         self.framed += framed_len(range.len());
-        self.records.push((range, packed.is_some()));
+        self.records.push((range, compression));
     }
 
     /// Adds the commit record, which makes the batch atomic.
@@ -114,13 +104,13 @@ impl Batch {
         batch::encode_commit(&mut self.bytes, self.records.len() as u64);
         let range = start..self.bytes.len();
         self.framed += framed_len(range.len());
-        self.records.push((range, false));
+        self.records.push((range, Compression::None));
     }
 
     fn frame(&self, out: &mut Vec<u8>, base: u64) {
-        for (range, snappy) in &self.records {
+        for (range, compression) in &self.records {
             let bytes = self.bytes.get(range.clone()).unwrap_or_default();
-            frame(out, base, Encoded { bytes, snappy: *snappy });
+            frame(out, base, Encoded { bytes, compression: *compression });
         }
     }
 }
@@ -295,7 +285,7 @@ impl Writer {
         let mut marker = Vec::new();
         batch::encode_marker(&mut marker);
         let mut bytes = Vec::new();
-        frame(&mut bytes, 0, Encoded { bytes: &marker, snappy: false });
+        frame(&mut bytes, 0, Encoded { bytes: &marker, compression: Compression::None });
         let made = file
             .append(&bytes)
             .map_err(TsdbError::io("write", &path))
