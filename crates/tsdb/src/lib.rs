@@ -10,6 +10,7 @@ mod head;
 mod index;
 #[cfg(test)]
 mod testing;
+pub mod verify;
 pub mod wal;
 
 pub use db::{

@@ -12,12 +12,14 @@ mod reader;
 mod tests;
 mod tombstones;
 mod ulid;
+mod visit;
 mod writer;
 
 pub use meta::{BlockDesc, BlockMeta, BlockStats, Compaction};
 pub use reader::Block;
 pub use tombstones::{Interval, Tombstones};
 pub use ulid::{Ulid, UlidError};
+pub use visit::ChunkInfo;
 pub use writer::{BlockWriter, EncodedChunk};
 
 pub(crate) use decode::ChunkDecoder;

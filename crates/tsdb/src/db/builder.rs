@@ -14,7 +14,7 @@ use firesteel_model::{
 use super::Db;
 use crate::{
     TsdbError,
-    fs::{Fs, OsFs},
+    fs::{Fs, OsFs, ReadOnlyFs},
     wal::{
         Compression,
         writer::{DEFAULT_SEGMENT_SIZE, Durability},
@@ -35,6 +35,7 @@ pub struct DbBuilder {
     pub(super) wal_compression: Compression,
     pub(super) wal_segment_size: u64,
     pub(super) lock: bool,
+    pub(super) read_only: bool,
     pub(super) max_exemplars: usize,
     pub(super) seed: u64,
 }
@@ -53,6 +54,7 @@ impl DbBuilder {
             wal_compression: Compression::default(),
             wal_segment_size: DEFAULT_SEGMENT_SIZE,
             lock: true,
+            read_only: false,
             max_exemplars: 100_000,
             seed: fastrand::u64(..),
         }
@@ -127,6 +129,21 @@ impl DbBuilder {
     pub const fn lock(mut self, lock: bool) -> Self {
         self.lock = lock;
         self
+    }
+
+    /// Opens the directory, which must be there, for reading, whoever may have it open: the log is
+    /// replayed in memory, nothing is written, repaired or removed, and no lock is taken. What the
+    /// owner of the directory writes later is not seen. Appending fails.
+    ///
+    /// # Errors
+    /// The directory cannot be read; an owner that removes files meanwhile may be the cause.
+    pub fn open_read_only(mut self) -> Result<Db, TsdbError> {
+        if let Some(dir) = &self.dir {
+            self.fs.read_dir(dir).map_err(TsdbError::io("list", dir))?;
+        }
+        self.fs = Arc::new(ReadOnlyFs::new(self.fs));
+        (self.lock, self.read_only) = (false, true);
+        self.open()
     }
 
     /// How many exemplars are kept in memory; 0 for none.

@@ -44,7 +44,9 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
     let mut late = None;
     if let Some(dir) = &options.dir {
         let fs = &*options.fs;
-        make_dir(fs, dir)?;
+        if !options.read_only {
+            make_dir(fs, dir)?;
+        }
         if options.lock {
             let path = dir.join(LOCK_FILE);
             lock = Some(fs.lock(&path).map_err(|e| match e.kind() {
@@ -52,7 +54,9 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
                 _ => TsdbError::io("lock", &path)(e),
             })?);
         }
-        remove_unfinished(fs, dir, &mut report)?;
+        if !options.read_only {
+            remove_unfinished(fs, dir, &mut report)?;
+        }
         blocks = open_blocks(&options.fs, dir, &mut report)?;
         report.blocks = blocks.len();
         let (files, mut chunks) = ChunkFiles::open(Arc::clone(&options.fs), dir)?;
