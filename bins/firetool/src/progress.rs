@@ -19,7 +19,8 @@ impl Progress {
         if !self.shown {
             return;
         }
-        let share = |of: u64| (u128::from(done) * u128::from(of) / u128::from(total.max(1))) as usize;
+        let share =
+            |of: u64| (u128::from(done) * u128::from(of) / u128::from(total.max(1))) as usize;
         let bar = "#".repeat(share(WIDTH).min(WIDTH as usize));
         let line = format!("{what} [{bar:<30}] {:3} %", share(100));
         if line != self.last {

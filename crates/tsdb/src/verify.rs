@@ -91,7 +91,11 @@ pub fn directory(
     for checkpoint in list_checkpoints(&**fs, &wal)? {
         log(&**fs, &checkpoint_path(&wal, checkpoint), &mut found, progress)?;
     }
-    for log_dir in [wal, dir.join("wbl")] {
+    // Prometheus' head snapshots have the log's format, too.
+    let entries = fs.read_dir(dir).map_err(TsdbError::io("list", dir))?;
+    let snapshots = entries.iter().filter(|e| e.is_dir && e.name.starts_with("chunk_snapshot."));
+    let snapshots = snapshots.map(|e| dir.join(&e.name));
+    for log_dir in [wal, dir.join("wbl")].into_iter().chain(snapshots) {
         log(&**fs, &log_dir, &mut found, progress)?;
     }
     Ok(found)
