@@ -100,7 +100,12 @@ fn start_ours(folder: &Path) -> Server {
     let config = format!("--config.file={}", config(folder).display());
     Server::start(
         folder,
-        &[&config, "--web.enable-remote-write-receiver", "--web.enable-admin-api"],
+        &[
+            &config,
+            "--web.enable-remote-write-receiver",
+            "--web.enable-admin-api",
+            "--enable-feature=exemplar-storage",
+        ],
     )
 }
 
@@ -123,9 +128,7 @@ fn both_directories_hold_the_same_whoever_reads_them() {
         all.as_array_mut().unwrap().sort_by_key(|row| row["seriesLabels"].to_string());
         all
     };
-    if false {
-        assert_eq!(exemplars(server.address), exemplars(address), "exemplars");
-    }
+    assert_eq!(exemplars(server.address), exemplars(address), "exemplars");
     // Killed, so that the logs count; stopped below.
     server.kill();
     process.stop();

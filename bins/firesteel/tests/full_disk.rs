@@ -106,7 +106,7 @@ fn a_full_disk_stops_ingestion_alone_and_not_for_ever() {
         let load = Load { floats: 2000, histograms: 0, start: start_time, late_every: 0 };
         let server = start(&disk.0);
         let mut step = 0;
-        let mut acknowledge = |server: &Server, step: &mut usize| {
+        let acknowledge = |server: &Server, step: &mut usize| {
             let (status, said) = send(server.address, &load.request(*step..*step + 5));
             if matches!(status, 200 | 204) {
                 *step += 5;

@@ -98,7 +98,7 @@ fn prints_what_promtool_prints_and_changes_nothing() {
         &["list", "-r", path],
         &["dump-openmetrics", path],
         &["dump-openmetrics", "--match={i=\"3\"}", "--match={__name__=~\"m1|m3\"}", path],
-        &["dump", "--min-time=1700011000000", "--max-time=1700013000000", path],
+        &["dump", "--match={__name__!=\"m3\"}", path],
     ] {
         assert_eq!(text(&ours(arguments)), text(&run(&promtool, arguments)), "{arguments:?}");
     }
@@ -109,13 +109,17 @@ fn prints_what_promtool_prints_and_changes_nothing() {
         let (a, b) = (text(&ours(arguments)), text(&run(&promtool, arguments)));
         assert_eq!(sorted(&a), sorted(&b), "{arguments:?}");
     }
-    // promtool leaves out the histograms of the out-of-order log, which Prometheus itself shows.
-    let (a, b) = (text(&ours(&["dump", path])), text(&run(&promtool, &["dump", path])));
-    let mut expected = b.lines().peekable();
-    let more: Vec<_> = a.lines().filter(|line| expected.next_if_eq(line).is_none()).collect();
-    assert_eq!(expected.next(), None);
-    assert_eq!(more.len(), 2);
-    assert!(more.iter().all(|line| line.contains("{count:")), "{more:?}");
+    // Of a series with histograms in the out-of-order log promtool 3.5 leaves out the first two in
+    // range, whatever the range is; Prometheus itself shows them.
+    for range in [&[][..], &["--min-time=1700011000000", "--max-time=1700013000000"]] {
+        let arguments = [&["dump"], range, &[path]].concat();
+        let (a, b) = (text(&ours(&arguments)), text(&run(&promtool, &arguments)));
+        let mut expected = b.lines().peekable();
+        let more: Vec<_> = a.lines().filter(|line| expected.next_if_eq(line).is_none()).collect();
+        assert_eq!(expected.next(), None);
+        assert_eq!(more.len(), 2);
+        assert!(more.iter().all(|line| line.contains("i=\"19\"") && line.contains("{count:")));
+    }
     assert_eq!(text(&ours(&["verify", path])), "no damage found\n");
     let mut after = BTreeMap::new();
     files(&data, &mut after);

@@ -32,7 +32,7 @@ use crate::{
     http_metrics::HttpMetrics,
     management, pages,
     params::Params,
-    sources::{Lifecycle, StatusSource, TargetSource},
+    sources::{ExemplarSource, Lifecycle, StatusSource, TargetSource},
 };
 
 /// The largest form that is read, in bytes; Go's limit for posted forms.
@@ -50,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) status: Option<Arc<dyn StatusSource>>,
     pub(crate) lifecycle: Option<Arc<dyn Lifecycle>>,
     pub(crate) write: Option<Arc<dyn Appendable>>,
+    pub(crate) exemplars: Option<Arc<dyn ExemplarSource>>,
     pub(crate) metrics: Vec<Arc<dyn Collect>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) http: HttpMetrics,
@@ -91,6 +92,7 @@ impl Api {
                 status: None,
                 lifecycle: None,
                 write: None,
+                exemplars: None,
                 metrics: Vec::new(),
                 clock: Arc::new(SystemClock::new()),
                 http: HttpMetrics::default(),
@@ -128,6 +130,13 @@ impl ApiBuilder {
     #[must_use]
     pub fn write(mut self, appendable: Arc<dyn Appendable>) -> Self {
         self.inner.write = Some(appendable);
+        self
+    }
+
+    /// Where exemplars come from; without it there are none.
+    #[must_use]
+    pub fn exemplars(mut self, source: Arc<dyn ExemplarSource>) -> Self {
+        self.inner.exemplars = Some(source);
         self
     }
 

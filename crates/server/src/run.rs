@@ -61,6 +61,7 @@ struct Server {
     scrape: Arc<ScrapeManager>,
     db: LateDb,
     enable_lifecycle: bool,
+    keeps_exemplars: bool,
     /// Asks the main loop to stop.
     quit: Notify,
     /// Reloads one at a time.
@@ -92,6 +93,7 @@ impl Server {
             scrape: Arc::clone(&scrape),
             db: db.clone(),
             enable_lifecycle: options.enable_lifecycle,
+            keeps_exemplars: options.feature("exemplar-storage"),
             quit: Notify::new(),
             reloading: parking_lot::Mutex::new(()),
             storage_open: AtomicBool::new(false),
@@ -210,6 +212,7 @@ impl Server {
                 Some(retention.time).filter(|t| !t.is_zero()),
                 Some(retention.size_bytes).filter(|b| *b > 0),
             );
+            db.set_max_exemplars(max_exemplars(self.keeps_exemplars, config));
         }
         self.scrape.apply(config).map_err(|error| error.to_string())
     }
@@ -297,6 +300,12 @@ fn scrape_manager(
     ScrapeManager::new(Arc::new(db.clone()), scrape)
 }
 
+/// Exemplars to keep: Prometheus' feature and its setting.
+fn max_exemplars(enabled: bool, config: &Config) -> usize {
+    let set = config.storage.max_exemplars.unwrap_or(100_000);
+    if enabled { usize::try_from(set).unwrap_or(0) } else { 0 }
+}
+
 fn storage_builder(
     options: &Options,
     config: &Config,
@@ -310,6 +319,7 @@ fn storage_builder(
         .durability(Durability::Interval(std::time::Duration::from_secs(1)))
         .block_range(options.block_range)
         .wal_compression(options.wal_compression)
+        .max_exemplars(max_exemplars(options.feature("exemplar-storage"), config))
         .retention(Some(retention.time).filter(|t| !t.is_zero()))
         .retention_bytes(Some(retention.size_bytes).filter(|b| *b > 0))
         .lock(options.lock);
@@ -331,6 +341,7 @@ fn service(
         .targets(Arc::new(Targets(Arc::clone(&server.scrape))))
         .status(Arc::clone(status) as _)
         .lifecycle(Arc::clone(server) as _)
+        .exemplars(Arc::clone(&db) as _)
         .metrics(Arc::clone(status) as _)
         .metrics(Arc::clone(&server.configuration) as _)
         .metrics(Arc::clone(&db) as _)

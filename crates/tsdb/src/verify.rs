@@ -37,9 +37,7 @@ impl From<TsdbError> for Finding {
             TsdbError::Io { path, source, .. } => {
                 Self { path, offset: 0, what: source.to_string(), torn: false }
             }
-            other => {
-                Self { path: PathBuf::new(), offset: 0, what: other.to_string(), torn: false }
-            }
+            other => Self { path: PathBuf::new(), offset: 0, what: other.to_string(), torn: false },
         }
     }
 }

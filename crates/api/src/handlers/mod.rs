@@ -1,5 +1,6 @@
 //! One module per family of endpoints.
 
+pub(crate) mod exemplars;
 pub(crate) mod format;
 pub(crate) mod labels;
 pub(crate) mod metadata;

@@ -108,6 +108,8 @@ pub enum AppendError {
     InvalidHistogram(String),
     /// An exemplar older than the series' newest.
     OutOfOrderExemplar,
+    /// An exemplar that cannot be kept; the text says why.
+    InvalidExemplar(String),
     /// A limit; the text names it and what to change.
     Limit(String),
     /// The disk is full; appending goes on by itself once there is space.
@@ -134,6 +136,7 @@ impl fmt::Display for AppendError {
             Self::InvalidLabels(why) => write!(f, "invalid labels: {why}"),
             Self::InvalidHistogram(why) => write!(f, "invalid histogram: {why}"),
             Self::OutOfOrderExemplar => f.write_str("out of order exemplar"),
+            Self::InvalidExemplar(why) => write!(f, "invalid exemplar: {why}"),
             Self::Limit(text) => f.write_str(text),
             Self::OutOfSpace(what) => {
                 write!(f, "no space left on the storage's disk: {what}")

@@ -10,8 +10,10 @@ use crate::{
     fs::{Fs, replace_file},
 };
 
-/// The only version there is. Prometheus 2.1 wrote 2 by mistake.
+/// The only version there is.
 const VERSION: u32 = 1;
+/// What Prometheus 2.1 wrote by mistake.
+const MISTAKEN_VERSION: u32 = 2;
 
 /// What a block is. Fields that we do not know (Thanos has some) are kept.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -127,6 +129,15 @@ impl BlockMeta {
             return Err(TsdbError::corrupt(&path, 0, what));
         }
         Ok(meta)
+    }
+
+    /// Reads a `meta.json` of Prometheus 2.1, which says version 2, as what it should be; `None` if
+    /// it is another.
+    pub(super) fn read_mistaken(fs: &dyn Fs, dir: &Path) -> Result<Option<Self>, TsdbError> {
+        let path = dir.join(META_FILE);
+        let bytes = fs.read_all(&path).map_err(TsdbError::io("read", &path))?;
+        let meta = Self::from_json(&bytes).map_err(|what| TsdbError::corrupt(&path, 0, what))?;
+        Ok((meta.version == MISTAKEN_VERSION).then_some(Self { version: VERSION, ..meta }))
     }
 
     /// Writes it to a block's directory: beside the old file, synced, then renamed.

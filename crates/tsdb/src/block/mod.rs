@@ -5,9 +5,11 @@
 
 mod chunks;
 mod decode;
+mod labels;
 mod meta;
 mod querier;
 mod reader;
+mod repair;
 #[cfg(test)]
 mod tests;
 mod tombstones;
@@ -17,6 +19,7 @@ mod writer;
 
 pub use meta::{BlockDesc, BlockMeta, BlockStats, Compaction};
 pub use reader::Block;
+pub use repair::repair_version;
 pub use tombstones::{Interval, Tombstones};
 pub use ulid::{Ulid, UlidError};
 pub use visit::ChunkInfo;

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use firesteel_model::storage::{Querier, Queryable, StorageError};
@@ -22,6 +22,7 @@ pub struct Block {
     meta: BlockMeta,
     tombstones: RwLock<Arc<Tombstones>>,
     files: Mutex<Option<Arc<Files>>>,
+    size: OnceLock<u64>,
 }
 
 /// The open files of a block.
@@ -45,6 +46,7 @@ impl Block {
             meta,
             tombstones: RwLock::new(Arc::new(tombstones)),
             files: Mutex::new(None),
+            size: OnceLock::new(),
         })
     }
 
@@ -97,13 +99,33 @@ impl Block {
         Ok(opened)
     }
 
+    /// Looks at the beginnings and ends of the files, which is cheap: magic numbers, versions,
+    /// table of contents. What else is damaged is found when it is needed.
+    ///
+    /// # Errors
+    /// They are missing or damaged.
+    pub fn probe(&self) -> Result<(), TsdbError> {
+        IndexReader::probe(&*self.fs, &self.dir.join(INDEX_FILE))?;
+        ChunkFiles::open(&*self.fs, &self.dir.join(CHUNKS_DIR)).map(|_| ())
+    }
+
     /// Bytes of index and chunk files.
     ///
     /// # Errors
-    /// As [`Block::load`].
+    /// The file system's.
     pub fn size(&self) -> Result<u64, TsdbError> {
-        let files = self.files()?;
-        Ok(files.index.source().len() + files.chunks.len())
+        if let Some(&size) = self.size.get() {
+            return Ok(size);
+        }
+        let len = |path: &Path| {
+            self.fs.metadata(path).map(|m| m.len).map_err(TsdbError::io("stat", path))
+        };
+        let chunks = self.dir.join(CHUNKS_DIR);
+        let mut size = len(&self.dir.join(INDEX_FILE))?;
+        for entry in self.fs.read_dir(&chunks).map_err(TsdbError::io("list", &chunks))? {
+            size += len(&chunks.join(entry.name))?;
+        }
+        Ok(*self.size.get_or_init(|| size))
     }
 
     /// Whether it has samples between `mint` and `maxt`, both inclusive.
@@ -111,14 +133,23 @@ impl Block {
     pub const fn overlaps(&self, mint: i64, maxt: i64) -> bool {
         self.meta.min_time <= maxt && mint < self.meta.max_time
     }
-}
 
-impl Queryable for Block {
-    fn querier(&self, mint: i64, maxt: i64) -> Result<Arc<dyn Querier>, StorageError> {
+    /// As [`Queryable::querier`].
+    pub(crate) fn querier_between(
+        &self,
+        mint: i64,
+        maxt: i64,
+    ) -> Result<Arc<dyn Querier>, TsdbError> {
         let files = self.files()?;
         // What a chunk has outside of the block's range belongs to another block.
         let mint = mint.max(self.meta.min_time);
         let maxt = maxt.min(self.meta.max_time.saturating_sub(1));
         Ok(Arc::new(BlockQuerier::new(files, self.tombstones(), mint, maxt)))
+    }
+}
+
+impl Queryable for Block {
+    fn querier(&self, mint: i64, maxt: i64) -> Result<Arc<dyn Querier>, StorageError> {
+        Ok(self.querier_between(mint, maxt)?)
     }
 }

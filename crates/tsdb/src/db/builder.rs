@@ -38,6 +38,7 @@ pub struct DbBuilder {
     pub(super) read_only: bool,
     pub(super) max_exemplars: usize,
     pub(super) seed: u64,
+    pub(super) open_threads: usize,
 }
 
 impl DbBuilder {
@@ -57,6 +58,7 @@ impl DbBuilder {
             read_only: false,
             max_exemplars: 100_000,
             seed: fastrand::u64(..),
+            open_threads: 1,
         }
     }
 
@@ -64,6 +66,14 @@ impl DbBuilder {
     #[must_use]
     pub fn fs(mut self, fs: Arc<dyn Fs>) -> Self {
         self.fs = fs;
+        self
+    }
+
+    /// How many threads open blocks, for the time that this takes; only the caller's by default.
+    /// Worth it for hundreds of blocks.
+    #[must_use]
+    pub const fn open_threads(mut self, threads: usize) -> Self {
+        self.open_threads = threads;
         self
     }
 

@@ -9,6 +9,7 @@ mod metrics;
 mod open;
 mod report;
 mod to_block;
+mod unreadable;
 
 use std::{
     path::Path,
@@ -102,6 +103,12 @@ impl Db {
     /// `None` for no limit.
     pub fn set_retention(&self, time: Option<Duration>, bytes: Option<u64>) {
         *self.0.retention.lock() = Retention { time, bytes };
+    }
+
+    /// Sets how many exemplars are kept; 0 for none. The oldest go where that is fewer than there
+    /// are.
+    pub fn set_max_exemplars(&self, n: usize) {
+        self.0.head.set_max_exemplars(n);
     }
 
     /// What was found when it was opened.
@@ -201,7 +208,10 @@ impl Queryable for Db {
         let mut parts: Vec<Arc<dyn Querier>> = vec![Arc::new(head)];
         parts.extend(late.map(|l| -> Arc<dyn Querier> { Arc::new(l) }));
         for block in blocks.iter().filter(|b| b.overlaps(mint, maxt)) {
-            parts.push(block.querier(mint, maxt)?);
+            parts.push(match block.querier_between(mint, maxt) {
+                Ok(querier) => querier,
+                Err(error) => self.0.without(block, &error),
+            });
         }
         Ok(Arc::new(FanoutQuerier::new(parts)))
     }

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     TsdbError,
-    block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid},
-    fs::{Fs, Lock},
+    block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid, repair_version},
+    fs::{DirEntry, Fs, Lock},
     head::{CHUNKS_DIR, ChunkFiles, FoundChunks, Head, HeadOptions, Replay, group_chunks},
     wal::{
         read::read_segment,
@@ -35,6 +35,8 @@ pub(super) const WAL_DIR: &str = "wal";
 /// Where damaged blocks go.
 const QUARANTINE_DIR: &str = "quarantine";
 const LOCK_FILE: &str = "lock";
+/// A thread that opens fewer blocks is not worth its start.
+const MIN_BLOCKS_PER_THREAD: usize = 4;
 
 pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
     let head = Arc::new(Head::new(&head_options(&options), options.dir.is_some()));
@@ -57,7 +59,7 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
         if !options.read_only {
             remove_unfinished(fs, dir, &mut report)?;
         }
-        blocks = open_blocks(&options.fs, dir, &mut report)?;
+        blocks = open_blocks(&options, dir, &mut report)?;
         report.blocks = blocks.len();
         let (files, mut chunks) = ChunkFiles::open(Arc::clone(&options.fs), dir)?;
         note_head_chunks(&chunks, &mut report);
@@ -136,28 +138,48 @@ fn remove_unfinished(fs: &dyn Fs, dir: &Path, report: &mut OpenReport) -> Result
 
 /// Opens the blocks, oldest first. Those that cannot be opened are put aside.
 fn open_blocks(
-    fs: &Arc<dyn Fs>,
+    options: &DbBuilder,
     dir: &Path,
     report: &mut OpenReport,
 ) -> Result<Vec<Arc<Block>>, TsdbError> {
-    let mut blocks = Vec::new();
-    for entry in fs.read_dir(dir).map_err(TsdbError::io("list", dir))? {
-        if !entry.is_dir || entry.name.parse::<Ulid>().is_err() {
-            continue;
-        }
-        let path = dir.join(&entry.name);
-        let opened = Block::open(Arc::clone(fs), &path).and_then(|b| b.load().map(|()| b));
+    let fs = &*options.fs;
+    let mut names = fs.read_dir(dir).map_err(TsdbError::io("list", dir))?;
+    names.retain(|entry| entry.is_dir && entry.name.parse::<Ulid>().is_ok());
+    let open_some = |names: &[DirEntry]| -> Vec<Result<Block, TsdbError>> {
+        names.iter().map(|entry| open_block(&options.fs, &dir.join(&entry.name))).collect()
+    };
+    let share = names.len().div_ceil(options.open_threads.max(1)).max(MIN_BLOCKS_PER_THREAD);
+    let opened: Vec<_> = if names.len() <= share {
+        open_some(&names)
+    } else {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                names.chunks(share).map(|names| scope.spawn(|| open_some(names))).collect();
+            let parts = threads.into_iter().map(|t| t.join());
+            parts.flat_map(|part| part.unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
+        })
+    };
+    let mut blocks = Vec::with_capacity(names.len());
+    for (entry, opened) in names.iter().zip(opened) {
         match opened {
             Ok(block) => blocks.push(Arc::new(block)),
             Err(error) => {
                 let why = describe(&error);
-                quarantine(&**fs, dir, &entry.name, &error);
-                report.quarantined.push((path, why));
+                quarantine(fs, dir, &entry.name, &error);
+                report.quarantined.push((dir.join(&entry.name), why));
             }
         }
     }
     super::maintain::sort_blocks(&mut blocks);
     Ok(blocks)
+}
+
+/// Opens a block without reading its tables: it may never be asked.
+fn open_block(fs: &Arc<dyn Fs>, path: &Path) -> Result<Block, TsdbError> {
+    repair_version(&**fs, path)?;
+    let block = Block::open(Arc::clone(fs), path)?;
+    block.probe()?;
+    Ok(block)
 }
 
 /// An error with its cause.
@@ -169,8 +191,8 @@ pub(super) fn describe(error: &TsdbError) -> String {
 }
 
 /// Moves a damaged block out of the way, so that Prometheus starts, too. What merely could not be
-/// read now stays.
-fn quarantine(fs: &dyn Fs, dir: &Path, name: &str, error: &TsdbError) {
+/// read now stays. Whether it was moved.
+pub(super) fn quarantine(fs: &dyn Fs, dir: &Path, name: &str, error: &TsdbError) -> bool {
     let damaged = match error {
         TsdbError::Corrupt { .. } => true,
         TsdbError::Io { source, .. } => matches!(
@@ -186,7 +208,9 @@ fn quarantine(fs: &dyn Fs, dir: &Path, name: &str, error: &TsdbError) {
     {
         let _ = fs.sync_dir(&to);
         let _ = fs.sync_dir(dir);
+        return true;
     }
+    false
 }
 
 /// Puts into the report what of the head chunks is not read.

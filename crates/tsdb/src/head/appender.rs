@@ -247,6 +247,25 @@ impl Appender for HeadAppender<'_> {
         Ok(SeriesRef(reference))
     }
 
+    fn append_exemplars(
+        &mut self,
+        series: SeriesKey<'_>,
+        exemplars: &[Exemplar],
+    ) -> Result<(), AppendError> {
+        let known = match series {
+            SeriesKey::Ref(SeriesRef(reference)) => {
+                self.head.lookup(reference).map(|id| (id, reference))
+            }
+            SeriesKey::Labels(labels) => self.head.find(labels),
+        };
+        // One without a time of its own has no sample to take it from.
+        let timed = exemplars.iter().all(|e| e.timestamp.is_some());
+        if !timed {
+            return Err(AppendError::InvalidExemplar("it has no timestamp".to_owned()));
+        }
+        self.exemplars(known.ok_or(AppendError::UnknownSeries)?, 0, exemplars)
+    }
+
     fn commit(mut self: Box<Self>) -> Result<CommitStats, AppendError> {
         match self.pending.take() {
             Some(pending) => self.head.commit(pending),

@@ -23,6 +23,7 @@ mod postings;
 mod query;
 mod readers;
 mod replay;
+mod search;
 mod slab;
 mod spill;
 mod stripe;
@@ -314,6 +315,18 @@ impl Head {
         if let Some(cell) = self.newest.get(u64::from(id)) {
             cell.store(t as u64 ^ 1 << 63, Ordering::Release);
         }
+    }
+
+    /// The number and reference of the series with these labels, if there is one.
+    fn find(&self, labels: &Labels) -> Option<(u32, u64)> {
+        let index = self.index.read();
+        let id = index.find(index.hash(labels), labels)?;
+        Some((id, index.reference(id)))
+    }
+
+    /// Sets how many exemplars are kept; the oldest go where that is fewer.
+    pub(crate) fn set_max_exemplars(&self, n: usize) {
+        self.exemplars.lock().resize(n);
     }
 
     /// The number and reference of the series with these labels, and whether it was made.

@@ -15,9 +15,10 @@ use super::{
     Head,
     chunk_files::ChunkReader,
     readers::Guard,
+    search,
     stripe::{self, Copied, HistogramSample, NEVER, stripe_of},
 };
-use crate::wal::record::histograms::AnyHistogram;
+use crate::{index::Memory, wal::record::histograms::AnyHistogram};
 
 /// Series per check of the query's deadline.
 const CHECK_EVERY: usize = 4096;
@@ -49,6 +50,12 @@ impl Head {
 }
 
 impl View {
+    /// Whether the head may have samples in the view's range.
+    fn overlaps(&self) -> bool {
+        let range = self.head.time_range();
+        range.is_none_or(|(oldest, newest)| oldest <= self.maxt && newest >= self.mint)
+    }
+
     /// The series that match and have a visible sample in range, with the time up to which they
     /// are visible.
     fn select(
@@ -57,14 +64,18 @@ impl View {
         matchers: &[Matcher],
         mint: Timestamp,
         maxt: Timestamp,
+        limit: usize,
     ) -> Result<(Vec<u32>, Vec<Timestamp>), StorageError> {
-        let plan = self.head.index.read().plan(matchers);
-        let ids = plan.run();
-        ctx.check()?;
+        let mut memory = Memory::new(ctx)?;
+        let ids = search::select(&self.head.index, matchers, ctx, &mut memory)?;
+        memory.take(ids.len() as u64 * 12)?;
         let epoch = self.guard.epoch();
         let (mut found, mut until) = (Vec::new(), Vec::new());
         let mut rest = ids.as_slice();
         while let Some(&first) = rest.first() {
+            if limit > 0 && found.len() >= limit {
+                break;
+            }
             let stripe = stripe_of(first);
             let run = rest.iter().position(|&id| stripe_of(id) != stripe).unwrap_or(rest.len());
             let (now, later) = rest.split_at(run);
@@ -110,8 +121,11 @@ impl Querier for HeadQuerier {
         if mint > maxt {
             return Ok(Selection::default());
         }
-        let (mut ids, mut until) = view.select(ctx, matchers, mint, maxt)?;
-        if let Some(shard) = hints.shard.filter(|s| s.count > 1) {
+        let shard = hints.shard.filter(|s| s.count > 1);
+        // Which of them are in the share is known only afterwards.
+        let limit = if shard.is_none() { hints.limit } else { 0 };
+        let (mut ids, mut until) = view.select(ctx, matchers, mint, maxt, limit)?;
+        if let Some(shard) = shard {
             let index = view.head.index.read();
             let keep: Vec<bool> = ids
                 .iter()
@@ -151,24 +165,17 @@ impl Querier for HeadQuerier {
         hints: &LabelHints,
     ) -> Result<LabelResult, StorageError> {
         ctx.check()?;
-        let head = &self.view.head;
+        if !self.view.overlaps() {
+            return Ok(LabelResult::default());
+        }
+        let index = &self.view.head.index;
         if matchers.is_empty() {
-            let index = head.index.read();
-            return Ok(label_result(index.label_names().map(str::to_owned).collect(), hints));
+            let index = index.read();
+            return Ok(label_result(index.label_names().collect(), hints));
         }
-        let ids = self.view.select(ctx, matchers, self.view.mint, self.view.maxt)?.0;
-        let index = head.index.read();
-        let mut names: Vec<u32> = Vec::new();
-        for id in ids {
-            names.extend(index.pairs(id).map(|(n, _)| n));
-            if names.len() > 1 << 16 {
-                names.sort_unstable();
-                names.dedup();
-            }
-        }
-        names.sort_unstable();
-        names.dedup();
-        Ok(label_result(names.iter().map(|&n| index.symbols.text(n).to_owned()).collect(), hints))
+        let mut memory = Memory::new(ctx)?;
+        let ids = search::select(index, matchers, ctx, &mut memory)?;
+        Ok(label_result(index.read().names_of(&ids), hints))
     }
 
     fn label_values(
@@ -179,30 +186,53 @@ impl Querier for HeadQuerier {
         hints: &LabelHints,
     ) -> Result<LabelResult, StorageError> {
         ctx.check()?;
-        let head = &self.view.head;
-        if matchers.is_empty() {
-            let index = head.index.read();
-            let values = index.label_values(name).map(|(v, _)| v.to_owned()).collect();
-            return Ok(label_result(values, hints));
+        if !self.view.overlaps() {
+            return Ok(LabelResult::default());
         }
-        let ids = self.view.select(ctx, matchers, self.view.mint, self.view.maxt)?.0;
-        let index = head.index.read();
-        let Some(name) = index.symbols.get(name) else { return Ok(LabelResult::default()) };
-        let value = |&id: &u32| index.pairs(id).find(|&(n, _)| n == name).map(|(_, v)| v);
-        let mut values: Vec<u32> = ids.iter().filter_map(value).collect();
-        values.sort_unstable();
-        values.dedup();
-        Ok(label_result(values.iter().map(|&v| index.symbols.text(v).to_owned()).collect(), hints))
+        let index = &self.view.head.index;
+        let mut memory = Memory::new(ctx)?;
+        // Conditions on the label itself are for its values, not for series.
+        let (own, others): (Vec<_>, Vec<_>) =
+            matchers.iter().cloned().partition(|m| m.name() == name);
+        let ids = match others.is_empty() {
+            true => None,
+            false => Some(search::select(index, matchers, ctx, &mut memory)?),
+        };
+        let index = index.read();
+        let values = search::values(&index, name, &own, ids.as_deref(), &mut memory)?;
+        Ok(label_result(values, hints))
     }
 }
 
-fn label_result(mut values: Vec<String>, hints: &LabelHints) -> LabelResult {
-    values.sort_unstable();
+fn label_result(mut values: Vec<&str>, hints: &LabelHints) -> LabelResult {
     let truncated = hints.limit > 0 && values.len() > hints.limit;
     if truncated {
+        // Only what stays has to be in order.
+        values.select_nth_unstable(hints.limit);
         values.truncate(hints.limit);
     }
+    let values = sorted(values).into_iter().map(str::to_owned).collect();
     LabelResult { values, warnings: Vec::new(), truncated }
+}
+
+/// Sorts texts that lie all over the memory: by the eight bytes in which they differ first.
+fn sorted(texts: Vec<&str>) -> Vec<&str> {
+    let Some((first, rest)) = texts.split_first() else { return texts };
+    let common = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let shared = rest.iter().fold(first.len(), |n, text| {
+        common(first.as_bytes().get(..n).unwrap_or_default(), text.as_bytes())
+    });
+    let key = |text: &str| {
+        let mut key = [0; 8];
+        let rest = text.as_bytes().get(shared..).unwrap_or_default();
+        for (to, from) in key.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        u64::from_be_bytes(key)
+    };
+    let mut keyed: Vec<(u64, &str)> = texts.iter().map(|text| (key(text), *text)).collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, text)| text).collect()
 }
 
 /// Series of the head.
