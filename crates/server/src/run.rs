@@ -212,6 +212,7 @@ impl Server {
                 Some(retention.time).filter(|t| !t.is_zero()),
                 Some(retention.size_bytes).filter(|b| *b > 0),
             );
+            db.set_out_of_order_window(config.storage.out_of_order_time_window);
             db.set_max_exemplars(max_exemplars(self.keeps_exemplars, config));
         }
         self.scrape.apply(config).map_err(|error| error.to_string())
@@ -322,6 +323,7 @@ fn storage_builder(
         .max_exemplars(max_exemplars(options.feature("exemplar-storage"), config))
         .retention(Some(retention.time).filter(|t| !t.is_zero()))
         .retention_bytes(Some(retention.size_bytes).filter(|b| *b > 0))
+        .out_of_order_window(config.storage.out_of_order_time_window)
         .lock(options.lock);
     if let Some(bytes) = options.wal_segment_size {
         builder = builder.wal_segment_size(bytes);

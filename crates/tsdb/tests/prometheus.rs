@@ -396,17 +396,84 @@ fn what_prometheus_wrote_reads_as_it_reads_it() {
     assert_same(&all, &expected);
     drop(prometheus);
     // In blocks they are the same, for us and for Prometheus.
-    db.tick(START).unwrap();
+    db.flush_full_ranges(START).unwrap();
     assert_same(&without_stale(read_all(&db)), &expected);
     db.close().unwrap();
     drop(db);
-    assert!(!ours.join("wbl").exists());
     let db = builder(&ours).open().unwrap();
     assert_eq!((db.open_report().late_samples, db.open_report().is_clean()), (0, true));
     assert_same(&without_stale(read_all(&db)), &expected);
     drop(db);
     let prometheus = Prometheus::start(&binary, &ours);
     assert_same(&prometheus.read_all(1), &expected);
+}
+
+/// Late samples that we took are there for Prometheus, after a kill and from blocks; and it goes on
+/// with them.
+#[test]
+fn prometheus_reads_late_samples_of_ours() {
+    let Some(binary) = peer("prometheus") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("ours");
+    let db = builder(&data).out_of_order_window(Duration::from_secs(6 * 3600)).open().unwrap();
+    let step = 15_000;
+    for n in 0..900_i64 {
+        let mut a = db.appender();
+        let none = AppendOptions::default();
+        for i in 0..20 {
+            append(&mut *a, &labels(i), START + n * step, (n + i as i64) as f64).unwrap();
+        }
+        // Between those: soon after, and hours later; floats and histograms.
+        for (i, age) in [(3, 2), (4, 40), (5, 700), (60, 300)] {
+            let t = START + (n - age) * step + 7;
+            if n > age {
+                append(&mut *a, &labels(i), t, t as f64).unwrap();
+            }
+        }
+        if n > 400 {
+            let t = START + (n - 400) * step + 9;
+            let count = (n % 50) as u64;
+            let h = Histogram { zero_count: count, count, sum: t as f64, ..Histogram::default() };
+            let (int, float) = ([("__name__", "late_int")], [("__name__", "late_float")]);
+            let (int, float) = (Labels::from_pairs(int), Labels::from_pairs(float));
+            a.append(SeriesKey::Labels(&int), t, Value::Histogram(&h), &none).unwrap();
+            let h = h.to_float();
+            a.append(SeriesKey::Labels(&float), t, Value::FloatHistogram(&h), &none).unwrap();
+        }
+        assert_eq!(a.commit().unwrap().rejected, 0);
+        if n % 100 == 0 {
+            db.tick(START).unwrap();
+        }
+    }
+    assert!(db.blocks().iter().any(|b| !b.compaction.hints.is_empty()));
+    let all = read_all(&db);
+    let late: usize = all.values().flat_map(|s| s.keys()).filter(|t| *t % 10 != 0).count();
+    assert_eq!((all.len(), late), (23, 897 + 859 + 199 + 599 + 2 * 499));
+    let killed = folder.path().join("killed");
+    copy(&data, &killed);
+    db.flush_full_ranges(START).unwrap();
+    assert_same(&read_all(&db), &all);
+    db.close().unwrap();
+    drop(db);
+    for dir in [&killed, &data] {
+        let prometheus = Prometheus::start(&binary, dir);
+        assert_same(&prometheus.read_all(1), &all);
+        prometheus.kill();
+        let log = std::fs::read_to_string(dir.with_extension("log")).unwrap();
+        for word in ["corrupt", "Unknown series references", "level=ERROR"] {
+            assert!(!log.contains(word), "{word}: {log}");
+        }
+        // What it has made of our log is ours again.
+        let db = builder(dir).open().unwrap();
+        assert!(db.open_report().is_clean(), "{}", db.open_report());
+        assert_same(&read_all(&db), &all);
+        db.flush_full_ranges(START).unwrap();
+        assert_same(&read_all(&db), &all);
+        db.close().unwrap();
+        drop(db);
+        let prometheus = Prometheus::start(&binary, dir);
+        assert_same(&prometheus.read_all(1), &all);
+    }
 }
 
 /// The same samples in the newer encodings (XOR2, histograms with start timestamps), in blocks, head
@@ -422,7 +489,7 @@ fn newer_encodings_read_the_same() {
         assert!(db.open_report().is_clean(), "{}", db.open_report());
         assert_eq!(db.open_report().late_samples, 40);
         let all = read_all(&db);
-        db.tick(START).unwrap();
+        db.flush_full_ranges(START).unwrap();
         assert_same(&read_all(&db), &all);
         Some((all, folder))
     };

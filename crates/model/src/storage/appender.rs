@@ -29,6 +29,10 @@ pub struct AppendOptions<'a> {
     pub exemplars: &'a [Exemplar],
     /// Metadata of the series, given when it is new or has changed.
     pub metadata: Option<&'a Metadata>,
+    /// The sample must not go in out of order, whatever the storage takes else: it fails with
+    /// [`AppendError::OutOfOrder`]. For staleness markers, which say something about the newest
+    /// sample only.
+    pub reject_out_of_order: bool,
 }
 
 /// Something that samples can be appended to.

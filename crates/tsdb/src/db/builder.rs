@@ -15,6 +15,7 @@ use super::Db;
 use crate::{
     TsdbError,
     fs::{Fs, OsFs, ReadOnlyFs},
+    head::DEFAULT_CAP,
     wal::{
         Compression,
         writer::{DEFAULT_SEGMENT_SIZE, Durability},
@@ -37,8 +38,15 @@ pub struct DbBuilder {
     pub(super) lock: bool,
     pub(super) read_only: bool,
     pub(super) max_exemplars: usize,
+    pub(super) late_window: Duration,
+    pub(super) late_cap: usize,
     pub(super) seed: u64,
     pub(super) open_threads: usize,
+}
+
+/// A duration in milliseconds.
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl DbBuilder {
@@ -57,6 +65,8 @@ impl DbBuilder {
             lock: true,
             read_only: false,
             max_exemplars: 100_000,
+            late_window: Duration::ZERO,
+            late_cap: DEFAULT_CAP,
             seed: fastrand::u64(..),
             open_threads: 1,
         }
@@ -163,6 +173,22 @@ impl DbBuilder {
         self
     }
 
+    /// How much older than the newest sample of all a sample may be that is older than the newest of
+    /// its series; zero, the default, for not at all. See [`Db::set_out_of_order_window`].
+    #[must_use]
+    pub const fn out_of_order_window(mut self, window: Duration) -> Self {
+        self.late_window = window;
+        self
+    }
+
+    /// How many samples that came out of order are kept uncompressed per series; 32 by default, at
+    /// least 4 and at most 255.
+    #[must_use]
+    pub const fn out_of_order_cap(mut self, samples: usize) -> Self {
+        self.late_cap = samples;
+        self
+    }
+
     /// Seed of the random parts of block names.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
@@ -171,7 +197,7 @@ impl DbBuilder {
     }
 
     pub(super) fn range_ms(&self) -> i64 {
-        i64::try_from(self.block_range.as_millis()).unwrap_or(i64::MAX).max(1)
+        millis(self.block_range).max(1)
     }
 
     /// Opens the database: takes the lock, clears unfinished work away, opens the blocks, replays

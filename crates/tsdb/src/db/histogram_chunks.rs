@@ -7,11 +7,11 @@ use crate::head::{HistogramChunk, HistogramSample};
 
 /// A chunk that was made.
 #[derive(Debug)]
-pub(super) struct Made {
-    pub(super) mint: Timestamp,
-    pub(super) maxt: Timestamp,
-    pub(super) encoding: Encoding,
-    pub(super) data: Vec<u8>,
+pub(crate) struct Made {
+    pub(crate) mint: Timestamp,
+    pub(crate) maxt: Timestamp,
+    pub(crate) encoding: Encoding,
+    pub(crate) data: Vec<u8>,
 }
 
 impl From<HistogramAppender> for Made {
@@ -23,7 +23,7 @@ impl From<HistogramAppender> for Made {
 
 /// Appends the chunks of histograms, in order of time, of a series to `out`. Returns how many
 /// cannot be encoded because their buckets and spans do not fit together; they are left out.
-pub(super) fn encode(samples: &[HistogramSample], out: &mut Vec<Made>) -> usize {
+pub(crate) fn encode(samples: &[HistogramSample], out: &mut Vec<Made>) -> usize {
     let mut open = HistogramChunk::default();
     let mut bad = 0;
     for sample in samples {

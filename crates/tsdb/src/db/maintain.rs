@@ -9,13 +9,17 @@ use std::{
 
 use firesteel_model::Timestamp;
 
-use super::{Db, DbBuilder, Inner, checkpoint, late, open::describe, to_block};
+use super::{
+    Db, DbBuilder, Inner, checkpoint,
+    open::describe,
+    to_block::{self, Source},
+};
 use crate::{
     TsdbError,
     block::{Block, BlockMeta, Compaction, TMP_DELETION_SUFFIX, Ulid},
     fs::{Fs, replace_file},
-    head::Head,
-    wal::writer::Durability,
+    head::Frozen,
+    wal::writer::{Durability, Writer},
 };
 
 /// How often [`Db::spawn_maintenance`] looks.
@@ -36,10 +40,14 @@ pub(super) struct Maintenance {
     retry: Option<Duration>,
     /// Likewise, for chunks that could not be written.
     spill_retry: Option<Duration>,
+    /// Whether there are out-of-order chunks of Prometheus among its head chunks.
+    pub(super) late_chunks: bool,
+    /// Late samples that are in blocks, and still on disk where they came from.
+    pub(super) late_done: Option<Frozen>,
 }
 
 impl Maintenance {
-    pub(super) fn new(options: &DbBuilder, newest: Timestamp) -> Self {
+    pub(super) fn new(options: &DbBuilder, late_chunks: bool, newest: Timestamp) -> Self {
         Self {
             rng: fastrand::Rng::with_seed(options.seed),
             synced: options.clock.monotonic(),
@@ -47,6 +55,8 @@ impl Maintenance {
             cut_at: newest,
             retry: None,
             spill_retry: None,
+            late_chunks,
+            late_done: None,
         }
     }
 }
@@ -84,8 +94,8 @@ impl Db {
         self.0.tick(now)
     }
 
-    /// Makes blocks of everything in the head up to the end of the last full block range, without
-    /// waiting for the head to grow.
+    /// Makes blocks of everything in the head up to the end of the last full block range, and of all
+    /// that came out of order, without waiting for the head to grow.
     ///
     /// # Errors
     /// The system's.
@@ -101,6 +111,7 @@ impl Db {
             }
             inner.make_block(&mut maintenance, oldest, now, &mut stats)?;
         }
+        inner.compact_late(&mut maintenance, now, &mut stats)?;
         Ok(stats)
     }
 
@@ -144,7 +155,7 @@ impl Drop for MaintenanceThread {
 }
 
 /// End of the aligned range that holds `t`.
-const fn range_end(t: Timestamp, range: i64) -> Timestamp {
+pub(super) const fn range_end(t: Timestamp, range: i64) -> Timestamp {
     t.div_euclid(range).saturating_mul(range).saturating_add(range)
 }
 
@@ -181,8 +192,8 @@ impl Inner {
         if maintenance.retry.is_none_or(|at| monotonic >= at) {
             maintenance.retry = None;
             let made = self
-                .flush_late(&mut maintenance, now, &mut stats)
-                .and_then(|()| self.make_due_blocks(&mut maintenance, now, &mut stats));
+                .make_due_blocks(&mut maintenance, now, &mut stats)
+                .and_then(|()| self.compact_urgent_late(&mut maintenance, now, &mut stats));
             if made.is_err() {
                 self.metrics.compactions_failed.inc();
                 // What filled the disk or broke the file system will hardly be gone in a moment.
@@ -193,6 +204,7 @@ impl Inner {
         let due = maintenance.looked.is_none_or(|at| monotonic.saturating_sub(at) >= SLOW_TICK);
         if due || !stats.blocks_made.is_empty() {
             maintenance.looked = Some(monotonic);
+            self.head.forget_late_epochs();
             self.head.account();
             note(&mut failed, self.delete_blocks(&mut stats));
         }
@@ -210,7 +222,7 @@ impl Inner {
             && newest.saturating_sub(maintenance.cut_at) >= range / 2
         {
             // Segments are removed whole, so they must not span too long a time.
-            self.head.with_wal(crate::wal::writer::Writer::cut);
+            self.head.with_wal(Writer::cut);
             maintenance.cut_at = newest;
         }
         let due = match self.options.durability {
@@ -220,6 +232,7 @@ impl Inner {
             // Closed segments are synced, as Prometheus does.
             Durability::Os | Durability::Sync => {
                 self.head.with_wal(|wal| wal.has_closed_unsynced()).unwrap_or(false)
+                    || self.head.with_wbl(|wbl| wbl.has_closed_unsynced()).unwrap_or(false)
             }
         };
         if due {
@@ -230,24 +243,38 @@ impl Inner {
         Ok(())
     }
 
-    /// Brings the log to disk. Commits go on meanwhile.
+    /// Brings both logs to disk. Commits go on meanwhile.
     pub(super) fn sync_wal(&self) -> Result<(), TsdbError> {
-        let files = self.head.with_wal(|wal| wal.take_unsynced()).unwrap_or_default();
-        let mut failed = None;
+        self.metrics.syncs.inc();
+        let log = self.sync_log(&|f| self.head.with_wal(f));
+        log.and(self.sync_wbl())
+    }
+
+    /// Brings the out-of-order log to disk.
+    pub(super) fn sync_wbl(&self) -> Result<(), TsdbError> {
+        self.sync_log(&|f| self.head.with_wbl(f))
+    }
+
+    fn sync_log(
+        &self,
+        with: &dyn Fn(&mut dyn FnMut(&mut Writer)) -> Option<()>,
+    ) -> Result<(), TsdbError> {
+        let (mut files, mut lost, mut failed) = (Vec::new(), Vec::new(), None);
+        with(&mut |log| files = log.take_unsynced());
         for (path, file) in files {
             if let Err(error) = file.sync() {
                 failed.get_or_insert(TsdbError::io("sync", &path)(error));
-                self.head.with_wal(|wal| wal.sync_failed(path));
+                with(&mut |log| log.sync_failed(path.clone()));
             }
         }
-        for path in self.head.with_wal(|wal| wal.take_lost()).unwrap_or_default() {
+        with(&mut |log| lost = log.take_lost());
+        for path in lost {
             // The system may have given up the bytes, but as a rule it still has them.
             if let Err(error) = write_anew(&*self.options.fs, &path) {
                 failed.get_or_insert(error);
-                self.head.with_wal(|wal| wal.sync_failed(path));
+                with(&mut |log| log.sync_failed(path.clone()));
             }
         }
-        self.metrics.syncs.inc();
         failed.map_or(Ok(()), Err)
     }
 
@@ -263,13 +290,15 @@ impl Inner {
             self.forget_in_memory(stats);
             return Ok(());
         }
+        let mut any = false;
         while let Some((oldest, newest)) = self.head.time_range() {
             if newest.saturating_sub(oldest) <= range.saturating_add(range / 2) {
                 break;
             }
             self.make_block(maintenance, oldest, now, stats)?;
+            any = true;
         }
-        Ok(())
+        if any { self.compact_late(maintenance, now, stats) } else { Ok(()) }
     }
 
     /// Makes a block of the range that holds `oldest`, and has the head and the log forget it.
@@ -284,15 +313,15 @@ impl Inner {
         let mut end = range_end(oldest, range);
         let start = oldest.div_euclid(range).saturating_mul(range);
         let Some(dir) = &self.options.dir else { return Ok(()) };
-        // They need the series of the log, which will be shortened.
-        self.flush_late(maintenance, now, stats)?;
         self.metrics.compactions.inc();
         // Nothing may be added to the range while it is read, or it would be in no block.
         self.head.raise_min_valid(end);
+        // A block is on disk at once. So must be what else is in the batches that it has a part of.
+        self.sync_wal()?;
         let fs = Arc::clone(&self.options.fs);
         let ulid = self.new_ulid(maintenance, dir, now);
         let meta = BlockMeta::new(ulid, start, end, Compaction::first_level(ulid));
-        let made = to_block::write(&self.head, Arc::clone(&fs), dir, meta)?;
+        let made = to_block::write(&self.head, Source::InOrder, Arc::clone(&fs), dir, meta)?;
         let block = match made {
             Some(meta) => {
                 stats.blocks_made.push(meta.ulid);
@@ -327,7 +356,12 @@ impl Inner {
         Ok(())
     }
 
-    fn new_ulid(&self, maintenance: &mut Maintenance, dir: &Path, now: Timestamp) -> Ulid {
+    pub(super) fn new_ulid(
+        &self,
+        maintenance: &mut Maintenance,
+        dir: &Path,
+        now: Timestamp,
+    ) -> Ulid {
         loop {
             let ulid = Ulid::generate(now, &mut maintenance.rng);
             if !self.options.fs.exists(&dir.join(ulid.to_string())).unwrap_or(false) {
@@ -336,66 +370,11 @@ impl Inner {
         }
     }
 
-    fn open_made(&self, dir: &Path, meta: &BlockMeta) -> Result<Arc<Block>, TsdbError> {
+    pub(super) fn open_made(&self, dir: &Path, meta: &BlockMeta) -> Result<Arc<Block>, TsdbError> {
         let path = dir.join(meta.ulid.to_string());
         let block = Block::open(Arc::clone(&self.options.fs), &path)?;
         block.load()?;
         Ok(Arc::new(block))
-    }
-
-    /// Makes blocks of Prometheus' out-of-order samples and removes what they came from.
-    fn flush_late(
-        &self,
-        maintenance: &mut Maintenance,
-        now: Timestamp,
-        stats: &mut TickStats,
-    ) -> Result<(), TsdbError> {
-        let Some(dir) = &self.options.dir else { return Ok(()) };
-        let Some(late) = self.view.read().late.clone() else { return Ok(()) };
-        let mut made = Vec::new();
-        if let Err(error) = self.make_late_blocks(&late, &mut made, maintenance, dir, now) {
-            // All or none, or those that were made would be made again.
-            for block in made {
-                let _ = self.options.fs.remove_dir_all(block.dir());
-            }
-            return Err(error);
-        }
-        stats.blocks_made.extend(made.iter().map(|b| b.meta().ulid));
-        let mut view = self.view.write();
-        let mut blocks = view.blocks.to_vec();
-        blocks.extend(made);
-        sort_blocks(&mut blocks);
-        view.blocks = Arc::new(blocks);
-        view.late = None;
-        drop(view);
-        late::remove(&*self.options.fs, dir)
-    }
-
-    fn make_late_blocks(
-        &self,
-        late: &Arc<Head>,
-        made: &mut Vec<Arc<Block>>,
-        maintenance: &mut Maintenance,
-        dir: &Path,
-        now: Timestamp,
-    ) -> Result<(), TsdbError> {
-        let range = self.options.range_ms();
-        let mut next = late.oldest();
-        while let Some(oldest) = next {
-            let start = oldest.div_euclid(range).saturating_mul(range);
-            let end = range_end(oldest, range);
-            let ulid = self.new_ulid(maintenance, dir, now);
-            let mut compaction = Compaction::first_level(ulid);
-            compaction.hints.push(late::HINT.to_owned());
-            let meta = BlockMeta::new(ulid, start, end, compaction);
-            self.metrics.compactions.inc();
-            let meta = to_block::write(late, Arc::clone(&self.options.fs), dir, meta)?;
-            if let Some(meta) = meta {
-                made.push(self.open_made(dir, &meta)?);
-            }
-            next = late.oldest_from(end).filter(|&t| t >= end);
-        }
-        Ok(())
     }
 
     /// From when on the retention keeps samples.
@@ -423,6 +402,7 @@ impl Inner {
         view.head_from = view.head_from.max(from);
         drop(view);
         self.head.truncate(from);
+        self.head.forget_late(from);
         stats.series_removed += self.head.reclaim();
     }
 

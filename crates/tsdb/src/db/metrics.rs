@@ -33,6 +33,7 @@ impl Collect for Db {
     fn collect(&self, out: &mut Families) {
         self.collect_head(out);
         self.collect_wal(out);
+        self.collect_wbl(out);
         self.collect_blocks(out);
     }
 }
@@ -106,17 +107,40 @@ impl Db {
         ] {
             gauge(out, name, help, ms);
         }
-        counter(
-            out,
-            "prometheus_tsdb_out_of_order_samples_total",
-            "Total number of out of order samples ingestion failed attempts due to out of order being disabled.",
-            &counts.out_of_order,
-        );
-        counter(
-            out,
-            "prometheus_tsdb_out_of_bound_samples_total",
-            "Total number of out of bound samples ingestion failed attempts with out of order support disabled.",
-            &counts.out_of_bounds,
+        let late = [&counts.late_floats, &counts.late_histograms];
+        for (name, help, [floats, histograms]) in [
+            (
+                "prometheus_tsdb_head_out_of_order_samples_appended_total",
+                "Total number of appended out of order samples.",
+                late,
+            ),
+            (
+                "prometheus_tsdb_out_of_order_samples_total",
+                "Total number of out of order samples ingestion failed attempts due to out of order being disabled.",
+                counts.out_of_order.both(),
+            ),
+            (
+                "prometheus_tsdb_out_of_bound_samples_total",
+                "Total number of out of bound samples ingestion failed attempts with out of order support disabled.",
+                counts.out_of_bounds.both(),
+            ),
+            (
+                "prometheus_tsdb_too_old_samples_total",
+                "Total number of out of order samples ingestion failed attempts with out of support enabled, but sample outside of time window.",
+                counts.too_old.both(),
+            ),
+        ] {
+            for (kind, count) in [("float", floats), ("histogram", histograms)] {
+                let value = Point::Value(count.value() as f64);
+                out.add(name, MetricType::Counter, help, &[("type", kind)], value);
+            }
+        }
+        out.add(
+            "prometheus_tsdb_sample_ooo_delta",
+            MetricType::Histogram,
+            "Delta in seconds by which a sample is considered out of order (reported regardless of OOO time window and whether sample is accepted or not).",
+            &[],
+            counts.late_by.point(),
         );
         let (exemplars, with, max) = head.exemplar_sizes();
         for (name, help, v) in [
@@ -184,6 +208,41 @@ impl Db {
                 "prometheus_tsdb_checkpoint_creations_failed_total",
                 "Total number of checkpoint creations that failed.",
                 metrics.checkpoints_failed.value(),
+            ),
+        ] {
+            out.counter(name, help, v as f64);
+        }
+    }
+
+    /// The out-of-order log, once there is one.
+    fn collect_wbl(&self, out: &mut Families) {
+        let wbl = self.0.head.with_wbl(|wbl| (wbl.counts, wbl.size(), wbl.last_index()));
+        let Some((counts, size, segment)) = wbl.filter(|w| w.1 > 0) else { return };
+        out.gauge(
+            "prometheus_tsdb_out_of_order_wbl_segment_current",
+            "Write log segment index that TSDB is currently writing to.",
+            segment as f64,
+        );
+        out.gauge(
+            "prometheus_tsdb_out_of_order_wbl_storage_size_bytes",
+            "Size of the write log directory.",
+            size as f64,
+        );
+        for (name, help, v) in [
+            (
+                "prometheus_tsdb_out_of_order_wbl_page_flushes_total",
+                "Total number of page flushes.",
+                counts.writes,
+            ),
+            (
+                "prometheus_tsdb_out_of_order_wbl_completed_pages_total",
+                "Total number of completed pages.",
+                counts.pages,
+            ),
+            (
+                "prometheus_tsdb_out_of_order_wbl_writes_failed_total",
+                "Total number of write log writes that failed.",
+                counts.failed,
             ),
         ] {
             out.counter(name, help, v as f64);

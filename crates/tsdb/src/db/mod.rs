@@ -2,7 +2,7 @@
 
 mod builder;
 mod checkpoint;
-mod histogram_chunks;
+pub(crate) mod histogram_chunks;
 mod late;
 mod maintain;
 mod metrics;
@@ -70,10 +70,9 @@ struct Retention {
 struct View {
     /// Oldest first.
     blocks: Arc<Vec<Arc<Block>>>,
-    /// Samples before this are in the blocks, even if the head still has them.
+    /// Samples before this are in the blocks, even if the head still has them, unless they came
+    /// late.
     head_from: Timestamp,
-    /// Prometheus' out-of-order samples, until they are in blocks.
-    late: Option<Arc<Head>>,
 }
 
 impl std::fmt::Debug for Db {
@@ -103,6 +102,12 @@ impl Db {
     /// `None` for no limit.
     pub fn set_retention(&self, time: Option<Duration>, bytes: Option<u64>) {
         *self.0.retention.lock() = Retention { time, bytes };
+    }
+
+    /// Changes how much older than the newest sample a sample may be that comes out of order, for
+    /// transactions that begin from now on; zero for not at all. What was taken before stays.
+    pub fn set_out_of_order_window(&self, window: Duration) {
+        self.0.head.set_late_window(builder::millis(window));
     }
 
     /// Sets how many exemplars are kept; 0 for none. The oldest go where that is fewer than there
@@ -136,8 +141,10 @@ impl Db {
         let head = self.0.head.time_range();
         let view = self.0.view.read();
         let blocks = view.blocks.iter().map(|b| (b.meta().min_time, b.meta().max_time - 1));
-        let late = view.late.as_ref().and_then(|l| l.time_range());
-        blocks.chain(head).chain(late).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+        blocks
+            .chain(head)
+            .chain(self.0.head.late_range())
+            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
     /// Bytes that the head holds, about. Looks at all of it.
@@ -196,17 +203,15 @@ impl Appendable for Db {
 }
 
 impl Queryable for Db {
-    /// The head first, then late samples of Prometheus, then the blocks, oldest first: where two have a sample of a series for the
-    /// same time, the earlier in this order wins, as in Prometheus.
+    /// The head first (what came in order, then what came late), then the blocks, oldest first: where
+    /// two have a sample of a series for the same time, the earlier in this order wins.
     fn querier(&self, mint: Timestamp, maxt: Timestamp) -> Result<Arc<dyn Querier>, StorageError> {
         // The head's view is opened before a block that is being made can take its place.
         let view = self.0.view.read();
         let head = self.0.head.querier(mint, maxt, view.head_from);
-        let late = view.late.as_ref().map(|l| l.querier(mint, maxt, Timestamp::MIN));
         let blocks = Arc::clone(&view.blocks);
         drop(view);
         let mut parts: Vec<Arc<dyn Querier>> = vec![Arc::new(head)];
-        parts.extend(late.map(|l| -> Arc<dyn Querier> { Arc::new(l) }));
         for block in blocks.iter().filter(|b| b.overlaps(mint, maxt)) {
             parts.push(match block.querier_between(mint, maxt) {
                 Ok(querier) => querier,

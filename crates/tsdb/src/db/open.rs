@@ -9,7 +9,8 @@ use firesteel_model::Timestamp;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Db, DbBuilder, Inner, Retention, View, late,
+    Db, DbBuilder, Inner, Retention, View, builder,
+    late::{self, Logged},
     maintain::Maintenance,
     metrics::DbMetrics,
     report::{DamageReport, OpenReport},
@@ -20,7 +21,7 @@ use crate::{
     fs::{DirEntry, Fs, Lock},
     head::{CHUNKS_DIR, ChunkFiles, FoundChunks, Head, HeadOptions, Replay, group_chunks},
     wal::{
-        read::read_segment,
+        read::{Summary, read_segment},
         repair::{Repair, repair},
         segments::{
             checkpoint_path, list_checkpoints, list_segments, make_dir, remove_leftovers,
@@ -43,7 +44,7 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
     let mut report = OpenReport::default();
     let mut blocks = Vec::new();
     let mut lock = None;
-    let mut late = None;
+    let mut late_chunks = Vec::new();
     if let Some(dir) = &options.dir {
         let fs = &*options.fs;
         if !options.read_only {
@@ -64,21 +65,25 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
         let (files, mut chunks) = ChunkFiles::open(Arc::clone(&options.fs), dir)?;
         note_head_chunks(&chunks, &mut report);
         head.set_chunk_files(Arc::new(files));
-        let late_chunks = std::mem::take(&mut chunks.out_of_order);
-        let writer = replay(&options, dir, &head, chunks, min_valid(&blocks), &mut report)?;
+        late_chunks = std::mem::take(&mut chunks.out_of_order);
+        let (writer, logged) =
+            replay(&options, dir, &head, chunks, min_valid(&blocks), &mut report)?;
         head.set_wal(writer);
-        late = late::read(fs, dir, &head, &late_chunks, &mut report)?;
+        late::restore(&options, dir, &head, &late_chunks, &logged, &mut report)?;
     }
-    let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks), late };
-    Ok(assemble(options, head, view, lock, report))
+    let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks) };
+    let newest = head.time_range().map_or(Timestamp::MIN, |r| r.1);
+    let maintenance = Maintenance::new(&options, !late_chunks.is_empty(), newest);
+    Ok(assemble(options, head, view, lock, maintenance, report))
 }
 
 /// A database without files.
 pub(super) fn in_memory(options: DbBuilder) -> Db {
     let head = Arc::new(Head::new(&head_options(&options), false));
     let blocks = Arc::new(Vec::new());
-    let view = View { blocks, head_from: Timestamp::MIN, late: None };
-    assemble(options, head, view, None, OpenReport::default())
+    let view = View { blocks, head_from: Timestamp::MIN };
+    let maintenance = Maintenance::new(&options, false, Timestamp::MIN);
+    assemble(options, head, view, None, maintenance, OpenReport::default())
 }
 
 fn head_options(options: &DbBuilder) -> HeadOptions {
@@ -86,6 +91,8 @@ fn head_options(options: &DbBuilder) -> HeadOptions {
         chunk_range: options.range_ms(),
         compression: options.wal_compression,
         max_exemplars: options.max_exemplars,
+        late_window: builder::millis(options.late_window),
+        late_cap: options.late_cap,
         budget: options.budget.clone(),
     }
 }
@@ -95,14 +102,14 @@ fn assemble(
     head: Arc<Head>,
     view: View,
     lock: Option<Box<dyn Lock>>,
+    maintenance: Maintenance,
     report: OpenReport,
 ) -> Db {
-    let max_time = head.time_range().map_or(Timestamp::MIN, |r| r.1);
     Db(Arc::new(Inner {
         head,
         view: RwLock::new(view),
         lock: Mutex::new(lock),
-        maintenance: Mutex::new(Maintenance::new(&options, max_time)),
+        maintenance: Mutex::new(maintenance),
         retention: Mutex::new(Retention {
             time: options.retention,
             bytes: options.retention_bytes,
@@ -232,7 +239,8 @@ fn replay(
     chunks: FoundChunks,
     min_valid: Timestamp,
     report: &mut OpenReport,
-) -> Result<Writer, TsdbError> {
+) -> Result<(Writer, Logged), TsdbError> {
+    let mut logged = Logged::default();
     let (fs, wal) = (&*options.fs, dir.join(WAL_DIR));
     let mut replay = head.replay(min_valid, group_chunks(chunks.chunks));
     let checkpoints = list_checkpoints(fs, &wal)?;
@@ -240,13 +248,16 @@ fn replay(
     if let Some(&newest) = checkpoints.last() {
         let path = checkpoint_path(&wal, newest);
         for segment in list_segments(fs, &path)? {
-            replay_segment(fs, &segment_path(&path, segment), &mut replay, report)?;
+            let path = segment_path(&path, segment);
+            replay_segment(fs, &path, &mut replay, report)?;
+            logged.segments.push((path, std::mem::take(&mut replay.late)));
         }
         report.checkpoint = Some(newest);
         first = newest + 1;
     }
     let (old, segments): (Vec<_>, Vec<_>) =
         list_segments(fs, &wal)?.into_iter().partition(|&s| s < first);
+    logged.whole = checkpoints.is_empty() && segments.first() == Some(&0);
     let mut next = segments.first().copied().unwrap_or(first);
     let mut infos = Vec::with_capacity(segments.len());
     for segment in segments {
@@ -255,6 +266,7 @@ fn replay(
             // Prometheus refuses to start where a number is missing.
             let to = segment_path(&wal, next);
             report.not_read.push(format!("log segments {next} to {}: missing", segment - 1));
+            logged.damaged = true;
             if fs.rename(&path, &to).is_ok() {
                 path = to;
             } else {
@@ -264,6 +276,7 @@ fn replay(
         replay.newest = Timestamp::MIN;
         let len = replay_segment(fs, &path, &mut replay, report)?;
         infos.push(SegmentInfo { index: next, len, max_time: replay.newest });
+        logged.segments.push((path, std::mem::take(&mut replay.late)));
         report.segments += 1;
         next += 1;
     }
@@ -278,14 +291,13 @@ fn replay(
     for &checkpoint in checkpoints.iter().rev().skip(1) {
         let _ = fs.remove_dir_all(&checkpoint_path(&wal, checkpoint));
     }
-    Ok(Writer::new(
-        Arc::clone(&options.fs),
-        &wal,
-        next,
-        infos,
-        options.wal_segment_size,
-        options.durability,
-    ))
+    // What a power cut leaves is in the newest segments.
+    let old = logged.segments.get(..logged.segments.len().saturating_sub(2)).unwrap_or_default();
+    let is_old = |d: &&DamageReport| old.iter().any(|s| s.0 == d.path);
+    logged.damaged |= report.damage.iter().filter(is_old).any(|d| !d.torn);
+    let (size, durability) = (options.wal_segment_size, options.durability);
+    let writer = Writer::new(Arc::clone(&options.fs), &wal, next, infos, size, durability);
+    Ok((writer, logged))
 }
 
 /// Replays a segment and repairs it. Returns its length.
@@ -297,8 +309,21 @@ fn replay_segment(
 ) -> Result<u64, TsdbError> {
     let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
     let summary = read_segment(&data, |records| replay.batch(records));
+    mend(fs, path, &data, &summary, report)?;
+    let len = fs.metadata(path).map_or(data.len() as u64, |m| m.len);
+    Ok(len)
+}
+
+/// Repairs a segment in which `summary` was found, and reports it.
+pub(super) fn mend(
+    fs: &dyn Fs,
+    path: &Path,
+    data: &[u8],
+    summary: &Summary,
+    report: &mut OpenReport,
+) -> Result<(), TsdbError> {
     report.unclosed_records += summary.unclosed;
-    let outcome = match repair(fs, path, &data, &summary) {
+    let outcome = match repair(fs, path, data, summary) {
         Ok(Repair::None) => "nothing done".to_owned(),
         Ok(Repair::Cut) => format!("cut off at byte {}", summary.end),
         Ok(Repair::Rewritten) => "rewritten without it".to_owned(),
@@ -311,8 +336,8 @@ fn replay_segment(
             end: damage.end as u64,
             what: damage.what.clone(),
             outcome: outcome.clone(),
+            torn: damage.torn,
         });
     }
-    let len = fs.metadata(path).map_or(data.len() as u64, |m| m.len);
-    Ok(len)
+    Ok(())
 }

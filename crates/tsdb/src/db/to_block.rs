@@ -10,16 +10,26 @@ use crate::{
     TsdbError,
     block::{BlockMeta, BlockWriter, EncodedChunk, SymbolTable},
     fs::Fs,
-    head::{ChunkReader, Copied, Head, decode_chunk, hide},
+    head::{ChunkReader, Copied, Head, LateReader, LateSamples, decode_chunk, hide},
 };
 
 /// Samples per chunk where chunks have to be made anew.
 const SAMPLES: usize = 120;
 
+/// Which of a head's samples.
+#[derive(Clone, Copy)]
+pub(super) enum Source {
+    /// Those that came in order.
+    InOrder,
+    /// Those that came late, up to a generation.
+    Late(u32),
+}
+
 /// Writes the samples of `[mint, maxt)` as the block that `meta` describes. `None`, and no block,
 /// where there are none.
 pub(super) fn write(
     head: &Arc<Head>,
+    source: Source,
     fs: Arc<dyn Fs>,
     parent: &std::path::Path,
     meta: BlockMeta,
@@ -27,7 +37,10 @@ pub(super) fn write(
     let (mint, maxt) = (meta.min_time, meta.max_time.saturating_sub(1));
     // Keeps the samples and the series where they are.
     let guard = head.querier(mint, maxt, mint);
-    let mut ids = head.series_with_samples(mint, maxt);
+    let mut ids = match source {
+        Source::InOrder => head.series_with_samples(mint, maxt),
+        Source::Late(generation) => head.late_series(mint, maxt, generation),
+    };
     if ids.is_empty() {
         return Ok(None);
     }
@@ -38,7 +51,10 @@ pub(super) fn write(
     let mut series = Series::new(head);
     let mut pairs = Vec::new();
     for &id in &ids {
-        series.read(head, id, mint, maxt)?;
+        match source {
+            Source::InOrder => series.read(head, id, mint, maxt)?,
+            Source::Late(generation) => series.read_late(head, id, (mint, maxt), generation)?,
+        }
         labels.pairs(head, id, &mut pairs);
         for pair in &mut pairs {
             let symbol = |rank: u32| of.get(rank as usize).copied().unwrap_or(u32::MAX);
@@ -69,6 +85,7 @@ struct Series {
     whole: bool,
     times: Vec<i64>,
     values: Vec<f64>,
+    late: (LateReader, LateSamples),
 }
 
 impl Series {
@@ -82,7 +99,32 @@ impl Series {
             whole: true,
             times: Vec::new(),
             values: Vec::new(),
+            late: <(LateReader, LateSamples)>::default(),
         }
+    }
+
+    fn read_late(
+        &mut self,
+        head: &Head,
+        id: u32,
+        range: (Timestamp, Timestamp),
+        generation: u32,
+    ) -> Result<(), TsdbError> {
+        let (reader, samples) = &mut self.late;
+        reader
+            .read(head, id, range, u64::MAX, generation, samples)
+            .map_err(|e| TsdbError::Invalid(format!("late chunk of series {id}: {e}")))?;
+        self.made.clear();
+        self.whole = false;
+        std::mem::swap(&mut self.times, &mut samples.times);
+        std::mem::swap(&mut self.values, &mut samples.values);
+        std::mem::swap(&mut self.copied.histograms, &mut samples.histograms);
+        self.hidden = head.tombstones_of(id);
+        let n = self.times.len();
+        hide(&self.hidden, &mut self.times, &mut self.values, n);
+        let hidden = &self.hidden;
+        self.copied.histograms.retain(|h| !hidden.iter().any(|i| i.0 <= h.t && h.t <= i.1));
+        self.make(id)
     }
 
     fn read(

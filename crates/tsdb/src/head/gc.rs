@@ -20,6 +20,10 @@ use super::{
 pub(super) struct Limbo {
     /// Samples before this can go, once all readers know of this generation.
     truncation: Option<(u64, Timestamp)>,
+    /// Late samples up to this generation can go, once all readers know of the other one.
+    pub(super) late: Option<(u64, u32)>,
+    /// Series that have no late samples any more.
+    pub(super) without_late: Vec<u32>,
     /// Series that are out of the index, once all readers and appenders know of this generation.
     unlinked: Vec<(u64, Vec<u32>)>,
 }
@@ -66,6 +70,22 @@ impl Head {
                 limbo.unlinked.push((generation, gone));
             }
         }
+        if let Some((generation, late)) = limbo.late
+            && self.readers.all_know(generation)
+        {
+            limbo.late = None;
+            let committer = self.committer.lock();
+            limbo.without_late.extend(self.late.release(late));
+            drop(committer);
+        }
+        let mut idle = std::mem::take(&mut limbo.without_late);
+        if !idle.is_empty() {
+            idle.sort_unstable();
+            idle.dedup();
+            let gone = self.unlink(idle);
+            let generation = self.readers.next_generation();
+            limbo.unlinked.push((generation, gone));
+        }
         let mut removed = 0;
         limbo.unlinked.retain(|(generation, ids)| {
             if !self.readers.all_know(*generation) {
@@ -102,7 +122,7 @@ impl Head {
         empty
     }
 
-    /// Takes series out of the index, those that have got samples meanwhile excepted.
+    /// Takes series, in order, out of the index, those that have got samples meanwhile excepted.
     fn unlink(&self, mut ids: Vec<u32>) -> Vec<u32> {
         let _committer = self.committer.lock();
         let mut index = self.index.write();
@@ -113,7 +133,7 @@ impl Head {
             // A series that was never logged is of a transaction that was dropped, or of one that
             // has yet to commit. It goes only when there is no transaction at all.
             let unused = logged & LOGGED != 0 || idle;
-            if stripe.is_empty(id) && unused {
+            if stripe.is_empty(id) && unused && !self.late.contains(id) {
                 if logged & LOGGED == 0 {
                     self.unlogged.fetch_sub(1, Ordering::AcqRel);
                 }

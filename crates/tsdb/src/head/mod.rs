@@ -4,8 +4,10 @@
 //! ([`stripe`]), commits under one ([`commit`]); each commit gets a number, and readers see the
 //! commits up to the one that was newest when they came ([`readers`]).
 //!
-//! Locks are taken in this order, and no other way: commit, index, aliases or metadata or
-//! tombstones or exemplars, stripe, readers.
+//! Samples that come out of order are kept apart ([`late`]).
+//!
+//! Locks are taken in this order, and no other way: limbo, commit, index, aliases or metadata or
+//! tombstones or exemplars, stripe or late samples, readers.
 
 mod appender;
 mod chunk_files;
@@ -16,6 +18,7 @@ mod from_chunk;
 mod gc;
 mod histogram_chunk;
 mod index;
+mod late;
 mod memory;
 mod paged;
 mod pending;
@@ -38,7 +41,7 @@ use std::sync::{
 use firesteel_model::{
     Labels, Metadata, MetricType, Timestamp,
     budget::{Budget, Reservation},
-    metrics::Counter,
+    metrics::{Buckets, Counter},
     storage::AppendError,
 };
 use hashbrown::HashMap;
@@ -50,16 +53,18 @@ pub(crate) use chunk_files::{
 pub use export::HeadStats;
 pub(crate) use from_chunk::{Decoded, decode as decode_samples};
 pub(crate) use histogram_chunk::HistogramChunk;
+pub(crate) use late::{DEFAULT_CAP, Frozen, LateReader, LateSample, LateSamples, LateValue};
 pub use query::SeriesExemplars;
 pub(crate) use query::hide;
 pub use replay::ReplayStats;
-pub(crate) use replay::{Replay, group_chunks};
+pub(crate) use replay::{Replay, group_chunks, late_samples};
 pub(crate) use stripe::{Copied, HistogramSample, decode_chunk};
 
 use self::{
     commit::{Committer, Waiting},
     exemplars::Exemplars,
     index::Index,
+    late::Late,
     paged::Paged,
     pending::Pending,
     readers::Readers,
@@ -83,29 +88,78 @@ pub(crate) struct HeadOptions {
     pub(crate) compression: Compression,
     /// How many exemplars are kept.
     pub(crate) max_exemplars: usize,
+    /// How much older than the newest sample of all a sample may be that is older than its series',
+    /// milliseconds; 0: none is taken.
+    pub(crate) late_window: i64,
+    /// How many of these the buffer of a series holds.
+    pub(crate) late_cap: usize,
     /// Memory of the head.
     pub(crate) budget: Budget,
 }
 
+/// Bounds of [`Counts::late_by`], seconds.
+const LATE_BY: [f64; 7] = [600.0, 1800.0, 3600.0, 7200.0, 10_800.0, 21_600.0, 43_200.0];
+
 /// Counts of a head.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counts {
     pub(crate) floats: Counter,
     pub(crate) histograms: Counter,
     pub(crate) series_created: Counter,
     pub(crate) series_removed: Counter,
-    pub(crate) out_of_order: Counter,
-    pub(crate) out_of_bounds: Counter,
+    pub(crate) late_floats: Counter,
+    pub(crate) late_histograms: Counter,
+    pub(crate) out_of_order: ByKind,
+    pub(crate) out_of_bounds: ByKind,
+    pub(crate) too_old: ByKind,
+    /// How much older than the head's newest sample those were that did not come in order, taken or
+    /// not; seconds.
+    pub(crate) late_by: Buckets,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            floats: Counter::default(),
+            histograms: Counter::default(),
+            series_created: Counter::default(),
+            series_removed: Counter::default(),
+            late_floats: Counter::default(),
+            late_histograms: Counter::default(),
+            out_of_order: ByKind::default(),
+            out_of_bounds: ByKind::default(),
+            too_old: ByKind::default(),
+            late_by: Buckets::new(&LATE_BY),
+        }
+    }
+}
+
+/// A count of floats and one of histograms.
+#[derive(Debug, Default)]
+pub(crate) struct ByKind {
+    pub(crate) floats: Counter,
+    pub(crate) histograms: Counter,
+}
+
+impl ByKind {
+    fn inc(&self, is_float: bool) {
+        if is_float { self.floats.inc() } else { self.histograms.inc() }
+    }
+
+    /// Both counts.
+    pub(crate) const fn both(&self) -> [&Counter; 2] {
+        [&self.floats, &self.histograms]
+    }
 }
 
 /// A stripe on cache lines of its own (two, as processors fetch them in pairs), so that locking one
 /// does not slow its neighbours down.
 #[derive(Default)]
 #[repr(align(128))]
-struct Padded(Mutex<Stripe>);
+struct Padded<T>(Mutex<T>);
 
-impl std::ops::Deref for Padded {
-    type Target = Mutex<Stripe>;
+impl<T> std::ops::Deref for Padded<T> {
+    type Target = Mutex<T>;
 
     fn deref(&self) -> &Self::Target {
         &self.0
@@ -131,7 +185,8 @@ pub(crate) struct Head {
     unlinks: AtomicU64,
     /// Number of series without [`LOGGED`].
     unlogged: AtomicUsize,
-    stripes: Box<[Padded]>,
+    stripes: Box<[Padded<Stripe>]>,
+    late: Late,
     /// Where closed chunks go; they stay in memory where there is none.
     chunk_files: OnceLock<Arc<ChunkFiles>>,
     /// Bytes of closed chunks that wait to be written, about.
@@ -214,6 +269,7 @@ impl Head {
             unlinks: AtomicU64::new(0),
             unlogged: AtomicUsize::new(0),
             stripes: (0..STRIPES).map(|_| Padded::default()).collect(),
+            late: Late::new(options.late_window, options.late_cap),
             chunk_files: OnceLock::new(),
             waiting: AtomicUsize::new(0),
             spilling: Mutex::new(()),
@@ -267,6 +323,9 @@ impl Head {
         committer.closed = true;
         if let Some(wal) = &mut committer.wal {
             wal.cut();
+        }
+        if let Some(wbl) = &mut committer.wbl {
+            wbl.cut();
         }
     }
 
@@ -406,7 +465,7 @@ impl Head {
         let stripes = self.stripes.iter().map(|s| s.lock().bytes()).sum::<usize>();
         let index = self.index.read();
         let metadata = self.metadata.read().by_series.len() * 24;
-        stripes + index.bytes() + index.bound() as usize * 13 + metadata
+        stripes + self.late.bytes() + index.bytes() + index.bound() as usize * 13 + metadata
     }
 
     fn take_pending(&self) -> Box<Pending> {
@@ -428,12 +487,6 @@ impl Head {
         if pool.len() < 8 {
             pool.push(pending);
         }
-    }
-
-    /// The labels of the series behind a reference of the log.
-    pub(crate) fn labels_of(&self, reference: u64) -> Option<Labels> {
-        let id = self.lookup(reference)?;
-        Some(self.index.read().labels(id))
     }
 
     /// Number of series.

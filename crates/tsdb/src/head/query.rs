@@ -14,6 +14,7 @@ use firesteel_model::{
 use super::{
     Head,
     chunk_files::ChunkReader,
+    late::{LateSet, LateView},
     readers::Guard,
     search,
     stripe::{self, Copied, HistogramSample, NEVER, stripe_of},
@@ -31,13 +32,16 @@ pub(crate) struct HeadQuerier {
 struct View {
     head: Arc<Head>,
     guard: Guard,
+    /// Of samples that came in order.
     mint: Timestamp,
+    /// Of those that came late.
+    late_mint: Timestamp,
     maxt: Timestamp,
 }
 
 impl Head {
     /// Opens a view of the samples between two times, both inclusive. Those before `from`, which
-    /// are in blocks, are not in it.
+    /// are in blocks, are not in it, unless they came late.
     pub(crate) fn querier(
         self: &Arc<Self>,
         mint: Timestamp,
@@ -45,33 +49,46 @@ impl Head {
         from: Timestamp,
     ) -> HeadQuerier {
         let (head, guard) = (Arc::clone(self), self.readers.read());
-        HeadQuerier { view: Arc::new(View { head, guard, mint: mint.max(from), maxt }) }
+        HeadQuerier {
+            view: Arc::new(View { head, guard, mint: mint.max(from), late_mint: mint, maxt }),
+        }
     }
 }
 
 impl View {
     /// Whether the head may have samples in the view's range.
     fn overlaps(&self) -> bool {
-        let range = self.head.time_range();
-        range.is_none_or(|(oldest, newest)| oldest <= self.maxt && newest >= self.mint)
+        let within = |range: Option<(Timestamp, Timestamp)>| {
+            range.is_some_and(|(oldest, newest)| oldest <= self.maxt && newest >= self.late_mint)
+        };
+        within(self.head.time_range()) || within(self.head.late_range())
     }
 
-    /// The series that match and have a visible sample in range, with the time up to which they
-    /// are visible.
-    fn select(
+    fn dictionary(&self) -> HeadDictionary {
+        let bound = self.head.index.read().symbols.bound();
+        HeadDictionary { head: Arc::clone(&self.head), bound }
+    }
+
+    /// What is to be seen of the late samples.
+    fn late(&self, mint: Timestamp, maxt: Timestamp) -> LateView {
+        LateView { head: Arc::clone(&self.head), epoch: self.guard.epoch(), mint, maxt }
+    }
+
+    /// Those of `ids` that have a visible sample in range that came in order, with the time up to
+    /// which they are visible; `limit` of them at most, where it is not 0.
+    fn in_order(
         &self,
         ctx: &QueryContext,
-        matchers: &[Matcher],
-        mint: Timestamp,
-        maxt: Timestamp,
+        ids: &[u32],
+        (mint, maxt): (Timestamp, Timestamp),
         limit: usize,
     ) -> Result<(Vec<u32>, Vec<Timestamp>), StorageError> {
-        let mut memory = Memory::new(ctx)?;
-        let ids = search::select(&self.head.index, matchers, ctx, &mut memory)?;
-        memory.take(ids.len() as u64 * 12)?;
+        if mint > maxt {
+            return Ok((Vec::new(), Vec::new()));
+        }
         let epoch = self.guard.epoch();
         let (mut found, mut until) = (Vec::new(), Vec::new());
-        let mut rest = ids.as_slice();
+        let mut rest = ids;
         while let Some(&first) = rest.first() {
             if limit > 0 && found.len() >= limit {
                 break;
@@ -118,44 +135,38 @@ impl Querier for HeadQuerier {
         let view = &self.view;
         let mint = view.mint.max(hints.start);
         let maxt = view.maxt.min(hints.end);
-        if mint > maxt {
+        let late = view.late(view.late_mint.max(hints.start), maxt);
+        if late.mint > maxt {
             return Ok(Selection::default());
         }
-        let shard = hints.shard.filter(|s| s.count > 1);
-        // Which of them are in the share is known only afterwards.
-        let limit = if shard.is_none() { hints.limit } else { 0 };
-        let (mut ids, mut until) = view.select(ctx, matchers, mint, maxt, limit)?;
-        if let Some(shard) = shard {
+        let mut memory = Memory::new(ctx)?;
+        let mut matching = search::select(&view.head.index, matchers, ctx, &mut memory)?;
+        memory.take(matching.len() as u64 * 12)?;
+        if let Some(shard) = hints.shard.filter(|s| s.count > 1) {
             let index = view.head.index.read();
-            let keep: Vec<bool> = ids
-                .iter()
-                .map(|&id| index.labels(id).prom_hash() % shard.count == shard.index)
-                .collect();
-            drop(index);
-            let mut flags = keep.iter();
-            ids.retain(|_| *flags.next().unwrap_or(&true));
-            let mut flags = keep.iter();
-            until.retain(|_| *flags.next().unwrap_or(&true));
+            matching.retain(|&id| index.labels(id).prom_hash() % shard.count == shard.index);
         }
+        let mut late_ids = late.select(&matching);
+        let (mut ids, mut until) = view.in_order(ctx, &matching, (mint, maxt), hints.limit)?;
+        drop(matching);
         if hints.limit > 0 {
             ids.truncate(hints.limit);
             until.truncate(hints.limit);
+            late_ids.truncate(hints.limit);
         }
         QueryStats::add(&ctx.stats.series, ids.len() as u64);
-        if ids.is_empty() {
-            return Ok(Selection::default());
+        let mut sets: Vec<Arc<dyn SeriesSet>> = Vec::new();
+        if !ids.is_empty() {
+            let _memory = ctx.budget.reserve(ids.len() as u64 * 12)?;
+            let (dictionary, view) = (view.dictionary(), Arc::clone(view));
+            sets.push(Arc::new(HeadSet { view, ids, until, mint, dictionary, _memory }));
         }
-        let memory = ctx.budget.reserve(ids.len() as u64 * 12)?;
-        let bound = view.head.index.read().symbols.bound();
-        let set = HeadSet {
-            view: Arc::clone(view),
-            ids,
-            until,
-            mint,
-            dictionary: HeadDictionary { head: Arc::clone(&view.head), bound },
-            _memory: memory,
-        };
-        Ok(Selection { sets: vec![Arc::new(set)], warnings: Vec::new() })
+        if !late_ids.is_empty() {
+            let _memory = ctx.budget.reserve(late_ids.len() as u64 * 4)?;
+            let (dictionary, _keep) = (view.dictionary(), Arc::clone(view));
+            sets.push(Arc::new(LateSet { view: late, ids: late_ids, dictionary, _keep, _memory }));
+        }
+        Ok(Selection { sets, warnings: Vec::new() })
     }
 
     fn label_names(
@@ -245,7 +256,7 @@ struct HeadSet {
     _memory: firesteel_model::budget::Reservation,
 }
 
-struct HeadDictionary {
+pub(super) struct HeadDictionary {
     head: Arc<Head>,
     bound: u32,
 }
@@ -423,7 +434,7 @@ pub(crate) fn hide(
 
 /// Fills a batch with the histograms up to `until` that share the first one's kind and layout.
 /// Returns how many these are. Staleness markers, which have no layout, go with any.
-fn histogram_batch(
+pub(super) fn histogram_batch(
     histograms: &[HistogramSample],
     until: Timestamp,
     batch: &mut SampleBatch,

@@ -20,6 +20,7 @@ use crate::wal::{
     read::Records,
     record::{
         RecordError, RecordType,
+        batch::{self, Batch},
         exemplars::{self, RefExemplar},
         histograms::{self, AnyHistogram, RefHistogram},
         metadata::{self, RefMetadata},
@@ -73,6 +74,9 @@ pub(crate) struct Replay<'a> {
     metadata: Vec<RefMetadata>,
     stones: Vec<Stone>,
     readers: ActiveReaders,
+    /// Numbers of the late samples in the segment that is being replayed. They are left out: they
+    /// come from the out-of-order log.
+    pub(crate) late: Vec<u64>,
     /// Newest sample of the segment that is being replayed.
     pub(crate) newest: Timestamp,
     /// What was wrong with the first bad record.
@@ -106,6 +110,7 @@ impl Head {
             metadata: Vec::new(),
             stones: Vec::new(),
             readers: ActiveReaders::default(),
+            late: Vec::new(),
             newest: NEVER,
             first_error: None,
         }
@@ -115,7 +120,17 @@ impl Head {
 impl Replay<'_> {
     /// Takes a batch of the log in.
     pub(crate) fn batch(&mut self, records: Records<'_>) {
+        let mut late = 0;
         for record in records.iter() {
+            if late > 0 {
+                late -= 1;
+                continue;
+            }
+            if let Some((records, number)) = late_samples(record) {
+                self.late.push(number);
+                late = records;
+                continue;
+            }
             if let Err(error) = self.record(record) {
                 self.stats.bad_records += 1;
                 self.first_error.get_or_insert(error);
@@ -300,7 +315,7 @@ impl Replay<'_> {
                 continue;
             }
             let (reference, t, v) = (s.series, s.t, s.v);
-            floats.push(Float { reference, t, v, before, id, part: 0, valid: true });
+            floats.push(Float { reference, t, v, before, id, part: 0, valid: true, late: false });
         }
         let (oldest, newest, n) = head.apply_floats(&floats, EPOCH, &self.readers);
         self.stats.floats += n;
@@ -388,6 +403,17 @@ impl Replay<'_> {
         self.head.readers.publish(EPOCH);
         self.head.account();
         (self.stats, self.unknown.len())
+    }
+}
+
+/// What a record says about late samples: how many of the next records have some, and their number.
+pub(crate) fn late_samples(record: &[u8]) -> Option<(u64, u64)> {
+    if RecordType::of(record) != RecordType::Ours {
+        return None;
+    }
+    match batch::decode(record) {
+        Ok(Batch::Late { records, number }) => Some((records, number)),
+        _ => None,
     }
 }
 

@@ -365,7 +365,11 @@ mod tests {
     fn version_2_keeps_start_timestamps() {
         let value = |i: u64| {
             let h = Histogram { count: i, ..h0() };
-            if i % 3 == 0 { AnyHistogram::Float(h.to_float()) } else { AnyHistogram::Int(h) }
+            if i.is_multiple_of(3) {
+                AnyHistogram::Float(h.to_float())
+            } else {
+                AnyHistogram::Int(h)
+            }
         };
         let all: Vec<_> = (0..20_u64)
             .map(|i| RefHistogram {
