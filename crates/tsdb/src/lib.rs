@@ -18,5 +18,4 @@ pub use db::{
     verify_directory,
 };
 pub use error::TsdbError;
-pub use wal::WalPosition;
-pub use wal::writer::Durability;
+pub use wal::{Compression, WalPosition, writer::Durability};

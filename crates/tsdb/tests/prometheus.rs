@@ -15,6 +15,7 @@ use std::{
 };
 
 use common::{Samples, append, assert_same, conformance, digest, labels, peer, read_all};
+use firesteel_chunk::varint;
 use firesteel_model::{
     CounterResetHint, Histogram, HistogramLayout, Labels, STALE_NAN, Span, Value,
     clock::{Clock, ManualClock},
@@ -22,7 +23,7 @@ use firesteel_model::{
     stale_nan,
     storage::{AppendOptions, Appendable, Appender, SeriesKey},
 };
-use firesteel_tsdb::{Db, DbBuilder};
+use firesteel_tsdb::{Compression, Db, DbBuilder};
 
 const DAY: i64 = 86_400_000;
 /// Data of the tests begins here, at a multiple of two hours.
@@ -35,6 +36,10 @@ struct Prometheus {
 
 impl Prometheus {
     fn start(binary: &Path, data: &Path) -> Self {
+        Self::start_with(binary, data, &[])
+    }
+
+    fn start_with(binary: &Path, data: &Path, flags: &[&str]) -> Self {
         let config = data.with_extension("yml");
         std::fs::write(&config, "scrape_configs: []\n").unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -45,6 +50,7 @@ impl Prometheus {
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .arg("--storage.tsdb.retention.time=100y")
             .arg("--web.enable-remote-write-receiver")
+            .args(flags)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -71,6 +77,43 @@ impl Prometheus {
         stream.read_to_string(&mut answer).ok()?;
         let status = answer.split(' ').nth(1)?.parse().ok()?;
         Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
+    }
+
+    /// Writes a float for each of `series` series.
+    fn write(&self, series: usize, t: i64, v: f64) {
+        let field = |out: &mut Vec<u8>, number: u8, bytes: &[u8]| {
+            out.push(number << 3 | 2);
+            varint::put_uvarint(out, bytes.len() as u64);
+            out.extend_from_slice(bytes);
+        };
+        let mut request = Vec::new();
+        for i in 0..series {
+            let mut one = Vec::new();
+            for (name, value) in [("__name__", "written"), ("i", &i.to_string())] {
+                let mut label = Vec::new();
+                field(&mut label, 1, name.as_bytes());
+                field(&mut label, 2, value.as_bytes());
+                field(&mut one, 1, &label);
+            }
+            let mut sample = vec![1 << 3 | 1];
+            sample.extend_from_slice(&v.to_bits().to_le_bytes());
+            sample.push(2 << 3);
+            varint::put_uvarint(&mut sample, t as u64);
+            field(&mut one, 2, &sample);
+            field(&mut request, 1, &one);
+        }
+        let body = snap::raw::Encoder::new().compress_vec(&request).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let head = format!(
+            "POST /api/v1/write HTTP/1.0\r\nHost: x\r\nContent-Encoding: snappy\r\n\
+             Content-Type: application/x-protobuf\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&body).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.split(' ').nth(1) == Some("204"), "{answer}");
     }
 
     /// All samples of `days` days, staleness markers excepted; histograms as their sums.
@@ -352,6 +395,47 @@ fn prometheus_reads_a_log_that_we_have_repaired() {
             assert!(!log.contains("unknown series"), "{what}; {report}; {log}");
         }
     }
+}
+
+/// Bytes with which a zstd frame begins.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// How many zstd frames begin in the log.
+fn zstd_records(data: &Path) -> usize {
+    let segments = std::fs::read_dir(data.join("wal")).unwrap().map(|e| e.unwrap().path());
+    let bytes = segments.filter(|p| p.is_file()).map(|p| std::fs::read(p).unwrap());
+    bytes.map(|b| b.windows(4).filter(|w| **w == ZSTD_MAGIC).count()).sum()
+}
+
+#[test]
+fn logs_compressed_with_zstd_are_read_both_ways() {
+    let Some(binary) = peer("prometheus") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let zstd = || builder(&data).wal_compression(Compression::Zstd);
+    let db = zstd().open().unwrap();
+    for n in 0..200_i64 {
+        scrape(&db, 0..30, START + n * 15_000);
+    }
+    let expected = without_stale(read_all(&db));
+    drop(db);
+    let ours = zstd_records(&data);
+    assert!(ours > 200, "{ours}");
+    let flag = "--storage.tsdb.wal-compression-type=zstd";
+    let prometheus = Prometheus::start_with(&binary, &data, &[flag]);
+    assert_same(&prometheus.read_all(1), &expected);
+    for n in 200..210_i64 {
+        prometheus.write(100, START + n * 15_000, n as f64);
+    }
+    let more = prometheus.read_all(1);
+    prometheus.stop();
+    let theirs = zstd_records(&data);
+    assert!(theirs >= ours + 10, "{theirs}");
+    let log = std::fs::read_to_string(data.with_extension("log")).unwrap();
+    assert!(!log.contains("level=ERROR"), "{log}");
+    let db = zstd().open().unwrap();
+    assert!(db.open_report().is_clean(), "{}", db.open_report());
+    assert_same(&without_stale(read_all(&db)), &more);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod tests;
 mod tombstones;
 mod ulid;
 pub(crate) mod verify;
+mod visit;
 mod writer;
 
 pub use integrity::{FileSum, Integrity};
@@ -26,6 +27,7 @@ pub use reader::Block;
 pub use repair::repair_version;
 pub use tombstones::{Interval, Tombstones};
 pub use ulid::{Ulid, UlidError};
+pub use visit::ChunkInfo;
 pub use writer::{BlockWriter, EncodedChunk};
 
 pub(crate) use decode::{ChunkDecoder, retain};

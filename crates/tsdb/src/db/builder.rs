@@ -14,9 +14,12 @@ use firesteel_model::{
 use super::{Db, Event, compact::Rules, events::Events};
 use crate::{
     TsdbError,
-    fs::{Fs, OsFs},
+    fs::{Fs, OsFs, ReadOnlyFs},
     head::DEFAULT_CAP,
-    wal::writer::{DEFAULT_SEGMENT_SIZE, Durability},
+    wal::{
+        Compression,
+        writer::{DEFAULT_SEGMENT_SIZE, Durability},
+    },
 };
 
 /// Settings of a [`Db`]; the defaults are Prometheus', durability excepted.
@@ -36,9 +39,10 @@ pub struct DbBuilder {
     pub(super) stale_series_threshold: f64,
     pub(super) durability: Durability,
     pub(super) block_range: Duration,
-    pub(super) wal_compression: bool,
+    pub(super) wal_compression: Compression,
     pub(super) wal_segment_size: u64,
     pub(super) lock: bool,
+    pub(super) read_only: bool,
     pub(super) max_exemplars: usize,
     pub(super) late_window: Duration,
     pub(super) late_cap: usize,
@@ -71,9 +75,10 @@ impl DbBuilder {
             stale_series_threshold: 0.0,
             durability: Durability::default(),
             block_range: Duration::from_secs(2 * 3600),
-            wal_compression: true,
+            wal_compression: Compression::default(),
             wal_segment_size: DEFAULT_SEGMENT_SIZE,
             lock: true,
+            read_only: false,
             max_exemplars: 100_000,
             late_window: Duration::ZERO,
             late_cap: DEFAULT_CAP,
@@ -190,10 +195,10 @@ impl DbBuilder {
         self
     }
 
-    /// Whether the log is compressed with snappy; it is by default.
+    /// How the log is compressed; with snappy by default.
     #[must_use]
-    pub const fn wal_compression(mut self, compress: bool) -> Self {
-        self.wal_compression = compress;
+    pub const fn wal_compression(mut self, compression: Compression) -> Self {
+        self.wal_compression = compression;
         self
     }
 
@@ -210,6 +215,21 @@ impl DbBuilder {
     pub const fn lock(mut self, lock: bool) -> Self {
         self.lock = lock;
         self
+    }
+
+    /// Opens the directory, which must be there, for reading, whoever may have it open: the log is
+    /// replayed in memory, nothing is written, repaired or removed, and no lock is taken. What the
+    /// owner of the directory writes later is not seen. Appending fails.
+    ///
+    /// # Errors
+    /// The directory cannot be read; an owner that removes files meanwhile may be the cause.
+    pub fn open_read_only(mut self) -> Result<Db, TsdbError> {
+        if let Some(dir) = &self.dir {
+            self.fs.read_dir(dir).map_err(TsdbError::io("list", dir))?;
+        }
+        self.fs = Arc::new(ReadOnlyFs::new(self.fs));
+        (self.lock, self.read_only) = (false, true);
+        self.open()
     }
 
     /// How many exemplars are kept in memory; 0 for none.

@@ -10,6 +10,7 @@ use crate::{
     fs::Fs,
     head::Head,
     wal::{
+        Compression,
         segments::{checkpoint_path, list_checkpoints, segment_path},
         writer::{Batch, PlainSegment},
     },
@@ -80,7 +81,7 @@ fn write(
         segment.as_mut().map_or(Ok(()), |s| s.batch(batch))
     })?;
     if let Some(last) = &mut segment {
-        let mut batch = Batch::new(false);
+        let mut batch = Batch::new(Compression::None);
         ended.iter().for_each(|record| batch.record(|out| out.extend_from_slice(record)));
         last.batch(&batch)?;
     }

@@ -54,7 +54,9 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
     let mut late_chunks = Vec::new();
     if let Some(dir) = &options.dir {
         let fs = &*options.fs;
-        make_dir(fs, dir)?;
+        if !options.read_only {
+            make_dir(fs, dir)?;
+        }
         if options.lock {
             let path = dir.join(LOCK_FILE);
             lock = Some(fs.lock(&path).map_err(|e| match e.kind() {
@@ -62,7 +64,9 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
                 _ => TsdbError::io("lock", &path)(e),
             })?);
         }
-        remove_unfinished(fs, dir, &mut report)?;
+        if !options.read_only {
+            remove_unfinished(fs, dir, &mut report)?;
+        }
         blocks = open_blocks(&options, dir, &mut report)?;
         report.blocks = blocks.len();
         let (files, mut chunks) = ChunkFiles::open(Arc::clone(&options.fs), dir)?;
@@ -91,7 +95,7 @@ pub(super) fn in_memory(options: DbBuilder) -> Db {
 fn head_options(options: &DbBuilder) -> HeadOptions {
     HeadOptions {
         chunk_range: options.range_ms(),
-        compress: options.wal_compression,
+        compression: options.wal_compression,
         max_exemplars: options.max_exemplars,
         late_window: builder::millis(options.late_window),
         late_cap: options.late_cap,
@@ -362,10 +366,6 @@ pub(super) fn mend(
     summary: &Summary,
     report: &mut OpenReport,
 ) -> Result<(), TsdbError> {
-    if let Some(damage) = summary.damage.iter().find(|d| d.unsupported) {
-        // Not damage: going on would leave out, and in the end delete, what is sound.
-        return Err(TsdbError::corrupt(path, damage.start as u64, damage.what.clone()));
-    }
     report.unclosed_records += summary.unclosed;
     let outcome = match repair(fs, path, data, summary) {
         Ok(Repair::None) => "nothing done".to_owned(),

@@ -16,6 +16,7 @@ mod exemplars;
 mod export;
 mod from_chunk;
 mod gc;
+mod histogram_chunk;
 mod histograms;
 mod index;
 mod late;
@@ -76,7 +77,7 @@ use self::{
     readers::Readers,
     stripe::{NEVER, STRIPES, Stripe, stripe_of},
 };
-use crate::wal::writer::Writer;
+use crate::wal::{Compression, writer::Writer};
 
 /// The series is in the log.
 const LOGGED: u8 = 1;
@@ -90,8 +91,8 @@ const RESERVE_STEP: u64 = 1 << 20;
 pub(crate) struct HeadOptions {
     /// Length of a block, milliseconds. Chunks do not cross its multiples.
     pub(crate) chunk_range: i64,
-    /// Whether log records are compressed.
-    pub(crate) compress: bool,
+    /// How log records are compressed.
+    pub(crate) compression: Compression,
     /// How many exemplars are kept.
     pub(crate) max_exemplars: usize,
     /// How much older than the newest sample of all a sample may be that is older than its series',
@@ -175,7 +176,7 @@ impl<T> std::ops::Deref for Padded<T> {
 /// The head.
 pub(crate) struct Head {
     chunk_range: i64,
-    compress: bool,
+    compression: Compression,
     /// Whether there is a log.
     logs: bool,
     index: RwLock<Index>,
@@ -266,7 +267,7 @@ impl Head {
     pub(crate) fn new(options: &HeadOptions, logs: bool) -> Self {
         Self {
             chunk_range: options.chunk_range.max(1),
-            compress: options.compress,
+            compression: options.compression,
             logs,
             index: RwLock::default(),
             refs: Paged::new(),
@@ -501,8 +502,10 @@ impl Head {
 
     fn take_pending(&self) -> Box<Pending> {
         let pooled = self.pool.lock().pop();
-        let mut pending =
-            pooled.unwrap_or_else(|| Box::new(Pending::new(self.compress && self.logs)));
+        let mut pending = pooled.unwrap_or_else(|| {
+            let compression = if self.logs { self.compression } else { Compression::None };
+            Box::new(Pending::new(compression))
+        });
         pending.unlinks = self.unlinks.load(Ordering::Acquire);
         pending
     }

@@ -5,6 +5,7 @@
 //! they lie in a segment, [`read`] puts batches together, [`writer`] writes them, [`follow`] reads
 //! along.
 
+mod compress;
 pub mod follow;
 pub mod page;
 pub mod read;
@@ -14,5 +15,6 @@ pub mod segments;
 mod tail;
 pub mod writer;
 
+pub use compress::Compression;
 pub(crate) use tail::Tail;
 pub use tail::WalPosition;

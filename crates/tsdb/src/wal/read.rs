@@ -49,7 +49,7 @@ impl Summary {
     /// Whether the segment lost something else than its end, so that only rewriting it helps.
     #[must_use]
     pub fn has_holes(&self) -> bool {
-        self.damage.iter().any(|d| !d.torn && !d.unsupported)
+        self.damage.iter().any(|d| !d.torn)
     }
 
     /// Whether cutting the segment at [`Summary::end`] makes it whole.
@@ -99,8 +99,7 @@ pub(crate) fn read_part(
                         let wrong = pending.check(records, &checksums);
                         if let Some((from, to)) = wrong {
                             let what = "a record is not what its batch was closed with".to_owned();
-                            let (torn, unsupported) = (false, false);
-                            let damage = Damage { start: from, end: to, what, torn, unsupported };
+                            let damage = Damage { start: from, end: to, what, torn: false };
                             summary.damage.push(damage);
                         }
                         summary.records += pending.commit(records, &mut |r| apply(r, end));

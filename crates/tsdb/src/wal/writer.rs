@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     Tail, WalPosition,
+    compress::{Compression, Compressor},
     page::{self, Encoded, PAGE, frame, framed_len},
     record::batch,
     segments::{make_dir, segment_path},
@@ -42,11 +43,11 @@ impl Default for Durability {
 /// lock; keeps its buffers from batch to batch.
 pub struct Batch {
     bytes: Vec<u8>,
-    records: Vec<(Range<usize>, bool)>,
+    records: Vec<(Range<usize>, Compression)>,
     /// Checksum of each record before compression.
     checksums: Vec<u32>,
     plain: Vec<u8>,
-    snappy: Option<Box<snap::raw::Encoder>>,
+    compressor: Compressor,
     framed: usize,
     /// Newest sample in it, milliseconds.
     pub max_time: i64,
@@ -61,13 +62,13 @@ impl std::fmt::Debug for Batch {
 impl Batch {
     /// An empty batch, whose records will be compressed or not.
     #[must_use]
-    pub fn new(compress: bool) -> Self {
+    pub fn new(compression: Compression) -> Self {
         Self {
             bytes: Vec::new(),
             records: Vec::new(),
             checksums: Vec::new(),
             plain: Vec::new(),
-            snappy: compress.then(|| Box::new(snap::raw::Encoder::new())),
+            compressor: Compressor::new(compression),
             framed: 0,
             max_time: i64::MIN,
         }
@@ -96,22 +97,11 @@ impl Batch {
             return;
         }
         let start = self.bytes.len();
-        let packed = self.snappy.as_mut().and_then(|snappy| {
-            let room = snap::raw::max_compress_len(self.plain.len());
-            self.bytes.resize(start + room, 0);
-            let n = snappy.compress(&self.plain, &mut self.bytes[start..]).ok()?;
-            (n < self.plain.len()).then_some(n)
-        });
-        if let Some(n) = packed {
-            self.bytes.truncate(start + n);
-        } else {
-            self.bytes.truncate(start);
-            self.bytes.extend_from_slice(&self.plain);
-        }
+        self.checksums.push(crc32c::crc32c(&self.plain));
+        let compression = self.compressor.append(&mut self.plain, &mut self.bytes);
         let range = start..self.bytes.len();
         self.framed += framed_len(range.len());
-        self.checksums.push(crc32c::crc32c(&self.plain));
-        self.records.push((range, packed.is_some()));
+        self.records.push((range, compression));
     }
 
     /// Adds the record that `write` writes in front of all others.
@@ -120,6 +110,7 @@ impl Batch {
         self.record(write);
         if self.records.len() > n {
             self.records.rotate_right(1);
+            self.checksums.rotate_right(1);
         }
     }
 
@@ -135,6 +126,7 @@ impl Batch {
         self.bytes.extend_from_slice(&other.bytes);
         let moved = |r: &Range<usize>| r.start + start..r.end + start;
         self.records.extend(other.records.iter().map(|(range, packed)| (moved(range), *packed)));
+        self.checksums.extend_from_slice(&other.checksums);
         self.framed += other.framed;
     }
 
@@ -144,13 +136,13 @@ impl Batch {
         batch::encode_commit(&mut self.bytes, self.checksums.iter().copied());
         let range = start..self.bytes.len();
         self.framed += framed_len(range.len());
-        self.records.push((range, false));
+        self.records.push((range, Compression::None));
     }
 
     fn frame(&self, out: &mut Vec<u8>, base: u64) {
-        for (range, snappy) in &self.records {
+        for (range, compression) in &self.records {
             let bytes = self.bytes.get(range.clone()).unwrap_or_default();
-            frame(out, base, Encoded { bytes, snappy: *snappy });
+            frame(out, base, Encoded { bytes, compression: *compression });
         }
     }
 }
@@ -432,7 +424,7 @@ impl Writer {
         let mut marker = Vec::new();
         batch::encode_marker(&mut marker);
         let mut bytes = Vec::new();
-        frame(&mut bytes, 0, Encoded { bytes: &marker, snappy: false });
+        frame(&mut bytes, 0, Encoded { bytes: &marker, compression: Compression::None });
         let made = file
             .append(&bytes)
             .map_err(TsdbError::io("write", &path))
