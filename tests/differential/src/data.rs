@@ -84,6 +84,12 @@ impl Dataset {
         families.extend(odd_floats(rng));
         families.push(classic(rng));
         families.extend(histograms::families(rng));
+        // Storages return series in the order in which they came first, or by labels: make these
+        // the same, since sums, ties and some errors depend on it.
+        families.sort_by_key(|f| f.name);
+        for family in &mut families {
+            family.series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        }
         Self { families }
     }
 }

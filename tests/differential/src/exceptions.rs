@@ -1,25 +1,260 @@
 //! Where Prometheus 3.14, which we follow, and 3.5.3, which is asked, are known to differ.
+//!
+//! An exception takes out of both answers what may differ, or says how much values may; what is
+//! left must still be the same.
 
-use crate::{answer::Answer, tree::Node};
+use crate::{
+    answer::Answer,
+    compare::{self, Order, Precision},
+    tree::Node,
+};
 
 /// A known difference.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Exception {
     /// Its name in the report.
     pub name: &'static str,
-    /// What 3.14 does otherwise, and why.
+    /// What 3.14 does otherwise.
     pub reason: &'static str,
     /// Where 3.14 does it.
     pub source: &'static str,
-    /// Whether a difference is this one.
-    pub applies: fn(&Node, &Answer, &Answer) -> bool,
+    /// What it does to two answers.
+    effect: Effect,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Effect {
+    /// Parts of texts of annotations, from the first to the second text, are not looked at.
+    Cut(&'static str, &'static str, &'static str),
+    /// Annotations of ours with this text are not looked at.
+    New(&'static str),
+    /// The two series that an error with this text names may come in any order.
+    Pair(&'static str),
+    /// In queries of which this is true values may differ by this part of them.
+    Rounding(fn(&Query<'_>) -> bool, f64),
+    /// Queries of which this is true may differ altogether.
+    All(fn(&Query<'_>, &Answer, &Answer) -> bool),
+}
+
+/// What an exception sees of a query.
+#[derive(Debug)]
+pub struct Query<'a> {
+    node: &'a Node,
+    text: String,
+}
+
+impl Query<'_> {
+    fn has(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.node.has(name))
+    }
+
+    /// Whether it reads native histograms.
+    fn native(&self) -> bool {
+        const FAMILIES: [&str; 7] = [
+            "request_seconds",
+            "coarsening_seconds",
+            "float_seconds",
+            "queue_seconds",
+            "custom_seconds",
+            "moving_seconds",
+            "mixed",
+        ];
+        FAMILIES.iter().any(|name| self.text.contains(name))
+    }
 }
 
 /// All known differences.
-pub const EXCEPTIONS: &[Exception] = &[];
+pub const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        name: "name in bucket annotations",
+        reason: "annotations name the metric only where it still has a name",
+        source: "util/annotations/annotations.go:212 maybeAddMetricName",
+        effect: Effect::Cut("bucket label \"le\" is missing", " for metric name", " ("),
+    },
+    Exception {
+        name: "name in monotonicity annotations",
+        reason: "the annotation names buckets, samples and times; the metric only where it has a name",
+        source: "util/annotations/annotations.go:338 histogramQuantileForcedMonotonicityErr",
+        effect: Effect::Cut("needed to be fixed for monotonicity", "#histogram_quantile)", " ("),
+    },
+    Exception {
+        name: "name in annotations of mixed vectors",
+        reason: "annotations name the metric only where it still has a name",
+        source: "util/annotations/annotations.go:273 NewMixedClassicNativeHistogramsWarning",
+        effect: Effect::Cut("a mix of classic and native histograms", " for metric name", " ("),
+    },
+    Exception {
+        name: "name in annotations of NaN observations",
+        reason: "annotations name the metric only where it still has a name",
+        source: "util/annotations/annotations.go:440 NewNativeHistogramQuantileNaNResultInfo",
+        effect: Effect::Cut("has NaN observations", " for metric name", " ("),
+    },
+    Exception {
+        name: "sort warning",
+        reason: "sorting in a range query is warned about",
+        source: "promql/functions.go funcSort, util/annotations/annotations.go:431",
+        effect: Effect::New("sort is ineffective for range queries"),
+    },
+    Exception {
+        name: "counter reset warning",
+        reason: "adding histograms with contradicting counter reset hints is warned about",
+        source: "model/histogram/float_histogram.go adjustCounterReset",
+        effect: Effect::New("conflicting counter resets during histogram"),
+    },
+    Exception {
+        name: "custom buckets reconciled",
+        reason: "custom buckets with other bounds are reconciled, no more refused",
+        source: "model/histogram/float_histogram.go:365 intersectCustomBucketBounds",
+        effect: Effect::All(|q, _, _| q.text.contains("moving_seconds")),
+    },
+    Exception {
+        name: "order of duplicates",
+        reason: "the two series of the same match group are named in order",
+        source: "promql/engine.go:3267 dupl1, dupl2",
+        effect: Effect::Pair("found duplicate series for the match group"),
+    },
+    Exception {
+        name: "info",
+        reason: "info series are found by their labels, not by a position in another list; errors name the series",
+        source: "promql/info.go:297 infoSigs",
+        effect: Effect::All(|q, _, _| q.has(&["info"])),
+    },
+    Exception {
+        name: "zero point of histograms",
+        reason: "rates of native histograms are not extrapolated to before the counter was zero",
+        source: "promql/functions.go durationToZero",
+        effect: Effect::All(|q, theirs, ours| {
+            let rates = ["rate", "increase"];
+            let outermost = rates.contains(&q.node.name);
+            q.native() && q.has(&rates) && (!outermost || proportional(theirs, ours))
+        }),
+    },
+    Exception {
+        name: "sums of histograms",
+        reason: "sums and averages of histograms are compensated",
+        source: "model/histogram/float_histogram.go KahanAdd",
+        effect: Effect::Rounding(
+            |q| q.native() && q.has(&["sum", "avg", "sum_over_time", "avg_over_time"]),
+            1e-10,
+        ),
+    },
+    Exception {
+        name: "fractions of histograms",
+        reason: "the share of a bucket is multiplied last",
+        source: "promql/quantile.go:430, model/histogram Bucket.FractionBelow",
+        effect: Effect::Rounding(|q| q.has(&["histogram_fraction"]), 1e-10),
+    },
+];
 
-/// The first known difference that this is.
+/// Compares under the exceptions. If nothing differs then, the names of those that were needed.
 #[must_use]
-pub fn excepted(query: &Node, theirs: &Answer, ours: &Answer) -> Option<&'static Exception> {
-    EXCEPTIONS.iter().find(|e| (e.applies)(query, theirs, ours))
+pub fn excepted(node: &Node, theirs: &Answer, ours: &Answer, order: Order) -> Option<&'static str> {
+    let query = Query { node, text: node.to_string() };
+    let (mut theirs, mut ours) = (theirs.clone(), ours.clone());
+    let (mut precision, mut last) = (Precision::Exact, None);
+    for exception in EXCEPTIONS {
+        match exception.effect {
+            Effect::Cut(what, from, to) => {
+                let mut changed = false;
+                for list in
+                    [&mut theirs.warnings, &mut theirs.infos, &mut ours.warnings, &mut ours.infos]
+                {
+                    for text in list.iter_mut().filter(|text| text.contains(what)) {
+                        changed |= cut(text, from, to);
+                    }
+                    list.sort();
+                    list.dedup();
+                }
+                if !changed {
+                    continue;
+                }
+            }
+            Effect::New(what) => {
+                if !remove(&mut ours, what) {
+                    continue;
+                }
+            }
+            Effect::Pair(what) => {
+                if !(sort_pair(&mut theirs, what) && sort_pair(&mut ours, what)) {
+                    continue;
+                }
+            }
+            Effect::Rounding(applies, relative) => {
+                if !applies(&query) {
+                    continue;
+                }
+                precision = Precision::Relative(relative);
+            }
+            Effect::All(applies) => {
+                if !applies(&query, &theirs, &ours) {
+                    continue;
+                }
+                return Some(exception.name);
+            }
+        }
+        last = Some(exception.name);
+        if compare::difference(&theirs, &ours, precision, order).is_none() {
+            return last;
+        }
+    }
+    let name = last?;
+    compare::difference(&theirs, &ours, precision, order).is_none().then_some(name)
+}
+
+/// Cuts out what stands from `from` to the last `to`.
+fn cut(text: &mut String, from: &str, to: &str) -> bool {
+    let Some(start) = text.find(from) else { return false };
+    let Some(end) = text.rfind(to).filter(|end| *end >= start) else { return false };
+    text.replace_range(start..end, "");
+    true
+}
+
+/// Orders the two series in `[a, b]` of an error.
+fn sort_pair(answer: &mut Answer, what: &str) -> bool {
+    let Some((_, text)) = answer.error.as_mut().filter(|e| e.1.contains(what)) else {
+        return false;
+    };
+    let (Some(start), Some(end)) = (text.find(": [{"), text.rfind("}];")) else { return false };
+    let (start, end) = (start + 3, end + 1);
+    let pair = text[start..end].to_owned();
+    let Some((a, b)) = pair.split_once("}, {") else { return false };
+    let (a, b) = (format!("{a}}}"), format!("{{{b}"));
+    text.replace_range(start..end, &format!("{}, {}", (&a).min(&b), (&a).max(&b)));
+    true
+}
+
+/// Whether each histogram of ours is one of theirs times a number: rates that are extrapolated
+/// otherwise.
+fn proportional(theirs: &Answer, ours: &Answer) -> bool {
+    let same = |a: &crate::answer::Point, b: &crate::answer::Point| {
+        let number = |text: &String| text.parse::<f64>().unwrap_or(f64::NAN);
+        let factor = number(&b.values[0]) / number(&a.values[0]);
+        let close = |a: f64, b: f64| a == b || (a * factor - b).abs() <= 1e-9 * b.abs();
+        let bounds = |i: usize| i > 1 && (i - 2) % 4 < 3;
+        a.t == b.t
+            && a.values.len() == b.values.len()
+            && a.values
+                .iter()
+                .zip(&b.values)
+                .enumerate()
+                .all(|(i, (a, b))| a == b || !bounds(i) && close(number(a), number(b)))
+    };
+    let same_series = |a: &crate::answer::Series, b: &crate::answer::Series| {
+        a.labels == b.labels
+            && a.floats == b.floats
+            && a.histograms.len() == b.histograms.len()
+            && a.histograms.iter().zip(&b.histograms).all(|(a, b)| same(a, b))
+    };
+    theirs.error == ours.error
+        && theirs.warnings == ours.warnings
+        && theirs.infos == ours.infos
+        && theirs.series.len() == ours.series.len()
+        && ours.series.iter().all(|b| theirs.series.iter().any(|a| same_series(a, b)))
+}
+
+fn remove(answer: &mut Answer, what: &str) -> bool {
+    let before = answer.warnings.len() + answer.infos.len();
+    answer.warnings.retain(|text| !text.contains(what));
+    answer.infos.retain(|text| !text.contains(what));
+    answer.warnings.len() + answer.infos.len() < before
 }

@@ -271,8 +271,8 @@ fn verdict_of(node: &Node, theirs: &Answer, ours: &Answer, order: Order) -> Verd
     if across && compare::difference(theirs, ours, rounded, order).is_none() {
         return Verdict::Close;
     }
-    match exceptions::excepted(node, theirs, ours) {
-        Some(exception) => Verdict::Excepted(exception.name),
+    match exceptions::excepted(node, theirs, ours, order) {
+        Some(name) => Verdict::Excepted(name),
         None => Verdict::Different(what),
     }
 }
