@@ -71,8 +71,7 @@ fn main() -> Result<()> {
     let arguments = arguments()?;
     let program = peer::prometheus().ok_or("Prometheus is not there: set FIRESTEEL_PEERS")?;
     let data = Dataset::new(arguments.data);
-    let mut features =
-        vec!["native-histograms", "promql-experimental-functions", "promql-duration-expr"];
+    let mut features = peer::FEATURES.to_vec();
     if arguments.delayed_name_removal {
         features.push("promql-delayed-name-removal");
     }
@@ -141,18 +140,21 @@ fn print(report: &Report, seconds: f64) {
     }
     let percent = |n: u64| 100.0 * n as f64 / report.asked.max(1) as f64;
     println!(
-        "{} queries in {seconds:.1} s; {:.1} % range queries; on Prometheus {:.1} % with a result, \
+        "{} queries (and {} empty ones) in {seconds:.1} s; {:.1} % range queries; on Prometheus {:.1} % with a result, \
          {:.1} % with an error, {:.1} % with annotations",
         report.asked,
+        report.empty,
         percent(report.ranges),
         percent(report.found),
         percent(report.errors),
         percent(report.annotated),
     );
     println!(
-        "{} rounded otherwise, {} with several answers of Prometheus, {} different ({} kinds)",
+        "{} rounded otherwise; {} with several answers of Prometheus, ours among them; {} where it picks \
+         any; {} different ({} kinds)",
         report.close,
         report.unstable,
+        report.arbitrary,
         report.different,
         report.differences.len()
     );

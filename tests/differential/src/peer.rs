@@ -19,6 +19,10 @@ pub fn prometheus() -> Option<PathBuf> {
     Some(folder.join("prometheus")).filter(|p| p.exists())
 }
 
+/// The features of Prometheus 3.5 that 3.14 has without being asked, and the experimental functions.
+pub const FEATURES: [&str; 3] =
+    ["native-histograms", "promql-experimental-functions", "promql-duration-expr"];
+
 /// A running server with an empty database; killed when dropped, its folder removed.
 #[derive(Debug)]
 pub struct Server {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use firesteel_model::{
     CounterResetHint, FloatHistogram, Histogram, Labels, Span, Timestamp,
-    wire::{Reader, Writer, put_varint},
+    wire::{Reader, Writer, get_varint, put_varint},
 };
 
 use crate::{
@@ -139,11 +139,11 @@ fn floats(w: &mut Writer<'_>, h: &FloatHistogram, t: Timestamp) {
     packed_doubles(w, 16, &h.layout.custom_values);
 }
 
-/// The times of the samples that a server holds of a series; histograms with their hint.
-pub type Held = HashMap<Timestamp, Option<CounterResetHint>>;
+/// What a server holds of a series, by time: histograms, and where floats are.
+pub type Held = HashMap<Timestamp, Option<FloatHistogram>>;
 
-/// Reads back what a server holds, by series. The hints that its storage gives to histograms depend
-/// on where it cut chunks, and queries see them.
+/// Reads back what a server holds, by series. The hints that its storage gives to histograms, and
+/// their empty buckets, depend on where it cut chunks, and queries see them.
 ///
 /// # Errors
 /// The server refuses, or its answer is damaged.
@@ -183,31 +183,90 @@ fn read_series(mut series: Reader<'_>) -> Result<(Labels, Held)> {
     let mut held = Held::new();
     while let Some(field) = series.field()? {
         let mut inner = field.message()?;
-        let (mut pair, mut t, mut hint) = ([String::new(), String::new()], 0, 0);
+        let (mut pair, mut t) = ([String::new(), String::new()], 0);
+        if field.number == 4 {
+            let (t, h) = read_histogram(inner)?;
+            held.insert(t, Some(h));
+            continue;
+        }
         while let Some(value) = inner.field()? {
             match (field.number, value.number) {
                 (1, 1) => value.string()?.clone_into(&mut pair[0]),
                 (1, 2) => value.string()?.clone_into(&mut pair[1]),
                 (2, 2) => t = value.int64()?,
-                (4, 14) => hint = value.varint()?,
-                (4, 15) => t = value.int64()?,
                 _ => {}
             }
         }
         match field.number {
             1 => pairs.push(pair),
             2 => drop(held.insert(t, None)),
-            _ => {
-                let hint = match hint {
-                    1 => CounterResetHint::Reset,
-                    2 => CounterResetHint::NotReset,
-                    3 => CounterResetHint::Gauge,
-                    _ => CounterResetHint::Unknown,
-                };
-                held.insert(t, Some(hint));
-            }
+            _ => {}
         }
     }
     let labels = Labels::from_pairs(pairs.iter().map(|[name, value]| (name, value)));
     Ok((labels, held))
+}
+
+fn read_histogram(mut message: Reader<'_>) -> Result<(Timestamp, FloatHistogram)> {
+    let (mut t, mut h) = (0, FloatHistogram::default());
+    let (mut positive, mut negative) = (Vec::new(), Vec::new());
+    while let Some(field) = message.field()? {
+        match field.number {
+            1 => h.count = field.varint()? as f64,
+            2 => h.count = field.double()?,
+            3 => h.sum = field.double()?,
+            4 => h.layout.schema = i32::try_from(field.sint64()?)?,
+            5 => h.layout.zero_threshold = field.double()?,
+            6 => h.zero_count = field.varint()? as f64,
+            7 => h.zero_count = field.double()?,
+            8 => h.layout.negative_spans.push(read_span(field.message()?)?),
+            9 => read_deltas(field.bytes()?, &mut negative)?,
+            10 => read_doubles(field.bytes()?, &mut h.negative_buckets),
+            11 => h.layout.positive_spans.push(read_span(field.message()?)?),
+            12 => read_deltas(field.bytes()?, &mut positive)?,
+            13 => read_doubles(field.bytes()?, &mut h.positive_buckets),
+            14 => {
+                h.counter_reset_hint = match field.varint()? {
+                    1 => CounterResetHint::Reset,
+                    2 => CounterResetHint::NotReset,
+                    3 => CounterResetHint::Gauge,
+                    _ => CounterResetHint::Unknown,
+                }
+            }
+            15 => t = field.int64()?,
+            16 => read_doubles(field.bytes()?, &mut h.layout.custom_values),
+            _ => {}
+        }
+    }
+    h.positive_buckets.extend(positive);
+    h.negative_buckets.extend(negative);
+    Ok((t, h))
+}
+
+fn read_span(mut message: Reader<'_>) -> Result<Span> {
+    let mut span = Span { offset: 0, length: 0 };
+    while let Some(field) = message.field()? {
+        match field.number {
+            1 => span.offset = i32::try_from(field.sint64()?)?,
+            _ => span.length = u32::try_from(field.varint()?)?,
+        }
+    }
+    Ok(span)
+}
+
+/// Differences from count to count, as counts.
+fn read_deltas(mut packed: &[u8], out: &mut Vec<f64>) -> Result<()> {
+    let mut count = 0_i64;
+    while !packed.is_empty() {
+        let (value, len) = get_varint(packed).ok_or("a damaged histogram")?;
+        count += (value >> 1).cast_signed() ^ -(value & 1).cast_signed();
+        out.push(count as f64);
+        packed = &packed[len..];
+    }
+    Ok(())
+}
+
+fn read_doubles(packed: &[u8], out: &mut Vec<f64>) {
+    let (values, _) = packed.as_chunks::<8>();
+    out.extend(values.iter().map(|bytes| f64::from_le_bytes(*bytes)));
 }

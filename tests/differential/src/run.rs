@@ -45,6 +45,9 @@ pub enum Verdict {
     Close,
     /// Prometheus gives several answers, ours among them.
     Unstable,
+    /// Prometheus gives several answers, ours not among those seen, for it picks by the order of a Go
+    /// map.
+    Arbitrary,
     /// A known difference.
     Excepted(&'static str),
     /// What differs.
@@ -75,6 +78,8 @@ pub struct Difference {
 pub struct Report {
     /// How many.
     pub asked: u64,
+    /// Further ones, without a result on Prometheus, that were compared too.
+    pub empty: u64,
     /// Range queries among them.
     pub ranges: u64,
     /// Those with a result on Prometheus.
@@ -87,6 +92,8 @@ pub struct Report {
     pub close: u64,
     /// Those with several answers on Prometheus.
     pub unstable: u64,
+    /// Those with several answers on Prometheus of which none was ours.
+    pub arbitrary: u64,
     /// Known differences, by name.
     pub excepted: BTreeMap<&'static str, u64>,
     /// How often functions, operators and forms were asked.
@@ -100,12 +107,14 @@ pub struct Report {
 impl Report {
     fn add(&mut self, other: Self) {
         self.asked += other.asked;
+        self.empty += other.empty;
         self.ranges += other.ranges;
         self.found += other.found;
         self.errors += other.errors;
         self.annotated += other.annotated;
         self.close += other.close;
         self.unstable += other.unstable;
+        self.arbitrary += other.arbitrary;
         for (name, n) in other.excepted {
             *self.excepted.entry(name).or_default() += n;
         }
@@ -123,12 +132,12 @@ pub type Pair<'a> = (&'a mut (dyn Subject + 'static), &'a mut (dyn Subject + 'st
 /// # Errors
 /// Somebody does not answer.
 pub fn run(data: &Dataset, plan: Plan, pairs: Vec<Pair<'_>>) -> Result<Report> {
-    let next = AtomicU64::new(0);
+    let (next, counted) = (AtomicU64::new(0), AtomicU64::new(0));
     let shared = Mutex::new((Report::default(), BTreeSet::new()));
     let results = std::thread::scope(|scope| {
         let workers: Vec<_> = pairs
             .into_iter()
-            .map(|pair| scope.spawn(|| work(data, plan, pair, &next, &shared)))
+            .map(|pair| scope.spawn(|| work(data, plan, pair, (&next, &counted), &shared)))
             .collect();
         workers.into_iter().map(|w| w.join()).collect::<Vec<_>>()
     });
@@ -146,18 +155,21 @@ fn work(
     data: &Dataset,
     plan: Plan,
     mut pair: Pair<'_>,
-    next: &AtomicU64,
+    (next, counted): (&AtomicU64, &AtomicU64),
     shared: &Shared,
 ) -> Result<()> {
     let mut counts = Report::default();
-    loop {
+    while counted.load(Ordering::Relaxed) < plan.queries {
         let index = next.fetch_add(1, Ordering::Relaxed);
-        if index >= plan.queries {
-            break;
-        }
         let question = question(data, plan.seed, index);
         let (verdict, theirs) = judge(&mut pair, &question, 1)?;
-        counts.count(&question, &theirs);
+        // Most of the empty answers are compared but not counted, nor are they in the distribution.
+        if !theirs.is_empty() || index % 4 == 0 {
+            counted.fetch_add(1, Ordering::Relaxed);
+            counts.count(&question, &theirs);
+        } else {
+            counts.empty += 1;
+        }
         match verdict {
             Verdict::Same => {}
             Verdict::Close => counts.close += 1,
@@ -167,6 +179,7 @@ fn work(
                     Verdict::Same => counts.unstable += 1,
                     Verdict::Close => counts.close += 1,
                     Verdict::Unstable => counts.unstable += 1,
+                    Verdict::Arbitrary => counts.arbitrary += 1,
                     Verdict::Excepted(name) => *counts.excepted.entry(name).or_default() += 1,
                     Verdict::Different(_) => {
                         let difference = shrink(&mut pair, index, question)?;
@@ -232,6 +245,13 @@ fn order(node: &Node, when: When) -> Order {
     }
 }
 
+/// Whether a query picks by the order of its operand, which is that of a Go map: some series of
+/// many, or the first error of many.
+fn arbitrary(node: &Node, answer: &Answer) -> bool {
+    let picks = ["topk", "bottomk", "limitk"].iter().any(|name| node.has(name));
+    picks || answer.error.as_ref().is_some_and(|e| e.1.contains("duplicate series for the match"))
+}
+
 /// Asks both, Prometheus up to `repeats` times until the answers agree. Also gives its last answer.
 fn judge(pair: &mut Pair<'_>, question: &Question, repeats: usize) -> Result<(Verdict, Answer)> {
     let query = question.node.to_string();
@@ -239,7 +259,7 @@ fn judge(pair: &mut Pair<'_>, question: &Question, repeats: usize) -> Result<(Ve
     let our_answer = Answer::parse(&ours)?;
     let order = order(&question.node, question.when);
     let mut first: Option<Answer> = None;
-    let mut verdict = Verdict::Same;
+    let (mut verdict, mut stable) = (Verdict::Same, true);
     for repeat in 0..repeats {
         let theirs = pair.0.ask(&query, question.when)?;
         let answer = Answer::parse(&theirs)?;
@@ -248,14 +268,15 @@ fn judge(pair: &mut Pair<'_>, question: &Question, repeats: usize) -> Result<(Ve
         } else {
             verdict_of(&question.node, &answer, &our_answer, order)
         };
-        let stable = first.as_ref().is_none_or(|first| *first == answer);
-        let good = matches!(found, Verdict::Same | Verdict::Close);
-        if good && repeat > 0 && !stable {
+        stable &= first.as_ref().is_none_or(|first| *first == answer);
+        let good = matches!(found, Verdict::Same | Verdict::Close | Verdict::Excepted(_));
+        verdict = found;
+        if !stable && good {
             return Ok((Verdict::Unstable, answer));
         }
-        verdict = found;
         if good || repeat + 1 == repeats {
-            return Ok((verdict, answer));
+            let arbitrary = !stable && arbitrary(&question.node, &answer);
+            return Ok((if arbitrary { Verdict::Arbitrary } else { verdict }, answer));
         }
         first.get_or_insert(answer);
     }
@@ -267,11 +288,11 @@ fn verdict_of(node: &Node, theirs: &Answer, ours: &Answer, order: Order) -> Verd
         return Verdict::Same;
     };
     let across = ["sum", "avg", "stddev", "stdvar"].iter().any(|name| node.has(name));
-    let rounded = Precision::Relative(1e-12);
-    if across && compare::difference(theirs, ours, rounded, order).is_none() {
+    let precision = if across { Precision::Relative(1e-12) } else { Precision::Exact };
+    if compare::difference(theirs, ours, precision, order).is_none() {
         return Verdict::Close;
     }
-    match exceptions::excepted(node, theirs, ours, order) {
+    match exceptions::excepted(node, theirs, ours, order, precision) {
         Some(name) => Verdict::Excepted(name),
         None => Verdict::Different(what),
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use firesteel_api::write_query_value;
 use firesteel_model::{
-    CounterResetHint, FloatHistogram, Histogram, Labels, Timestamp, Value as Appended,
+    FloatHistogram, Histogram, Labels, Timestamp, Value as Appended,
     storage::{AppendOptions, Appendable as _, SeriesKey, memory::MemoryStorage},
 };
 use firesteel_promql::{
@@ -76,7 +76,7 @@ pub struct Library {
 
 impl Library {
     /// The engine with the same features as the Prometheus that is compared to. `held` says what
-    /// hints Prometheus gives to histograms.
+    /// Prometheus made of histograms.
     ///
     /// # Errors
     /// Prometheus does not hold all of the data.
@@ -106,7 +106,7 @@ impl Library {
             let mut appender = storage.appender();
             for (t, value) in &series.samples {
                 if let Some(held) = held.get(t) {
-                    append(&mut *appender, &series.labels, *t, value, *held)?;
+                    append(&mut *appender, &series.labels, *t, value, held.as_ref())?;
                 }
             }
             appender.commit()?;
@@ -120,25 +120,22 @@ fn append(
     labels: &Labels,
     t: Timestamp,
     value: &Value,
-    held: Option<CounterResetHint>,
+    held: Option<&FloatHistogram>,
 ) -> Result<()> {
     let (key, options) = (SeriesKey::Labels(labels), AppendOptions::default());
-    let hint = held.unwrap_or_default();
-    match value {
-        // Stored as a histogram, since the sample before is one.
-        Value::Float(sum) if held.is_some() => {
-            let h = FloatHistogram { counter_reset_hint: hint, sum: *sum, ..Default::default() };
+    match (held, value) {
+        (Some(h), value) => {
+            let mut h = h.clone();
+            // Remote read leaves them out.
+            if let Value::Integers(Histogram { layout, .. })
+            | Value::Floats(FloatHistogram { layout, .. }) = value
+            {
+                h.layout.custom_values.clone_from(&layout.custom_values);
+            }
             appender.append(key, t, Appended::FloatHistogram(&h), &options)?
         }
-        Value::Float(v) => appender.append(key, t, Appended::Float(*v), &options)?,
-        Value::Integers(h) => {
-            let h = Histogram { counter_reset_hint: hint, ..h.clone() };
-            appender.append(key, t, Appended::Histogram(&h), &options)?
-        }
-        Value::Floats(h) => {
-            let h = FloatHistogram { counter_reset_hint: hint, ..h.clone() };
-            appender.append(key, t, Appended::FloatHistogram(&h), &options)?
-        }
+        (None, Value::Float(v)) => appender.append(key, t, Appended::Float(*v), &options)?,
+        (None, _) => return Err(format!("{labels}: a histogram is held as a float").into()),
     };
     Ok(())
 }
