@@ -373,13 +373,15 @@ pub(crate) fn detect_reset(current: &FloatHistogram, previous: &FloatHistogram) 
     lost(&now.positive, &before.positive) || lost(&now.negative, &before.negative)
 }
 
-/// Whether a bucket lost observations.
+/// Whether a bucket lost observations, or is gone though it held something, be it NaN.
 fn lost(now: &[Entry], before: &[Entry]) -> bool {
     let mut rest = now.iter().peekable();
-    before.iter().filter(|e| e.1.0 != 0.0).any(|e| {
+    before.iter().any(|e| {
         while rest.next_if(|n| n.0 < e.0).is_some() {}
-        let count = rest.peek().filter(|n| n.0 == e.0).map_or(0.0, |n| n.1.0);
-        count < e.1.0
+        match rest.peek().filter(|n| n.0 == e.0) {
+            Some(n) => n.1.0 < e.1.0,
+            None => e.1.0 != 0.0,
+        }
     })
 }
 
@@ -441,6 +443,11 @@ mod tests {
         assert!(!detect_reset(&b, &a) && detect_reset(&a, &b));
         let moved = histogram(0, &[0.0, 9.0], 1.0);
         assert!(detect_reset(&moved, &a));
+        // A bucket that is gone, whatever it held.
+        let odd = histogram(0, &[f64::NAN, f64::NAN], 0.0);
+        let gone = FloatHistogram { count: f64::NAN, ..histogram(1, &[f64::NAN], 0.0) };
+        assert!(detect_reset(&gone, &odd) && !detect_reset(&odd, &odd));
+        assert!(detect_reset(&histogram(0, &[-1.0], 0.0), &histogram(0, &[0.0], -1.0)));
         let hinted = FloatHistogram { counter_reset_hint: CounterResetHint::NotReset, ..a };
         assert!(!detect_reset(&hinted, &b));
     }
