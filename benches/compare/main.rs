@@ -1,5 +1,6 @@
 //! Runs the same work on Firesteel and on real peers and prints the figures side by side:
-//! CPU per million samples, anonymous memory, bytes per sample on disk, query times.
+//! CPU per million samples, anonymous memory, bytes per sample on disk, query times; with `restart`
+//! as first argument, the time to the right answer after a kill and after a stop.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
@@ -7,7 +8,9 @@ mod exporter;
 mod http;
 mod peer;
 mod process;
+mod restart;
 mod work;
+mod write;
 
 use std::path::PathBuf;
 
@@ -25,32 +28,59 @@ fn main() {
     let mut reports = Vec::new();
     for peer in &arguments.peers {
         eprintln!("running {} ({})", peer.kind.name(), peer.program.display());
-        match work::run(peer, &arguments.plan) {
+        let report = match &arguments.work {
+            Work::Scrape(plan) => work::run(peer, plan),
+            Work::Restart(plan) => restart::run(peer, plan),
+        };
+        match report {
             Ok(report) => reports.push(report),
             Err(error) => eprintln!("{}: {error}", peer.kind.name()),
         }
     }
-    print_table(&arguments.plan, &reports);
+    match &arguments.work {
+        Work::Scrape(plan) => println!(
+            "\n{} targets x {} series, every {} ms, {} s measured after warming up",
+            plan.targets, plan.series, plan.interval_ms, plan.seconds
+        ),
+        Work::Restart(plan) => println!(
+            "\n{} series of nine labels x {} samples, written by remote write in runs of ten",
+            plan.series, plan.samples
+        ),
+    }
+    print_table(&reports);
 }
 
 struct Arguments {
     peers: Vec<Peer>,
-    plan: Plan,
+    work: Work,
+}
+
+/// What is measured.
+enum Work {
+    Scrape(Plan),
+    Restart(restart::Plan),
 }
 
 impl Arguments {
     fn read() -> Result<Self, String> {
         let mut plan = Plan::default();
+        let mut restart = restart::Plan { series: 500_000, samples: 40 };
         let mut programs: Vec<(Kind, Option<PathBuf>)> =
             Kind::ALL.into_iter().map(|kind| (kind, kind.find())).collect();
-        let mut args = std::env::args().skip(1);
+        let mut args = std::env::args().skip(1).peekable();
+        let restarts = args.next_if(|a| a == "restart").is_some();
         while let Some(flag) = args.next() {
             let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
             let number =
                 || value.parse::<u64>().map_err(|_| format!("{flag} {value}: not a number"));
             match flag.as_str() {
                 "--targets" => plan.targets = number()? as usize,
-                "--series" => plan.series = number()? as usize,
+                "--series" => {
+                    plan.series = number()? as usize;
+                    restart.series = plan.series;
+                }
+                "--samples" => restart.samples = number()? as usize,
+                "--only" => programs.retain(|(kind, _)| value.split(',').any(|v| v == kind.name())),
                 "--interval" => plan.interval_ms = number()?,
                 "--seconds" => plan.seconds = number()?,
                 _ => {
@@ -67,15 +97,12 @@ impl Arguments {
             .into_iter()
             .filter_map(|(kind, program)| Some(Peer { kind, program: program? }))
             .collect();
-        Ok(Self { peers, plan })
+        let work = if restarts { Work::Restart(restart) } else { Work::Scrape(plan) };
+        Ok(Self { peers, work })
     }
 }
 
-fn print_table(plan: &Plan, reports: &[Report]) {
-    println!(
-        "\n{} targets x {} series, every {} ms, {} s measured after warming up",
-        plan.targets, plan.series, plan.interval_ms, plan.seconds
-    );
+fn print_table(reports: &[Report]) {
     print!("{:44}", "");
     for report in reports {
         print!("{:>17}", report.name);

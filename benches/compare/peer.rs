@@ -84,7 +84,8 @@ impl Peer {
             Kind::Firesteel | Kind::Prometheus => command
                 .arg(format!("--config.file={}", config.display()))
                 .arg(format!("--storage.tsdb.path={}", data.display()))
-                .arg(format!("--web.listen-address={address}")),
+                .arg(format!("--web.listen-address={address}"))
+                .arg("--web.enable-remote-write-receiver"),
             Kind::VictoriaMetrics => command
                 .arg(format!("-promscrape.config={}", config.display()))
                 .arg(format!("-storageDataPath={}", data.display()))

@@ -2,7 +2,7 @@
 
 use crate::{
     envelope::{ApiError, Reply},
-    handlers::{format, labels, metadata, query, series, status, targets},
+    handlers::{admin, exemplars, format, labels, metadata, query, series, status, targets},
     params::Params,
     service::Inner,
 };
@@ -79,7 +79,7 @@ const fn not_yet(path: &'static str, methods: &'static str) -> Endpoint {
 pub static ENDPOINTS: &[Endpoint] = &[
     query("/query", "GET, POST", query::instant),
     query("/query_range", "GET, POST", query::range),
-    not_yet("/query_exemplars", "GET, POST"),
+    query("/query_exemplars", "GET, POST", exemplars::query_exemplars),
     call("/format_query", "GET, POST", format::format_query),
     not_yet("/parse_query", "GET, POST"),
     query("/labels", "GET, POST", labels::names),
@@ -111,8 +111,8 @@ pub static ENDPOINTS: &[Endpoint] = &[
     not_yet("/search/label_values", "GET, POST"),
     not_yet("/alerts", "GET"),
     not_yet("/rules", "GET"),
-    not_yet("/admin/tsdb/delete_series", "POST, PUT"),
-    not_yet("/admin/tsdb/clean_tombstones", "POST, PUT"),
-    not_yet("/admin/tsdb/snapshot", "POST, PUT"),
+    call("/admin/tsdb/delete_series", "POST, PUT", admin::delete_series),
+    call("/admin/tsdb/clean_tombstones", "POST, PUT", admin::clean_tombstones),
+    call("/admin/tsdb/snapshot", "POST, PUT", admin::snapshot),
     not_yet("/openapi.yaml", "GET"),
 ];

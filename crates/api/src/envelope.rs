@@ -102,13 +102,22 @@ impl Reply {
         Ok(Self { data, ..Self::default() })
     }
 
+    /// Nothing to say: 204.
+    pub(crate) fn none() -> Self {
+        Self::default()
+    }
+
     pub(crate) fn with_warnings(mut self, warnings: Vec<String>) -> Self {
         self.warnings = warnings;
         self
     }
 
+    /// Empty where there is nothing to say.
     pub(crate) fn into_body(self) -> Vec<u8> {
         const HEAD: &[u8] = br#"{"status":"success","data":"#;
+        if self.data.is_empty() {
+            return Vec::new();
+        }
         let mut out = Vec::with_capacity(HEAD.len() + self.data.len() + 64);
         out.extend_from_slice(HEAD);
         out.extend_from_slice(&self.data);

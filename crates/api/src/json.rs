@@ -1,7 +1,7 @@
 //! JSON of query results, written straight into a buffer. Source of the forms:
 //! `web/api/v1/json_codec.go`, `util/jsonutil/marshal.go`.
 
-use firesteel_model::{FloatHistogram, Labels, Timestamp, float};
+use firesteel_model::{Exemplar, FloatHistogram, Labels, Timestamp, float};
 use firesteel_promql::{QueryValue, SampleValue};
 
 /// Appends a JSON string.
@@ -174,6 +174,28 @@ pub fn write_query_value(out: &mut Vec<u8>, value: &QueryValue) {
             out.push(b']');
         }
     }
+}
+
+/// Appends exemplars by series.
+pub(crate) fn write_exemplars(out: &mut Vec<u8>, all: &[(Labels, Vec<Exemplar>)]) {
+    let mut writer = ValueWriter { text: String::with_capacity(32) };
+    out.push(b'[');
+    for (i, (series, exemplars)) in all.iter().enumerate() {
+        out.extend_from_slice(if i > 0 { b",{\"seriesLabels\":" } else { b"{\"seriesLabels\":" });
+        write_labels(out, series);
+        out.extend_from_slice(b",\"exemplars\":[");
+        for (k, exemplar) in exemplars.iter().enumerate() {
+            out.extend_from_slice(if k > 0 { b",{\"labels\":" } else { b"{\"labels\":" });
+            write_labels(out, &exemplar.labels);
+            out.extend_from_slice(b",\"value\":");
+            writer.float(out, exemplar.value);
+            out.extend_from_slice(b",\"timestamp\":");
+            write_timestamp(out, exemplar.timestamp.unwrap_or_default());
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"]}");
+    }
+    out.push(b']');
 }
 
 #[cfg(test)]

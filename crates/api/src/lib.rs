@@ -19,6 +19,6 @@ pub use json::write_query_value;
 pub use serve::{ServeOptions, serve};
 pub use service::{Api, ApiBuilder, ApiService, Body};
 pub use sources::{
-    BuildInfo, CardinalityEntry, DroppedTarget, FamilyMetadata, Lifecycle, RuntimeInfo,
-    StatusSource, TargetSource, TargetView, TsdbStatus,
+    BuildInfo, CardinalityEntry, DroppedTarget, ExemplarSource, FamilyMetadata, Lifecycle,
+    RuntimeInfo, StatusSource, StorageAdmin, TargetSource, TargetView, TsdbStatus,
 };

@@ -32,7 +32,7 @@ use crate::{
     http_metrics::HttpMetrics,
     management, pages,
     params::Params,
-    sources::{Lifecycle, StatusSource, TargetSource},
+    sources::{ExemplarSource, Lifecycle, StatusSource, StorageAdmin, TargetSource},
 };
 
 /// The largest form that is read, in bytes; Go's limit for posted forms.
@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) status: Option<Arc<dyn StatusSource>>,
     pub(crate) lifecycle: Option<Arc<dyn Lifecycle>>,
     pub(crate) write: Option<Arc<dyn Appendable>>,
+    pub(crate) admin: Option<Arc<dyn StorageAdmin>>,
+    pub(crate) exemplars: Option<Arc<dyn ExemplarSource>>,
     pub(crate) metrics: Vec<Arc<dyn Collect>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) http: HttpMetrics,
@@ -91,6 +93,8 @@ impl Api {
                 status: None,
                 lifecycle: None,
                 write: None,
+                admin: None,
+                exemplars: None,
                 metrics: Vec::new(),
                 clock: Arc::new(SystemClock::new()),
                 http: HttpMetrics::default(),
@@ -128,6 +132,20 @@ impl ApiBuilder {
     #[must_use]
     pub fn write(mut self, appendable: Arc<dyn Appendable>) -> Self {
         self.inner.write = Some(appendable);
+        self
+    }
+
+    /// What `/api/v1/admin/tsdb/*` does; without it these answer that they are disabled.
+    #[must_use]
+    pub fn admin(mut self, admin: Arc<dyn StorageAdmin>) -> Self {
+        self.inner.admin = Some(admin);
+        self
+    }
+
+    /// Where exemplars come from; without it there are none.
+    #[must_use]
+    pub fn exemplars(mut self, source: Arc<dyn ExemplarSource>) -> Self {
+        self.inner.exemplars = Some(source);
         self
     }
 
@@ -266,7 +284,7 @@ impl Call {
             return unavailable();
         }
         let (parts, body) = request.into_parts();
-        let form = if parts.method == Method::POST {
+        let form = if matches!(parts.method, Method::POST | Method::PUT) {
             match read_body(body, MAX_FORM).await {
                 Ok(form) => form,
                 Err(error) => return respond_error(&error),
@@ -283,6 +301,7 @@ impl Call {
         let answer = self.answer(inner, params, cancel).await;
         std::mem::drop(guard);
         match answer {
+            Ok(body) if body.is_empty() => StatusCode::NO_CONTENT.into_response(),
             Ok(body) => json_response(StatusCode::OK, body, compress).await,
             Err(error) => respond_error(&error),
         }

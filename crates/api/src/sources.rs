@@ -1,7 +1,7 @@
 //! What the API asks of the program around it, as traits. All methods may block briefly; they are
 //! called from blocking threads.
 
-use firesteel_model::{Labels, Metadata, Timestamp};
+use firesteel_model::{Exemplar, Labels, Matcher, Metadata, Timestamp};
 use serde::Serialize;
 
 /// A target that is scraped.
@@ -172,6 +172,43 @@ pub trait StatusSource: Send + Sync {
     fn config_yaml(&self) -> String;
     /// The storage's cardinality, tables with at most `limit` rows; `None` where there is none.
     fn tsdb_status(&self, limit: usize) -> Option<TsdbStatus>;
+}
+
+/// Work on the storage that `--web.enable-admin-api` allows. Errors are texts for the caller.
+pub trait StorageAdmin: Send + Sync {
+    /// Deletes the samples between two times, both inclusive, of the series that satisfy all
+    /// matchers.
+    ///
+    /// # Errors
+    /// The storage's; a part may be deleted then.
+    fn delete_series(
+        &self,
+        matchers: &[Matcher],
+        mint: Timestamp,
+        maxt: Timestamp,
+    ) -> Result<(), String>;
+    /// Frees the space of what is deleted.
+    ///
+    /// # Errors
+    /// The storage's.
+    fn clean_tombstones(&self) -> Result<(), String>;
+    /// Makes a copy of the storage below its folder `snapshots`, under this name.
+    ///
+    /// # Errors
+    /// The storage's.
+    fn snapshot(&self, name: &str, with_head: bool) -> Result<(), String>;
+}
+
+/// Exemplars, as the API sees them.
+pub trait ExemplarSource: Send + Sync {
+    /// Exemplars between two times, both inclusive, of the series that satisfy all matchers of at
+    /// least one set: by series in the order of their labels, oldest first.
+    fn exemplars(
+        &self,
+        mint: Timestamp,
+        maxt: Timestamp,
+        selectors: &[Vec<Matcher>],
+    ) -> Vec<(Labels, Vec<Exemplar>)>;
 }
 
 /// What `/-/reload` and `/-/quit` do.

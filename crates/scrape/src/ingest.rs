@@ -280,7 +280,7 @@ fn append_markers(
     series: &[SeriesRef],
     time: Timestamp,
 ) -> Result<(), AppendError> {
-    let options = AppendOptions::default();
+    let options = AppendOptions { reject_out_of_order: true, ..AppendOptions::default() };
     for &series in series {
         match app.append(SeriesKey::Ref(series), time, Value::Float(stale_nan()), &options) {
             Ok(_) => {}
@@ -529,7 +529,8 @@ impl<'a> PageReader<'_, 'a> {
         if t > self.time.saturating_add(MAX_AHEAD_MS) {
             return Some(Err(AppendError::OutOfBounds));
         }
-        let options = AppendOptions { exemplars: &self.exemplars, metadata, start_timestamp: None };
+        let exemplars = &self.exemplars;
+        let options = AppendOptions { exemplars, metadata, ..AppendOptions::default() };
         Some(self.app.append(key, t, Value::Float(v), &options))
     }
 

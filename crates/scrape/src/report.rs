@@ -57,7 +57,8 @@ impl Report {
         values: &[(ReportSeries, f64)],
         known_only: bool,
     ) -> Result<(), AppendError> {
-        let options = AppendOptions::default();
+        // Those of a target that ends say something about the newest sample only.
+        let options = AppendOptions { reject_out_of_order: known_only, ..AppendOptions::default() };
         for &(series, value) in values {
             let Some(slot) = self.series.get_mut(series as usize) else { continue };
             let value = Value::Float(value);

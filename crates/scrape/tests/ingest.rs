@@ -295,9 +295,12 @@ fn a_real_page_again_and_again() {
 #[test]
 fn an_ended_target_leaves_markers_everywhere() {
     let mut f = Fixture::new(IngestSettings::default());
-    f.page(1000, "a 1\n");
-    f.ingester.end(&f.storage, 2000).unwrap();
-    assert!(dump(&f.storage).iter().all(|l| l.ends_with("2000=stale")), "{:?}", dump(&f.storage));
+    f.page(1000, "a 1\nb 1\n");
+    f.page(1500, "a 1\n");
+    let moody = Moody { inner: f.storage.clone(), ..Moody::default() };
+    f.ingester.end(&moody, 2000).unwrap();
+    let ended = |l: &String| l.ends_with("2000=stale") || l.starts_with("b ");
+    assert!(dump(&f.storage).iter().all(ended), "{:?}", dump(&f.storage));
 }
 
 /// A storage that forgets series and can be full.
@@ -324,6 +327,9 @@ impl Appender for MoodyAppender<'_> {
         value: firesteel_model::Value<'_>,
         options: &AppendOptions<'_>,
     ) -> Result<SeriesRef, AppendError> {
+        // Another loop may have begun with the target: what ends it must not go in between.
+        let marker = matches!(value, firesteel_model::Value::Float(v) if is_stale_nan(v));
+        assert_eq!(options.reject_out_of_order, marker);
         if self.1.forget && matches!(series, SeriesKey::Ref(_)) {
             return Err(AppendError::UnknownSeries);
         }

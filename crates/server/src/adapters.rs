@@ -1,10 +1,13 @@
-//! The scraper as the API wants to see it.
+//! The scraper and the storage as the API wants to see them.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use firesteel_api::{DroppedTarget, FamilyMetadata, TargetSource, TargetView};
-use firesteel_model::duration;
+use firesteel_api::{DroppedTarget, FamilyMetadata, StorageAdmin, TargetSource, TargetView};
+use firesteel_model::{Matcher, Timestamp, duration};
 use firesteel_scrape::{ScrapeManager, Target};
+use firesteel_tsdb::{Db, TsdbError};
+
+use crate::late::LateDb;
 
 /// The scraper's targets.
 pub(crate) struct Targets(pub(crate) Arc<ScrapeManager>);
@@ -57,5 +60,41 @@ impl TargetSource for Targets {
             })
         };
         targets.flat_map(of_target).collect()
+    }
+}
+
+/// Work on the storage.
+pub(crate) struct Admin {
+    pub(crate) db: LateDb,
+    /// The storage's folder.
+    pub(crate) data: PathBuf,
+}
+
+impl Admin {
+    fn run(&self, work: impl FnOnce(&Db) -> Result<(), TsdbError>) -> Result<(), String> {
+        let db = self.db.db().ok_or("TSDB not ready")?;
+        work(db).map_err(|error| match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        })
+    }
+}
+
+impl StorageAdmin for Admin {
+    fn delete_series(
+        &self,
+        matchers: &[Matcher],
+        mint: Timestamp,
+        maxt: Timestamp,
+    ) -> Result<(), String> {
+        self.run(|db| db.delete(matchers, mint, maxt))
+    }
+
+    fn clean_tombstones(&self) -> Result<(), String> {
+        self.run(Db::clean_tombstones)
+    }
+
+    fn snapshot(&self, name: &str, with_head: bool) -> Result<(), String> {
+        self.run(|db| db.snapshot(self.data.join("snapshots").join(name), with_head))
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
+use firesteel_api::ExemplarSource;
 use firesteel_model::{
-    Timestamp, Value,
+    Exemplar, Labels, Matcher, Timestamp, Value,
     metrics::{Collect, Families},
     storage::{
         AppendError, AppendOptions, Appendable, Appender, CommitStats, Querier, Queryable,
@@ -41,6 +42,18 @@ impl Queryable for LateDb {
 impl Appendable for LateDb {
     fn appender(&self) -> Box<dyn Appender + '_> {
         self.db().map_or_else(|| Box::new(NoAppender) as Box<dyn Appender>, Appendable::appender)
+    }
+}
+
+impl ExemplarSource for LateDb {
+    fn exemplars(
+        &self,
+        mint: Timestamp,
+        maxt: Timestamp,
+        selectors: &[Vec<Matcher>],
+    ) -> Vec<(Labels, Vec<Exemplar>)> {
+        let found = self.db().map(|db| db.exemplars(mint, maxt, selectors)).unwrap_or_default();
+        found.into_iter().map(|e| (e.series, e.exemplars)).collect()
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Options {
     pub page_title: String,
     /// Whether reload and shutdown by HTTP are allowed.
     pub enable_lifecycle: bool,
+    /// Whether deleting series and making snapshots by HTTP is allowed.
+    pub enable_admin: bool,
     /// Whether remote write requests are taken.
     pub enable_remote_write: bool,
     /// Connections at a time.
@@ -47,6 +49,14 @@ pub struct Options {
     pub lock: bool,
     /// How much time a block covers.
     pub block_range: Duration,
+    /// How much time a compacted block may cover; `None` for what the retention suggests.
+    pub max_block_range: Option<Duration>,
+    /// Whether overlapping blocks are merged.
+    pub merge_overlapping: bool,
+    /// File that lists uploaded blocks.
+    pub uploads_file: Option<PathBuf>,
+    /// How often to look for new blocks.
+    pub block_reload_interval: Duration,
     /// Size of a WAL segment.
     pub wal_segment_size: Option<u64>,
     /// Whether the WAL is compressed.
@@ -90,12 +100,21 @@ impl Options {
             external_url: flags.text("web.external-url").to_owned(),
             page_title: flags.text("web.page-title").to_owned(),
             enable_lifecycle: flags.bool("web.enable-lifecycle"),
+            enable_admin: flags.bool("web.enable-admin-api"),
             enable_remote_write: flags.bool("web.enable-remote-write-receiver"),
             max_connections: flags.number("web.max-connections")?,
             read_timeout: seconds("web.read-timeout")?,
             data: flags.text("storage.tsdb.path").into(),
             lock: !flags.bool("storage.tsdb.no-lockfile"),
             block_range: seconds("storage.tsdb.min-block-duration")?,
+            max_block_range: flags
+                .duration("storage.tsdb.max-block-duration")?
+                .filter(|d| !d.is_zero()),
+            merge_overlapping: flags.bool("storage.tsdb.allow-overlapping-compaction"),
+            uploads_file: Some(flags.text("storage.tsdb.delay-compact-file.path"))
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
+            block_reload_interval: seconds("storage.tsdb.block-reload-interval")?,
             wal_segment_size: bytes(flags, "storage.tsdb.wal-segment-size")?,
             wal_compression: flags.bool("storage.tsdb.wal-compression"),
             retention_time: flags.duration("storage.tsdb.retention.time")?,

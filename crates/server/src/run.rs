@@ -20,7 +20,7 @@ use firesteel_tsdb::{Db, Durability};
 use tokio::{net::TcpListener, runtime::Builder, sync::Notify};
 
 use crate::{
-    adapters::Targets,
+    adapters::{Admin, Targets},
     configuration::Configuration,
     error::ServerError,
     flags::Flags,
@@ -61,6 +61,7 @@ struct Server {
     scrape: Arc<ScrapeManager>,
     db: LateDb,
     enable_lifecycle: bool,
+    keeps_exemplars: bool,
     /// Asks the main loop to stop.
     quit: Notify,
     /// Reloads one at a time.
@@ -92,6 +93,7 @@ impl Server {
             scrape: Arc::clone(&scrape),
             db: db.clone(),
             enable_lifecycle: options.enable_lifecycle,
+            keeps_exemplars: options.feature("exemplar-storage"),
             quit: Notify::new(),
             reloading: parking_lot::Mutex::new(()),
             storage_open: AtomicBool::new(false),
@@ -209,7 +211,11 @@ impl Server {
             db.set_retention(
                 Some(retention.time).filter(|t| !t.is_zero()),
                 Some(retention.size_bytes).filter(|b| *b > 0),
+                Some(retention.percentage).filter(|p| *p > 0.0),
             );
+            db.set_out_of_order_window(config.storage.out_of_order_time_window);
+            db.set_stale_series_threshold(config.storage.stale_series_compaction_threshold);
+            db.set_max_exemplars(max_exemplars(self.keeps_exemplars, config));
         }
         self.scrape.apply(config).map_err(|error| error.to_string())
     }
@@ -297,6 +303,12 @@ fn scrape_manager(
     ScrapeManager::new(Arc::new(db.clone()), scrape)
 }
 
+/// Exemplars to keep: Prometheus' feature and its setting.
+fn max_exemplars(enabled: bool, config: &Config) -> usize {
+    let set = config.storage.max_exemplars.unwrap_or(100_000);
+    if enabled { usize::try_from(set).unwrap_or(0) } else { 0 }
+}
+
 fn storage_builder(
     options: &Options,
     config: &Config,
@@ -310,8 +322,16 @@ fn storage_builder(
         .durability(Durability::Interval(std::time::Duration::from_secs(1)))
         .block_range(options.block_range)
         .wal_compression(options.wal_compression)
+        .max_exemplars(max_exemplars(options.feature("exemplar-storage"), config))
         .retention(Some(retention.time).filter(|t| !t.is_zero()))
         .retention_bytes(Some(retention.size_bytes).filter(|b| *b > 0))
+        .out_of_order_window(config.storage.out_of_order_time_window)
+        .retention_percentage(Some(retention.percentage).filter(|p| *p > 0.0))
+        .max_block_range(options.max_block_range)
+        .merge_overlapping(options.merge_overlapping)
+        .uploads_file(options.uploads_file.as_deref())
+        .block_reload_interval(options.block_reload_interval)
+        .stale_series_threshold(config.storage.stale_series_compaction_threshold)
         .lock(options.lock);
     if let Some(bytes) = options.wal_segment_size {
         builder = builder.wal_segment_size(bytes);
@@ -331,6 +351,7 @@ fn service(
         .targets(Arc::new(Targets(Arc::clone(&server.scrape))))
         .status(Arc::clone(status) as _)
         .lifecycle(Arc::clone(server) as _)
+        .exemplars(Arc::clone(&db) as _)
         .metrics(Arc::clone(status) as _)
         .metrics(Arc::clone(&server.configuration) as _)
         .metrics(Arc::clone(&db) as _)
@@ -343,6 +364,10 @@ fn service(
         .max_concurrency(options.query_concurrency);
     if options.enable_remote_write {
         api = api.write(db);
+    }
+    if options.enable_admin {
+        let (db, data) = (server.db.clone(), options.data.clone());
+        api = api.admin(Arc::new(Admin { db, data }));
     }
     api.build()
 }

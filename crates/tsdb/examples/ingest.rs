@@ -36,11 +36,15 @@ fn labels(i: usize) -> Labels {
     ])
 }
 
-fn value(i: usize, n: i64) -> f64 {
-    match i % 4 {
-        0 => 1.0,
-        1 | 2 => (n * 50 + (i as i64 * n) % 37) as f64,
-        _ => (((i as i64 * 7 + n * 13) % 10_007) as f64) / 1000.0,
+/// Of eight series three stand still, three count, one is a gauge of whole numbers and one of
+/// fractions. `INGEST_VALUES=hard` has more that compress badly.
+fn value(i: usize, n: i64, hard: bool) -> f64 {
+    let (i, whole) = (i as i64, |x: i64| x as f64);
+    match (i % 8, hard) {
+        (0 | 4, _) | (2, false) => 1.0,
+        (3 | 7, true) | (7, false) => whole((i * 7 + n * 13) % 10_007) / 1000.0,
+        (6, false) => whole(100_000 + i % 1000 + (i * n) % 61),
+        _ => whole(n * 50 + (i * n) % 37),
     }
 }
 
@@ -79,13 +83,14 @@ fn main() -> Result<(), Failure> {
         _ => Db::builder(&dir).durability(Durability::Os).open()?,
     };
     let options = AppendOptions::default();
+    let hard = std::env::var("INGEST_VALUES").is_ok_and(|v| v == "hard");
     let mut refs: Vec<SeriesRef> = Vec::with_capacity(series);
     let start = 1_700_000_000_000 / 7_200_000 * 7_200_000;
     let clock = Instant::now();
     for part in all.chunks(PER_COMMIT) {
         let mut a = db.appender();
         for l in part {
-            let v = Value::Float(value(refs.len(), 0));
+            let v = Value::Float(value(refs.len(), 0, hard));
             refs.push(a.append(SeriesKey::Labels(l), start, v, &options)?);
         }
         a.commit()?;
@@ -99,10 +104,14 @@ fn main() -> Result<(), Failure> {
     let mut spent = (std::time::Duration::ZERO, std::time::Duration::ZERO);
     for n in 1..SCRAPES {
         for (p, part) in refs.chunks(PER_COMMIT).enumerate() {
+            // As often as every second, with scrapes spread over 15.
+            if p % (series / PER_COMMIT / 15).max(1) == 0 {
+                db.tick(0)?;
+            }
             let begin = std::time::Instant::now();
             let mut a = db.appender();
             for (j, &r) in part.iter().enumerate() {
-                let v = Value::Float(value(p * PER_COMMIT + j, n));
+                let v = Value::Float(value(p * PER_COMMIT + j, n, hard));
                 a.append(SeriesKey::Ref(r), start + n * 15_000, v, &options)?;
             }
             let appended = std::time::Instant::now();
@@ -114,6 +123,9 @@ fn main() -> Result<(), Failure> {
             let used = resident().saturating_sub(before) as f64 / series as f64;
             let counted = db.memory_bytes() as f64 / series as f64;
             println!("bytes per series at {n} samples: {used:.0} anonymous, {counted:.0} counted");
+            for (part, bytes) in db.memory_parts().iter().filter(|p| p.1 > 0) {
+                println!("  {part}: {:.1}", *bytes as f64 / series as f64);
+            }
         }
     }
     let samples = series as f64 * (SCRAPES - 1) as f64;

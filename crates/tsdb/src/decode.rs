@@ -59,6 +59,19 @@ impl<'a> Decoder<'a> {
         u32::try_from(self.uvarint()?).ok()
     }
 
+    /// Leaves out `n` uvarints.
+    pub(crate) fn skip_uvarints(&mut self, n: u64) -> Option<()> {
+        if n == 0 {
+            return Some(());
+        }
+        // Each ends with its only byte below 128.
+        let last = usize::try_from(n - 1).ok()?;
+        let mut ends = self.rest.iter().enumerate().filter(|(_, b)| **b < 0x80);
+        let (at, _) = ends.nth(last)?;
+        self.rest = self.rest.get(at + 1..)?;
+        Some(())
+    }
+
     #[inline]
     pub(crate) fn varint(&mut self) -> Option<i64> {
         self.uvarint().map(varint::unzigzag)

@@ -41,6 +41,8 @@ pub enum TsdbError {
     Invalid(String),
     /// The database is closed, or still starting.
     NotReady(String),
+    /// The work was given up because it was asked to stop.
+    Canceled,
 }
 
 impl fmt::Display for TsdbError {
@@ -51,6 +53,7 @@ impl fmt::Display for TsdbError {
             Self::Locked { path } => write!(f, "{path:?} is in use by another process"),
             Self::Limit(text) | Self::Invalid(text) => f.write_str(text),
             Self::NotReady(text) => write!(f, "storage is not ready: {text}"),
+            Self::Canceled => f.write_str("given up: the storage is being closed"),
         }
     }
 }
@@ -91,6 +94,7 @@ impl From<TsdbError> for StorageError {
             }
             TsdbError::Limit(text) => Self::Limit(text),
             TsdbError::NotReady(text) => Self::NotReady(text),
+            TsdbError::Canceled => Self::Canceled,
             other => Self::other(other.to_string(), other),
         }
     }

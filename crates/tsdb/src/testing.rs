@@ -1,6 +1,9 @@
-//! Helpers of tests: data from outside of the sources, which may be missing.
+//! Helpers of tests: data from outside of the sources, which may be missing, and random matchers.
 
 use std::path::{Path, PathBuf};
+
+use firesteel_model::{Labels, MatchOp, Matcher};
+use proptest::prelude::*;
 
 /// A file or folder of the conformance data; `None`, with a line printed, where it is missing.
 pub(crate) fn conformance(name: &str) -> Option<PathBuf> {
@@ -39,4 +42,45 @@ pub(crate) fn peer(name: &str) -> Option<PathBuf> {
 fn skipped(what: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
+}
+
+/// Labels with few names and values, so that they have much in common.
+pub(crate) fn any_labels() -> impl Strategy<Value = Labels> {
+    prop::collection::vec(("[abc]", "[xyz\u{e9}]{0,2}"), 1..4).prop_map(Labels::from_pairs)
+}
+
+/// Up to four matchers on such labels.
+pub(crate) fn any_matchers() -> impl Strategy<Value = Vec<Matcher>> {
+    let patterns = prop::sample::select(vec![
+        "",
+        ".*",
+        ".+",
+        "x",
+        "xy",
+        "x.*",
+        ".*x",
+        ".*y.*",
+        "x|y",
+        "x|",
+        "|.+",
+        "x.*|y.+",
+        "[xy]",
+        "[xy].?",
+        "(?i:X).*",
+        "zz|x.",
+        "..",
+        "nothing",
+        "\u{e9}.*",
+        "(x|yz)+",
+        "x.+|xy.*|z",
+    ]);
+    let ops = [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex];
+    let matcher = ("[abcn]", prop::sample::select(ops.to_vec()), patterns)
+        .prop_map(|(name, op, value)| Matcher::new(op, &name, value).unwrap());
+    prop::collection::vec(matcher, 0..4)
+}
+
+/// Whether a series satisfies all matchers.
+pub(crate) fn satisfies(labels: &Labels, matchers: &[Matcher]) -> bool {
+    matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or_default()))
 }

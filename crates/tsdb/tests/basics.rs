@@ -54,7 +54,7 @@ fn samples_are_refused_as_prometheus_does() {
     let mut a = db.appender();
     let first = append(&mut *a, &labels(0), 10 * range, 1.0).unwrap();
     assert!(matches!(append(&mut *a, &labels(1), 9 * range, 1.0), Err(AppendError::OutOfBounds)));
-    let empty = append(&mut *a, &Labels::empty(), 1, 1.0);
+    let empty = append(&mut *a, &Labels::empty(), 10 * range, 1.0);
     assert!(matches!(empty, Err(AppendError::InvalidLabels(_))));
     assert_eq!(a.commit().unwrap().samples, 1);
     let mut a = db.appender();
@@ -66,7 +66,7 @@ fn samples_are_refused_as_prometheus_does() {
     assert!(matches!(by_ref(range, 1.0), Err(AppendError::OutOfBounds)));
     by_ref(10 * range + 1, 1.0).unwrap();
     by_ref(10 * range + 1, 2.0).unwrap();
-    let unknown = a.append(SeriesKey::Ref(SeriesRef(999)), 1, Value::Float(0.0), &options);
+    let unknown = a.append(SeriesKey::Ref(SeriesRef(999)), 10 * range, Value::Float(0.0), &options);
     assert!(matches!(unknown, Err(AppendError::UnknownSeries)));
     let stats = a.commit().unwrap();
     assert_eq!((stats.samples, stats.rejected), (1, 1));

@@ -1,5 +1,7 @@
 //! One module per family of endpoints.
 
+pub(crate) mod admin;
+pub(crate) mod exemplars;
 pub(crate) mod format;
 pub(crate) mod labels;
 pub(crate) mod metadata;

@@ -54,6 +54,8 @@ struct Inner {
     /// What every match of an anchored expression begins and ends with.
     prefix: String,
     suffix: String,
+    /// One of these begins every match of an anchored expression.
+    prefixes: Vec<String>,
     /// `None` where the shortcuts answer everything.
     program: Option<meta::Regex>,
 }
@@ -137,6 +139,7 @@ impl Regex {
                 names: vec![None],
                 fast,
                 one_gap: None,
+                prefixes: vec![prefix.clone()],
                 prefix,
                 suffix: String::new(),
                 program: None,
@@ -183,7 +186,12 @@ impl Regex {
             false => Some(program::compile(hir, anchored, pattern)?),
         };
         let pattern = pattern.to_owned();
-        let inner = Inner { pattern, anchored, names, fast, one_gap, prefix, suffix, program };
+        let prefixes = match &fast {
+            Some(Fast::Shapes(shapes)) => shortest_prefixes(shapes),
+            _ => vec![prefix.clone()],
+        };
+        let inner =
+            Inner { pattern, anchored, names, fast, one_gap, prefix, suffix, prefixes, program };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -301,6 +309,32 @@ impl Regex {
     pub fn prefix(&self) -> &str {
         &self.0.prefix
     }
+
+    /// Literals of which every match of an anchored expression begins with one: `web-` and `api-`
+    /// for `web-.*|api-.+`. Sorted, none begins with another; the empty text alone where nothing
+    /// is known. Who has sorted texts need not look at others.
+    #[must_use]
+    pub fn prefixes(&self) -> &[String] {
+        &self.0.prefixes
+    }
+
+    /// From how many characters on every text matches an anchored expression: 0 for `.*`, 1 for
+    /// `.+` and `|.+`; `None` where there is no such number or it is not known.
+    #[must_use]
+    pub fn matches_all_from(&self) -> Option<u32> {
+        match &self.0.fast {
+            Some(Fast::Shapes(shapes)) => shapes.iter().filter_map(Shape::only_gap).min(),
+            _ => None,
+        }
+    }
+}
+
+/// What the shapes begin with, without those that begin with another.
+fn shortest_prefixes(shapes: &[Shape]) -> Vec<String> {
+    let mut prefixes: Vec<String> = shapes.iter().map(|s| s.prefix.clone()).collect();
+    prefixes.sort_unstable();
+    prefixes.dedup_by(|next, kept| next.starts_with(kept.as_str()));
+    prefixes
 }
 
 /// The alternatives of a pattern that has nothing but literals and bars.

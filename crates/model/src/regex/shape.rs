@@ -40,6 +40,12 @@ impl Shape {
         Some(shape)
     }
 
+    /// The least number of characters, if the shape is a gap and nothing else.
+    pub(super) fn only_gap(&self) -> Option<u32> {
+        let bare = self.prefix.is_empty() && self.inner.is_empty() && self.suffix.is_empty();
+        self.last.filter(|_| bare)
+    }
+
     pub(super) fn is_match(&self, text: &str) -> bool {
         let Some(rest) = text.strip_prefix(self.prefix.as_str()) else { return false };
         let Some(last) = self.last else { return rest.is_empty() };

@@ -221,6 +221,27 @@ fn relabelling_rules_are_put_together_as_text() {
 }
 
 #[test]
+fn knows_alternative_prefixes_and_gaps() {
+    for (pattern, prefixes, from) in [
+        ("web-.*|api-.+|web-a.*", &["api-", "web-"][..], None),
+        (".*", &[""], Some(0)),
+        (".+", &[""], Some(1)),
+        ("(.+)|", &[""], Some(1)),
+        ("..+|x.*", &[""], Some(2)),
+        ("web-.+", &["web-"], None),
+        ("web-[0-9]+", &["web-"], None),
+        ("a|b", &[""], None),
+    ] {
+        let regex = Regex::anchored(pattern).unwrap();
+        assert_eq!(
+            (regex.prefixes(), regex.matches_all_from()),
+            (&*prefixes.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>(), from),
+            "{pattern}"
+        );
+    }
+}
+
+#[test]
 fn knows_literals_and_prefixes() {
     let literals = |pattern: &str| {
         let regex = Regex::anchored(pattern).unwrap();
@@ -338,6 +359,10 @@ proptest! {
                 prop_assert_eq!(captures.span(i), span, "{} on {:?} group {}", pattern, text, i);
             }
             prop_assert!(!fast.is_match(text) || text.starts_with(fast.prefix()));
+            let begins = fast.prefixes().iter().any(|p| text.starts_with(p.as_str()));
+            prop_assert!(!fast.is_match(text) || begins);
+            let from = fast.matches_all_from();
+            prop_assert!(from.is_none_or(|n| text.chars().count() < n as usize || fast.is_match(text)));
         }
         for literal in fast.literals().unwrap_or_default() {
             prop_assert!(slow.is_match(literal));

@@ -29,6 +29,10 @@ pub struct AppendOptions<'a> {
     pub exemplars: &'a [Exemplar],
     /// Metadata of the series, given when it is new or has changed.
     pub metadata: Option<&'a Metadata>,
+    /// The sample must not go in out of order, whatever the storage takes else: it fails with
+    /// [`AppendError::OutOfOrder`]. For staleness markers, which say something about the newest
+    /// sample only.
+    pub reject_out_of_order: bool,
 }
 
 /// Something that samples can be appended to.
@@ -108,6 +112,8 @@ pub enum AppendError {
     InvalidHistogram(String),
     /// An exemplar older than the series' newest.
     OutOfOrderExemplar,
+    /// An exemplar that cannot be kept; the text says why.
+    InvalidExemplar(String),
     /// A limit; the text names it and what to change.
     Limit(String),
     /// The disk is full; appending goes on by itself once there is space.
@@ -134,6 +140,7 @@ impl fmt::Display for AppendError {
             Self::InvalidLabels(why) => write!(f, "invalid labels: {why}"),
             Self::InvalidHistogram(why) => write!(f, "invalid histogram: {why}"),
             Self::OutOfOrderExemplar => f.write_str("out of order exemplar"),
+            Self::InvalidExemplar(why) => write!(f, "invalid exemplar: {why}"),
             Self::Limit(text) => f.write_str(text),
             Self::OutOfSpace(what) => {
                 write!(f, "no space left on the storage's disk: {what}")

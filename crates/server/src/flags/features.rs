@@ -28,7 +28,7 @@ use FeatureEffect::{AlwaysOn, Ignored, Works};
 
 /// The features of Prometheus 3.14, then those of older versions that became the default.
 pub static FEATURES: &[Feature] = &[
-    feature("exemplar-storage", Ignored),
+    feature("exemplar-storage", Works),
     feature("memory-snapshot-on-shutdown", Ignored),
     feature("extra-scrape-metrics", Works),
     feature("metadata-wal-records", Ignored),

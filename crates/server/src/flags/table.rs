@@ -59,7 +59,7 @@ const AGENT: &str = "agent mode is not there yet";
 const RULES: &str = "rules are not evaluated yet";
 const NOTIFY: &str = "alerts are not sent yet";
 const READ: &str = "the remote read endpoint is not there yet";
-const COMPACT: &str = "blocks are not compacted yet";
+const DELAY: &str = "compaction is not delayed at random";
 
 const fn flag(
     name: &'static str,
@@ -91,7 +91,7 @@ pub static FLAGS: &[Flag] = &[
     flag("web.route-prefix", "", Value, Both, Works, "Prefix of all paths; the path of --web.external-url by default."),
     flag("web.user-assets", "", Value, Both, Ignored("static assets are not served yet"), "Folder served at /user."),
     flag("web.enable-lifecycle", "false", Bool, Both, Works, "Allow reload and shutdown by HTTP."),
-    flag("web.enable-admin-api", "false", Bool, Both, Ignored("the admin endpoints are not there yet"), "Allow the admin endpoints."),
+    flag("web.enable-admin-api", "false", Bool, Both, Works, "Allow the admin endpoints."),
     flag("web.enable-remote-write-receiver", "false", Bool, Both, Works, "Accept remote write requests at /api/v1/write."),
     flag("web.remote-write-receiver.accepted-protobuf-messages", "prometheus.WriteRequest", List, Both, Ignored("remote write 1.0 alone is accepted"), "Remote write messages to accept."),
     flag("web.enable-otlp-receiver", "false", Bool, Both, Ignored("the OTLP receiver is not there yet"), "Accept OTLP metrics."),
@@ -101,20 +101,20 @@ pub static FLAGS: &[Flag] = &[
     flag("web.cors.origin", ".*", Value, Both, Ignored("no foreign page may read answers yet"), "Origins that may read answers, as a regular expression."),
     flag("storage.tsdb.path", "data/", Value, Server, Works, "Folder of the data."),
     flag("storage.tsdb.min-block-duration", "2h", Value, Server, Works, "How much time a new block covers."),
-    flag("storage.tsdb.max-block-duration", "", Value, Server, Ignored(COMPACT), "How much time a block may cover."),
+    flag("storage.tsdb.max-block-duration", "", Value, Server, Works, "How much time a block may cover."),
     flag("storage.tsdb.max-block-chunk-segment-size", "", Value, Server, Ignored("chunk files are 512 MiB at most"), "Size of a chunk file."),
     flag("storage.tsdb.wal-segment-size", "", Value, Server, Works, "Size of a WAL segment."),
     flag("storage.tsdb.retention.time", "", Value, Server, Works, "How long to keep samples (15d where no retention is set)."),
     flag("storage.tsdb.retention.size", "", Value, Server, Works, "How many bytes of data to keep."),
     flag("storage.tsdb.no-lockfile", "false", Bool, Server, Works, "Do not lock the data folder."),
-    flag("storage.tsdb.allow-overlapping-compaction", "true", Bool, Server, Ignored(COMPACT), "Merge overlapping blocks."),
+    flag("storage.tsdb.allow-overlapping-compaction", "true", Bool, Server, Works, "Merge overlapping blocks."),
     flag("storage.tsdb.wal-compression", "true", Bool, Server, Works, "Compress the WAL."),
     flag("storage.tsdb.wal-compression-type", "snappy", Value, Server, Ignored("snappy alone is written"), "How to compress the WAL."),
     flag("storage.tsdb.head-chunks-write-queue-size", "0", Value, Server, Ignored("head chunks need no queue here"), "Queue of head chunks."),
     flag("storage.tsdb.samples-per-chunk", "120", Value, Server, Ignored("chunks have 120 samples"), "Samples per chunk."),
-    flag("storage.tsdb.delayed-compaction.max-percent", "10", Value, Server, Ignored(COMPACT), "Upper limit of the random compaction delay."),
-    flag("storage.tsdb.delay-compact-file.path", "", Value, Server, Ignored(COMPACT), "File that lists uploaded blocks."),
-    flag("storage.tsdb.block-reload-interval", "1m", Value, Server, Ignored("blocks are looked for each minute"), "How often to look for new blocks."),
+    flag("storage.tsdb.delayed-compaction.max-percent", "10", Value, Server, Ignored(DELAY), "Upper limit of the random compaction delay."),
+    flag("storage.tsdb.delay-compact-file.path", "", Value, Server, Works, "File that lists uploaded blocks."),
+    flag("storage.tsdb.block-reload-interval", "1m", Value, Server, Works, "How often to look for new blocks."),
     flag("storage.agent.path", "data-agent/", Value, Agent, Ignored(AGENT), "Folder of the agent's data."),
     flag("storage.agent.wal-segment-size", "", Value, Agent, Ignored(AGENT), "Size of a WAL segment."),
     flag("storage.agent.wal-compression", "true", Bool, Agent, Ignored(AGENT), "Compress the WAL."),

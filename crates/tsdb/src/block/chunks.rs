@@ -9,6 +9,7 @@ use crate::{
     TsdbError,
     decode::Decoder,
     fs::{AppendWriter, Fs, Source, Window},
+    index::ChunkMeta,
 };
 
 const MAGIC: u32 = 0x85bd_40dd;
@@ -22,6 +23,9 @@ const SEGMENT_SIZE: u64 = 512 << 20;
 /// 1.3 MB.
 const MAX_CHUNK: u64 = 32 << 20;
 
+/// Chunks that begin less than this apart are read together.
+const NEAR: u64 = 8 << 10;
+
 /// The chunk files of a block, open for reading.
 #[derive(Debug)]
 pub(super) struct ChunkFiles {
@@ -33,6 +37,15 @@ pub(super) struct ChunkFiles {
 pub(super) struct ChunkWindow {
     window: Window,
     segment: usize,
+}
+
+impl ChunkWindow {
+    fn enter(&mut self, segment: usize) {
+        if self.segment != segment {
+            self.window.reset();
+            self.segment = segment;
+        }
+    }
 }
 
 impl ChunkFiles {
@@ -61,9 +74,22 @@ impl ChunkFiles {
         Ok(Self { segments })
     }
 
-    /// Bytes of all files.
-    pub(super) fn len(&self) -> u64 {
-        self.segments.iter().map(Source::len).sum()
+    /// Announces that these chunks will be read in this order: where they lie one after the other,
+    /// they are read together.
+    pub(super) fn announce(&self, window: &mut ChunkWindow, chunks: &[ChunkMeta]) {
+        window.window.announce(0);
+        let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else { return };
+        let in_order = chunks.is_sorted_by_key(|c| c.reference);
+        if chunks.len() < 2 || !in_order || first.reference >> 32 != last.reference >> 32 {
+            return;
+        }
+        window.enter((first.reference >> 32) as usize);
+        // How long the last is cannot be known; about as long as the others.
+        let span = last.reference - first.reference;
+        let len = span / (chunks.len() as u64 - 1);
+        if len < NEAR {
+            window.window.announce((last.reference & 0xffff_ffff) + len * 3 / 2);
+        }
     }
 
     /// The chunk at a reference, its checksum checked.
@@ -78,10 +104,7 @@ impl ChunkFiles {
             let place = self.segments.first().map_or_else(PathBuf::new, |s| s.path().to_owned());
             return Err(TsdbError::corrupt(place, at, what));
         };
-        if window.segment != segment {
-            window.window.reset();
-            window.segment = segment;
-        }
+        window.enter(segment);
         let window = &mut window.window;
         let mut head = Decoder::new(window.upto(source, at, 10)?);
         let len = head.uvarint().ok_or_else(|| source.corrupt(at, "length of a chunk is cut"))?;

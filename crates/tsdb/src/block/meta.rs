@@ -10,8 +10,10 @@ use crate::{
     fs::{Fs, replace_file},
 };
 
-/// The only version there is. Prometheus 2.1 wrote 2 by mistake.
+/// The only version there is.
 const VERSION: u32 = 1;
+/// What Prometheus 2.1 wrote by mistake.
+const MISTAKEN_VERSION: u32 = 2;
 
 /// What a block is. Fields that we do not know (Thanos has some) are kept.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -84,10 +86,20 @@ impl Compaction {
         Self { level: 1, sources: vec![ulid], ..Self::default() }
     }
 
-    /// Of a block that is made from others: one level up, with all their sources. Hints are not
-    /// inherited.
+    /// Of a block that is made from others: one level up, with all their sources. It is of
+    /// out-of-order samples where all of them are, and of some series alone where one is.
     #[must_use]
     pub fn of_parents(parents: &[&BlockMeta]) -> Self {
+        let has = |hint: &str| parents.iter().filter(|p| p.compaction.has_hint(hint)).count();
+        let mut hints = Vec::new();
+        if !parents.is_empty() && has(BlockMeta::OUT_OF_ORDER) == parents.len() {
+            hints.push(BlockMeta::OUT_OF_ORDER.to_owned());
+        }
+        for hint in [BlockMeta::SELECTED_SERIES, BlockMeta::STALE_SERIES] {
+            if has(hint) > 0 {
+                hints.push(hint.to_owned());
+            }
+        }
         let mut sources: Vec<Ulid> =
             parents.iter().flat_map(|p| p.compaction.sources.iter().copied()).collect();
         sources.sort_unstable();
@@ -96,12 +108,33 @@ impl Compaction {
             level: parents.iter().map(|p| p.compaction.level).max().unwrap_or(0) + 1,
             sources,
             parents: parents.iter().map(|p| p.desc()).collect(),
+            hints,
             ..Self::default()
         }
+    }
+
+    /// Of a block that replaces another without what is deleted of it.
+    #[must_use]
+    pub fn of_rewritten(ulid: Ulid, parent: &BlockMeta) -> Self {
+        let hints = parent.compaction.hints.clone();
+        Self { parents: vec![parent.desc()], hints, ..Self::first_level(ulid) }
+    }
+
+    /// Whether it has a hint, [`BlockMeta::OUT_OF_ORDER`] for example.
+    #[must_use]
+    pub fn has_hint(&self, hint: &str) -> bool {
+        self.hints.iter().any(|h| h == hint)
     }
 }
 
 impl BlockMeta {
+    /// Hint: made of out-of-order samples alone.
+    pub const OUT_OF_ORDER: &'static str = "from-out-of-order";
+    /// Hint: made of series that had gone stale and were taken out of the head early.
+    pub const STALE_SERIES: &'static str = "from-stale-series";
+    /// Hint: made of some series of a head; Mimir makes such blocks.
+    pub const SELECTED_SERIES: &'static str = "from-selected-series";
+
     /// A block over the range from `min_time`, inclusive, to `max_time`, exclusive.
     #[must_use]
     pub fn new(ulid: Ulid, min_time: i64, max_time: i64, compaction: Compaction) -> Self {
@@ -127,6 +160,15 @@ impl BlockMeta {
             return Err(TsdbError::corrupt(&path, 0, what));
         }
         Ok(meta)
+    }
+
+    /// Reads a `meta.json` of Prometheus 2.1, which says version 2, as what it should be; `None` if
+    /// it is another.
+    pub(super) fn read_mistaken(fs: &dyn Fs, dir: &Path) -> Result<Option<Self>, TsdbError> {
+        let path = dir.join(META_FILE);
+        let bytes = fs.read_all(&path).map_err(TsdbError::io("read", &path))?;
+        let meta = Self::from_json(&bytes).map_err(|what| TsdbError::corrupt(&path, 0, what))?;
+        Ok((meta.version == MISTAKEN_VERSION).then_some(Self { version: VERSION, ..meta }))
     }
 
     /// Writes it to a block's directory: beside the old file, synced, then renamed.

@@ -5,9 +5,13 @@
 
 mod chunks;
 mod decode;
+mod delete;
+mod labels;
+mod merge;
 mod meta;
 mod querier;
 mod reader;
+mod repair;
 #[cfg(test)]
 mod tests;
 mod tombstones;
@@ -16,11 +20,13 @@ mod writer;
 
 pub use meta::{BlockDesc, BlockMeta, BlockStats, Compaction};
 pub use reader::Block;
+pub use repair::repair_version;
 pub use tombstones::{Interval, Tombstones};
 pub use ulid::{Ulid, UlidError};
 pub use writer::{BlockWriter, EncodedChunk};
 
-pub(crate) use decode::ChunkDecoder;
+pub(crate) use decode::{ChunkDecoder, retain};
+pub(crate) use merge::{Target as MergeTarget, merge};
 
 pub use crate::index::SymbolTable;
 

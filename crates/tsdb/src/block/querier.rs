@@ -1,6 +1,6 @@
 //! Queries on a block.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use firesteel_model::{
     Matcher,
@@ -12,11 +12,15 @@ use firesteel_model::{
 };
 
 use super::{
-    ChunkDecoder, Interval, Tombstones, chunks::ChunkWindow, decode::retain, reader::Files,
+    ChunkDecoder, Interval, Tombstones,
+    chunks::ChunkWindow,
+    decode::retain,
+    labels::{self, Shards},
+    reader::Files,
 };
 use crate::{
     fs::Window,
-    index::{ChunkMeta, select_postings},
+    index::{ChunkMeta, Memory, Search},
 };
 
 /// Memory is reserved in steps of this many bytes.
@@ -43,40 +47,39 @@ impl BlockQuerier {
         Self { files, tombstones, mint, maxt }
     }
 
-    fn postings(&self, ctx: &QueryContext, matchers: &[Matcher]) -> Result<Vec<u32>, StorageError> {
-        ctx.check()?;
-        select_postings(&self.files.index, matchers, &|| ctx.check())
-    }
-
-    /// The texts of symbols, sorted.
-    fn texts(&self, ids: &BTreeSet<u32>) -> Result<Vec<String>, StorageError> {
-        let ids: Vec<u32> = ids.iter().copied().collect();
-        let mut out = Vec::with_capacity(ids.len());
-        let index = &self.files.index;
-        index.symbols().resolve(index.source(), &ids, &mut |_, text| out.push(text.to_owned()))?;
-        // Symbols of version 1 are not in order of their numbers.
-        out.sort_unstable();
-        Ok(out)
-    }
-
-    /// Calls `f` with the label pairs of each matching series until it returns false.
-    fn each_labels(
+    fn names(
         &self,
         ctx: &QueryContext,
         matchers: &[Matcher],
-        f: &mut dyn FnMut(&[(u32, u32)]),
-    ) -> Result<(), StorageError> {
-        let mut window = Window::default();
-        let mut labels = Vec::new();
-        for (i, id) in self.postings(ctx, matchers)?.into_iter().enumerate() {
-            if i % 1024 == 0 {
-                ctx.check()?;
-            }
-            labels.clear();
-            self.files.index.series(&mut window, id)?.labels(&mut labels)?;
-            f(&labels);
+        limit: usize,
+    ) -> Result<Vec<String>, StorageError> {
+        if matchers.is_empty() {
+            let names = self.files.index.table().names();
+            return Ok(names.map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect());
         }
-        Ok(())
+        let mut search = Search::new(&self.files.index);
+        let mut memory = Memory::new(ctx)?;
+        let ids = search.select(matchers, ctx, &mut memory)?;
+        labels::names(&mut search, &ids, limit, &mut memory)
+    }
+
+    fn values(
+        &self,
+        ctx: &QueryContext,
+        name: &str,
+        matchers: &[Matcher],
+        limit: usize,
+    ) -> Result<Vec<String>, StorageError> {
+        let mut search = Search::new(&self.files.index);
+        let mut memory = Memory::new(ctx)?;
+        // Conditions on the label itself are for its values, not for series.
+        let (own, others): (Vec<_>, Vec<_>) =
+            matchers.iter().cloned().partition(|m| m.name() == name);
+        if others.is_empty() {
+            return labels::values(&search, name, &own, limit, &mut memory, &mut |_| Ok(true));
+        }
+        let ids = search.select(matchers, ctx, &mut memory)?;
+        labels::values_of(&mut search, name, &own, &ids, limit, &mut memory)
     }
 }
 
@@ -100,8 +103,11 @@ impl Querier for BlockQuerier {
         if mint > maxt {
             return Ok(Selection::default());
         }
-        let postings = self.postings(ctx, matchers)?;
-        let reservation = ctx.budget.reserve(postings.len() as u64 * 4)?;
+        let mut search = Search::new(&self.files.index);
+        let mut memory = Memory::new(ctx)?;
+        let postings = search.select(matchers, ctx, &mut memory)?;
+        drop(search);
+        let reservation = memory.keep(postings.len() as u64 * 4);
         let mut set = BlockSeries {
             files: Arc::clone(&self.files),
             tombstones: Arc::clone(&self.tombstones),
@@ -112,7 +118,7 @@ impl Querier for BlockQuerier {
             label_ends: Vec::new(),
             reservation,
         };
-        set.fill(ctx, postings, hints.limit)?;
+        set.fill(ctx, postings, hints)?;
         if set.ids.is_empty() {
             return Ok(Selection::default());
         }
@@ -126,14 +132,8 @@ impl Querier for BlockQuerier {
         matchers: &[Matcher],
         hints: &LabelHints,
     ) -> Result<LabelResult, StorageError> {
-        if matchers.is_empty() {
-            let names = self.files.index.table().names();
-            let names = names.map(|(name, _)| String::from_utf8_lossy(name).into_owned());
-            return Ok(limited(names.collect(), hints));
-        }
-        let mut names = BTreeSet::new();
-        self.each_labels(ctx, matchers, &mut |labels| names.extend(labels.iter().map(|l| l.0)))?;
-        Ok(limited(self.texts(&names)?, hints))
+        ctx.check()?;
+        Ok(limited(self.names(ctx, matchers, hints.limit)?, hints))
     }
 
     fn label_values(
@@ -143,38 +143,8 @@ impl Querier for BlockQuerier {
         matchers: &[Matcher],
         hints: &LabelHints,
     ) -> Result<LabelResult, StorageError> {
-        let index = &self.files.index;
-        let mut values = Vec::new();
-        if matchers.is_empty() {
-            index.table().scan(index.source(), &mut Window::default(), name, "", &mut |v, _| {
-                values.push(String::from_utf8_lossy(v).into_owned());
-                Ok(hints.limit == 0 || values.len() <= hints.limit)
-            })?;
-            return Ok(limited(values, hints));
-        }
-        // Which names these are among the symbols, learned as they come.
-        let mut wanted = None;
-        let mut others = BTreeSet::new();
-        let mut found = BTreeSet::new();
-        let mut failed = Ok(());
-        self.each_labels(ctx, matchers, &mut |labels| {
-            for &(n, value) in labels {
-                if wanted.is_none() && failed.is_ok() && !others.contains(&n) {
-                    failed = index.symbols().resolve(index.source(), &[n], &mut |_, text| {
-                        if text == name {
-                            wanted = Some(n);
-                        } else {
-                            others.insert(n);
-                        }
-                    });
-                }
-                if wanted == Some(n) {
-                    found.insert(value);
-                }
-            }
-        })?;
-        failed?;
-        Ok(limited(self.texts(&found)?, hints))
+        ctx.check()?;
+        Ok(limited(self.values(ctx, name, matchers, hints.limit)?, hints))
     }
 }
 
@@ -209,9 +179,11 @@ impl BlockSeries {
         &mut self,
         ctx: &QueryContext,
         postings: Vec<u32>,
-        limit: usize,
+        hints: &SelectHints,
     ) -> Result<(), StorageError> {
         let files = Arc::clone(&self.files);
+        let limit = hints.limit;
+        let mut shards = hints.shard.filter(|s| s.count > 1).map(|s| Shards::new(s, &files.index));
         let mut window = Window::default();
         let mut reserved = 0;
         self.ids.reserve_exact(postings.len());
@@ -223,18 +195,20 @@ impl BlockSeries {
                 break;
             }
             let entry = files.index.series(&mut window, id)?;
+            let from = self.labels.len();
             let mut in_range = false;
-            for chunk in entry.chunks()? {
+            for chunk in entry.labels(&mut self.labels)? {
                 let chunk = chunk?;
                 in_range = self.wants(id, chunk);
                 if in_range || chunk.mint > self.range.maxt {
                     break;
                 }
             }
-            if !in_range {
+            let labels = self.labels.get(from..).unwrap_or_default();
+            if !in_range || !shards.as_mut().map_or(Ok(true), |s| s.wants(labels))? {
+                self.labels.truncate(from);
                 continue;
             }
-            entry.labels(&mut self.labels)?;
             let end = u32::try_from(self.labels.len())
                 .map_err(|_| StorageError::Limit("more than 4 G labels".to_owned()))?;
             self.ids.push(id);
@@ -378,6 +352,7 @@ impl SampleReader for BlockReader<'_> {
                 self.chunks.push(chunk);
             }
         }
+        self.set.files.chunks.announce(&mut self.window, &self.chunks);
         Ok(())
     }
 

@@ -2,14 +2,15 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use firesteel_model::storage::{Querier, Queryable, StorageError};
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    BlockMeta, CHUNKS_DIR, INDEX_FILE, Tombstones, chunks::ChunkFiles, querier::BlockQuerier,
+    BlockMeta, CHUNKS_DIR, INDEX_FILE, META_FILE, TOMBSTONES_FILE, Tombstones, chunks::ChunkFiles,
+    querier::BlockQuerier,
 };
 use crate::{TsdbError, fs::Fs, index::IndexReader};
 
@@ -19,9 +20,10 @@ use crate::{TsdbError, fs::Fs, index::IndexReader};
 pub struct Block {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
-    meta: BlockMeta,
+    meta: RwLock<Arc<BlockMeta>>,
     tombstones: RwLock<Arc<Tombstones>>,
     files: Mutex<Option<Arc<Files>>>,
+    size: OnceLock<u64>,
 }
 
 /// The open files of a block.
@@ -42,16 +44,29 @@ impl Block {
         Ok(Self {
             fs,
             dir: dir.to_owned(),
-            meta,
+            meta: RwLock::new(Arc::new(meta)),
             tombstones: RwLock::new(Arc::new(tombstones)),
             files: Mutex::new(None),
+            size: OnceLock::new(),
         })
     }
 
     /// What it is.
     #[must_use]
-    pub const fn meta(&self) -> &BlockMeta {
-        &self.meta
+    pub fn meta(&self) -> Arc<BlockMeta> {
+        Arc::clone(&self.meta.read())
+    }
+
+    /// Changes what `meta.json` says, on disk and then here.
+    ///
+    /// # Errors
+    /// The file system's; nothing has changed then.
+    pub(crate) fn update_meta(&self, change: impl FnOnce(&mut BlockMeta)) -> Result<(), TsdbError> {
+        let mut meta = (*self.meta()).clone();
+        change(&mut meta);
+        meta.write(&*self.fs, &self.dir)?;
+        *self.meta.write() = Arc::new(meta);
+        Ok(())
     }
 
     /// Its directory.
@@ -66,14 +81,16 @@ impl Block {
         Arc::clone(&self.tombstones.read())
     }
 
-    /// Replaces the deleted intervals, on disk and then for queriers to come.
+    /// Replaces the deleted intervals, on disk and then for queriers to come, and their number in
+    /// `meta.json`, by which compaction plans.
     ///
     /// # Errors
-    /// The file system's; nothing has changed then.
+    /// The file system's. Where only the number could not be written the intervals are in force.
     pub fn set_tombstones(&self, tombstones: Tombstones) -> Result<(), TsdbError> {
         tombstones.write(&*self.fs, &self.dir)?;
+        let count = tombstones.len() as u64;
         *self.tombstones.write() = Arc::new(tombstones);
-        Ok(())
+        self.update_meta(|meta| meta.stats.num_tombstones = count)
     }
 
     /// Opens index and chunk files, if that has not been done yet. The symbol table and the
@@ -97,28 +114,62 @@ impl Block {
         Ok(opened)
     }
 
-    /// Bytes of index and chunk files.
+    /// Looks at the beginnings and ends of the files, which is cheap: magic numbers, versions,
+    /// table of contents. What else is damaged is found when it is needed.
     ///
     /// # Errors
-    /// As [`Block::load`].
-    pub fn size(&self) -> Result<u64, TsdbError> {
-        let files = self.files()?;
-        Ok(files.index.source().len() + files.chunks.len())
+    /// They are missing or damaged.
+    pub fn probe(&self) -> Result<(), TsdbError> {
+        IndexReader::probe(&*self.fs, &self.dir.join(INDEX_FILE))?;
+        ChunkFiles::open(&*self.fs, &self.dir.join(CHUNKS_DIR)).map(|_| ())
     }
 
-    /// Whether it has samples between `mint` and `maxt`, both inclusive.
+    /// Bytes of all its files, `meta.json` and tombstones included.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn size(&self) -> Result<u64, TsdbError> {
+        let small = [META_FILE, TOMBSTONES_FILE].iter();
+        let small = small.filter_map(|name| self.fs.metadata(&self.dir.join(name)).ok());
+        let small: u64 = small.map(|m| m.len).sum();
+        if let Some(&size) = self.size.get() {
+            return Ok(size + small);
+        }
+        let len = |path: &Path| {
+            self.fs.metadata(path).map(|m| m.len).map_err(TsdbError::io("stat", path))
+        };
+        let chunks = self.dir.join(CHUNKS_DIR);
+        let mut size = len(&self.dir.join(INDEX_FILE))?;
+        for entry in self.fs.read_dir(&chunks).map_err(TsdbError::io("list", &chunks))? {
+            size += len(&chunks.join(entry.name))?;
+        }
+        Ok(*self.size.get_or_init(|| size) + small)
+    }
+
+    /// Whether it may have samples between `mint` and `maxt`, both inclusive.
     #[must_use]
-    pub const fn overlaps(&self, mint: i64, maxt: i64) -> bool {
-        self.meta.min_time <= maxt && mint < self.meta.max_time
+    pub fn overlaps(&self, mint: i64, maxt: i64) -> bool {
+        let meta = self.meta.read();
+        meta.min_time <= maxt && mint < meta.max_time
+    }
+
+    /// As [`Queryable::querier`].
+    pub(crate) fn querier_between(
+        &self,
+        mint: i64,
+        maxt: i64,
+    ) -> Result<Arc<dyn Querier>, TsdbError> {
+        let files = self.files()?;
+        // What a chunk has outside of the block's range belongs to another block.
+        let meta = self.meta();
+        let mint = mint.max(meta.min_time);
+        let maxt = maxt.min(meta.max_time.saturating_sub(1));
+        Ok(Arc::new(BlockQuerier::new(files, self.tombstones(), mint, maxt)))
     }
 }
 
 impl Queryable for Block {
     fn querier(&self, mint: i64, maxt: i64) -> Result<Arc<dyn Querier>, StorageError> {
-        let files = self.files()?;
-        // What a chunk has outside of the block's range belongs to another block.
-        let mint = mint.max(self.meta.min_time);
-        let maxt = maxt.min(self.meta.max_time.saturating_sub(1));
-        Ok(Arc::new(BlockQuerier::new(files, self.tombstones(), mint, maxt)))
+        Ok(self.querier_between(mint, maxt)?)
     }
 }

@@ -124,6 +124,11 @@ impl BlockWriter {
         written
     }
 
+    /// Bytes of memory that it holds for the index.
+    pub(crate) fn memory(&self) -> u64 {
+        self.parts.as_ref().map_or(0, |(index, _)| index.memory())
+    }
+
     /// Counts so far.
     #[must_use]
     pub const fn stats(&self) -> &BlockStats {

@@ -11,10 +11,11 @@ use firesteel_model::{
     clock::{Clock, SystemClock},
 };
 
-use super::Db;
+use super::{Db, compact::Rules};
 use crate::{
     TsdbError,
     fs::{Fs, OsFs},
+    head::DEFAULT_CAP,
     wal::writer::{DEFAULT_SEGMENT_SIZE, Durability},
 };
 
@@ -27,13 +28,27 @@ pub struct DbBuilder {
     pub(super) budget: Budget,
     pub(super) retention: Option<Duration>,
     pub(super) retention_bytes: Option<u64>,
+    pub(super) retention_percentage: Option<f64>,
+    pub(super) max_block_range: Option<Duration>,
+    pub(super) merge_overlapping: bool,
+    pub(super) uploads_file: Option<PathBuf>,
+    pub(super) block_reload_interval: Duration,
+    pub(super) stale_series_threshold: f64,
     pub(super) durability: Durability,
     pub(super) block_range: Duration,
     pub(super) wal_compression: bool,
     pub(super) wal_segment_size: u64,
     pub(super) lock: bool,
     pub(super) max_exemplars: usize,
+    pub(super) late_window: Duration,
+    pub(super) late_cap: usize,
     pub(super) seed: u64,
+    pub(super) open_threads: usize,
+}
+
+/// A duration in milliseconds.
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl DbBuilder {
@@ -45,13 +60,22 @@ impl DbBuilder {
             budget: Budget::unlimited(),
             retention: Some(Duration::from_secs(15 * 24 * 3600)),
             retention_bytes: None,
+            retention_percentage: None,
+            max_block_range: None,
+            merge_overlapping: true,
+            uploads_file: None,
+            block_reload_interval: Duration::from_secs(60),
+            stale_series_threshold: 0.0,
             durability: Durability::default(),
             block_range: Duration::from_secs(2 * 3600),
             wal_compression: true,
             wal_segment_size: DEFAULT_SEGMENT_SIZE,
             lock: true,
             max_exemplars: 100_000,
+            late_window: Duration::ZERO,
+            late_cap: DEFAULT_CAP,
             seed: fastrand::u64(..),
+            open_threads: 1,
         }
     }
 
@@ -59,6 +83,14 @@ impl DbBuilder {
     #[must_use]
     pub fn fs(mut self, fs: Arc<dyn Fs>) -> Self {
         self.fs = fs;
+        self
+    }
+
+    /// How many threads open blocks, for the time that this takes; only the caller's by default.
+    /// Worth it for hundreds of blocks.
+    #[must_use]
+    pub const fn open_threads(mut self, threads: usize) -> Self {
+        self.open_threads = threads;
         self
     }
 
@@ -87,6 +119,54 @@ impl DbBuilder {
     #[must_use]
     pub const fn retention_bytes(mut self, bytes: Option<u64>) -> Self {
         self.retention_bytes = bytes;
+        self
+    }
+
+    /// How much of the disk, in percent, blocks and log may take; prevails over
+    /// [`DbBuilder::retention_bytes`]. No limit by default.
+    #[must_use]
+    pub const fn retention_percentage(mut self, percentage: Option<f64>) -> Self {
+        self.retention_percentage = percentage;
+        self
+    }
+
+    /// The time that a compacted block spans at most; by default a tenth of the retention, 31 days
+    /// at most.
+    #[must_use]
+    pub const fn max_block_range(mut self, range: Option<Duration>) -> Self {
+        self.max_block_range = range;
+        self
+    }
+
+    /// Whether overlapping blocks are merged; they are by default.
+    #[must_use]
+    pub const fn merge_overlapping(mut self, merge: bool) -> Self {
+        self.merge_overlapping = merge;
+        self
+    }
+
+    /// A JSON file in which another program lists the blocks that it has uploaded, as Thanos'
+    /// shipper does (`{"uploaded": ["<ulid>", ...]}`). Blocks that were made from the head are
+    /// not compacted before they are in it. A file that cannot be read holds nothing up.
+    #[must_use]
+    pub fn uploads_file(mut self, path: Option<&Path>) -> Self {
+        self.uploads_file = path.map(Path::to_owned);
+        self
+    }
+
+    /// How often blocks are looked at: new ones in the directory, retention, compaction; once a
+    /// minute by default, once a second at most.
+    #[must_use]
+    pub fn block_reload_interval(mut self, interval: Duration) -> Self {
+        self.block_reload_interval = interval.max(Duration::from_secs(1));
+        self
+    }
+
+    /// From which share of stale series in the head on these are put into blocks of their own and
+    /// taken out of it early; 0, the default, for never. See [`Db::set_stale_series_threshold`].
+    #[must_use]
+    pub const fn stale_series_threshold(mut self, share: f64) -> Self {
+        self.stale_series_threshold = share;
         self
     }
 
@@ -133,6 +213,22 @@ impl DbBuilder {
         self
     }
 
+    /// How much older than the newest sample of all a sample may be that is older than the newest of
+    /// its series; zero, the default, for not at all. See [`Db::set_out_of_order_window`].
+    #[must_use]
+    pub const fn out_of_order_window(mut self, window: Duration) -> Self {
+        self.late_window = window;
+        self
+    }
+
+    /// How many samples that came out of order are kept uncompressed per series; 32 by default, at
+    /// least 4 and at most 255.
+    #[must_use]
+    pub const fn out_of_order_cap(mut self, samples: usize) -> Self {
+        self.late_cap = samples;
+        self
+    }
+
     /// Seed of the random parts of block names.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
@@ -141,7 +237,16 @@ impl DbBuilder {
     }
 
     pub(super) fn range_ms(&self) -> i64 {
-        i64::try_from(self.block_range.as_millis()).unwrap_or(i64::MAX).max(1)
+        millis(self.block_range).max(1)
+    }
+
+    /// Lengths of blocks.
+    pub(super) fn compaction_rules(&self) -> Rules {
+        const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
+        let tenth = self.retention.filter(|r| !r.is_zero()).map(|r| r / 10);
+        let max = self.max_block_range.unwrap_or_else(|| tenth.unwrap_or(LONGEST).min(LONGEST));
+        let max = i64::try_from(max.as_millis()).unwrap_or(i64::MAX);
+        Rules::new(self.range_ms(), max, self.merge_overlapping)
     }
 
     /// Opens the database: takes the lock, clears unfinished work away, opens the blocks, replays

@@ -25,6 +25,9 @@ pub(super) fn shorten(
     mint: Timestamp,
     segment_size: u64,
 ) -> Result<usize, TsdbError> {
+    if head.wbl_is_behind() {
+        return Ok(0);
+    }
     let dir = data.join(WAL_DIR);
     let closed = head.with_wal(|wal| wal.closed().to_vec()).unwrap_or_default();
     let covered: Vec<_> = closed.iter().take_while(|s| s.max_time < mint).collect();

@@ -2,55 +2,68 @@
 
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
 use firesteel_model::Timestamp;
 
-use super::{Db, DbBuilder, Inner, checkpoint, late, open::describe, to_block};
+use super::{
+    Db, DbBuilder, Inner,
+    blocks::sort_blocks,
+    checkpoint,
+    compact::Uploads,
+    open::describe,
+    to_block::{self, Source},
+};
 use crate::{
     TsdbError,
-    block::{Block, BlockMeta, Compaction, TMP_DELETION_SUFFIX, Ulid},
-    fs::{Fs, replace_file},
-    head::Head,
-    wal::writer::Durability,
+    block::{BlockMeta, Compaction, Ulid},
+    head::Frozen,
 };
 
 /// How often [`Db::spawn_maintenance`] looks.
 const TICK: Duration = Duration::from_millis(500);
-/// How often memory is measured and retention looked at.
-const SLOW_TICK: Duration = Duration::from_secs(60);
+/// How long to wait after what could not be written.
+pub(super) const RETRY: Duration = Duration::from_secs(10);
 
-/// What maintenance keeps in mind. Its lock is held by whoever does it.
+/// What maintenance keeps in mind. Its lock is held by whoever changes blocks.
 pub(super) struct Maintenance {
-    rng: fastrand::Rng,
-    /// Monotonic reading of the last sync.
-    synced: Duration,
-    /// Monotonic reading of the last look at memory and retention; `None` before the first.
+    pub(super) rng: fastrand::Rng,
+    /// Monotonic reading of the last look at memory, blocks and retention; `None` before the first.
     looked: Option<Duration>,
-    /// The head's newest sample when the log was last cut.
-    cut_at: Timestamp,
-    /// Files of Prometheus' head chunks, each with its newest sample.
-    head_files: Vec<(PathBuf, Timestamp)>,
     /// When a block could not be made, and the monotonic reading from which it is tried again.
     retry: Option<Duration>,
+    /// Blocks that are out of use and have still to be deleted.
+    pub(super) trash: BTreeSet<Ulid>,
+    /// Blocks of which it was said that they cannot be read.
+    pub(super) unreadable: BTreeSet<Ulid>,
+    /// Which blocks another program has uploaded.
+    pub(super) uploads: Uploads,
+    /// Monotonic reading of when the head was last made into a block.
+    pub(super) head_compacted: Option<Duration>,
+    /// Whether there are out-of-order chunks of Prometheus among its head chunks.
+    pub(super) late_chunks: bool,
+    /// Late samples that are in blocks, and still on disk where they came from.
+    pub(super) late_done: Option<Frozen>,
 }
 
 impl Maintenance {
-    pub(super) fn new(
-        options: &DbBuilder,
-        head_files: Vec<(PathBuf, Timestamp)>,
-        newest: Timestamp,
-    ) -> Self {
+    pub(super) fn new(options: &DbBuilder, late_chunks: bool) -> Self {
         Self {
             rng: fastrand::Rng::with_seed(options.seed),
-            synced: options.clock.monotonic(),
             looked: None,
-            cut_at: newest,
-            head_files,
             retry: None,
+            trash: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
+            uploads: Uploads::default(),
+            head_compacted: None,
+            late_chunks,
+            late_done: None,
         }
     }
 }
@@ -71,25 +84,23 @@ pub struct TickStats {
     pub series_removed: usize,
 }
 
-/// Blocks in the order in which they are queried.
-pub(super) fn sort_blocks(blocks: &mut [Arc<Block>]) {
-    blocks.sort_by_key(|b| (b.meta().min_time, b.meta().max_time, b.meta().ulid));
-}
-
 impl Db {
     /// Does what is due: brings the log to disk, makes blocks of what the head has too much of,
-    /// shortens the log, deletes blocks that the retention does not allow. `now` is wall time in
+    /// shortens the log, compacts blocks, deletes those that the retention does not allow. `now` is wall time in
     /// milliseconds and only names blocks; retention goes by the samples. Returns soon if nothing
     /// is due. One at a time; a second call waits.
     ///
     /// # Errors
     /// The first of what failed; the rest was done. What failed is tried again next time.
     pub fn tick(&self, now: Timestamp) -> Result<TickStats, TsdbError> {
-        self.0.tick(now)
+        let mut stats = TickStats::default();
+        let synced = self.0.tick_log(&mut stats);
+        let tended = self.0.tick_blocks(now, &|| false, &mut stats);
+        synced.and(tended).map(|()| stats)
     }
 
-    /// Makes blocks of everything in the head up to the end of the last full block range, without
-    /// waiting for the head to grow.
+    /// Makes blocks of everything in the head up to the end of the last full block range, and of all
+    /// that came out of order, without waiting for the head to grow.
     ///
     /// # Errors
     /// The system's.
@@ -105,148 +116,129 @@ impl Db {
             }
             inner.make_block(&mut maintenance, oldest, now, &mut stats)?;
         }
+        inner.compact_late(&mut maintenance, now, &mut stats)?;
+        inner.forget_tombstones();
         Ok(stats)
     }
 
-    /// Calls [`Db::tick`] from a thread of its own until the handle is dropped. Failures are
+    /// Does what [`Db::tick`] does from threads of its own until the handle is dropped: one for the
+    /// log, one for the blocks, so that no compaction keeps samples from the disk. Failures are
     /// logged.
     ///
     /// # Errors
-    /// The thread cannot be started.
+    /// A thread cannot be started.
     pub fn spawn_maintenance(&self) -> Result<MaintenanceThread, TsdbError> {
-        let (stop, stopped) = mpsc::channel();
-        let db = self.clone();
+        let mut all = MaintenanceThread { stop: Arc::default(), threads: Vec::new() };
+        let tick_log = |inner: &Inner, _: &AtomicBool| inner.tick_log(&mut TickStats::default());
+        let tick_blocks = |inner: &Inner, stop: &AtomicBool| {
+            let stop = || stop.load(Ordering::Acquire);
+            inner.tick_blocks(inner.options.clock.now(), &stop, &mut TickStats::default())
+        };
+        self.spawn("tsdb-log", tick_log, &mut all)?;
+        self.spawn("tsdb-blocks", tick_blocks, &mut all)?;
+        Ok(all)
+    }
+
+    fn spawn(
+        &self,
+        name: &str,
+        work: fn(&Inner, &AtomicBool) -> Result<(), TsdbError>,
+        all: &mut MaintenanceThread,
+    ) -> Result<(), TsdbError> {
+        let (wake, woken) = mpsc::channel();
+        let (db, stop) = (self.clone(), Arc::clone(&all.stop));
         let run = move || {
-            while stopped.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
-                if let Err(error) = db.tick(db.0.options.clock.now()) {
-                    tracing::error!(error = describe(&error), "maintenance of the storage failed");
+            while woken.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
+                match work(&db.0, &stop) {
+                    Ok(()) | Err(TsdbError::Canceled) => {}
+                    Err(error) => {
+                        let error = describe(&error);
+                        tracing::error!(error, "maintenance of the storage failed");
+                    }
                 }
             }
         };
-        let thread = std::thread::Builder::new()
-            .name("tsdb".to_owned())
-            .spawn(run)
-            .map_err(TsdbError::io("start", "maintenance thread"))?;
-        Ok(MaintenanceThread { stop: Some(stop), thread: Some(thread) })
+        let builder = std::thread::Builder::new().name(name.to_owned());
+        let thread = builder.spawn(run).map_err(TsdbError::io("start", "maintenance thread"))?;
+        all.threads.push((wake, thread));
+        Ok(())
     }
 }
 
-/// The thread of [`Db::spawn_maintenance`]. Dropping it stops the thread and waits for it.
+/// The threads of [`Db::spawn_maintenance`]. Dropping it stops them, a compaction that is under way
+/// included, and waits for them.
 #[derive(Debug)]
 pub struct MaintenanceThread {
-    stop: Option<mpsc::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<(mpsc::Sender<()>, std::thread::JoinHandle<()>)>,
 }
 
 impl Drop for MaintenanceThread {
     fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
+        self.stop.store(true, Ordering::Release);
+        let (wake, threads): (Vec<_>, Vec<_>) = self.threads.drain(..).unzip();
+        drop(wake);
+        for thread in threads {
             let _ = thread.join();
         }
     }
 }
 
 /// End of the aligned range that holds `t`.
-const fn range_end(t: Timestamp, range: i64) -> Timestamp {
+pub(super) const fn range_end(t: Timestamp, range: i64) -> Timestamp {
     t.div_euclid(range).saturating_mul(range).saturating_add(range)
 }
 
-/// Writes a file again, under a new inode.
-fn write_anew(fs: &dyn Fs, path: &Path) -> Result<(), TsdbError> {
-    if !fs.exists(path).map_err(TsdbError::io("look for", path))? {
-        return Ok(());
-    }
-    let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
-    replace_file(fs, path, &data)
-}
-
 /// Collects the first failure.
-fn note(first: &mut Option<TsdbError>, result: Result<(), TsdbError>) {
+pub(super) fn note(first: &mut Option<TsdbError>, result: Result<(), TsdbError>) {
     if let Err(error) = result {
         first.get_or_insert(error);
     }
 }
 
 impl Inner {
-    fn tick(&self, now: Timestamp) -> Result<TickStats, TsdbError> {
+    /// All but the log. Gives up a compaction when `stop` says so.
+    pub(super) fn tick_blocks(
+        &self,
+        now: Timestamp,
+        stop: &dyn Fn() -> bool,
+        stats: &mut TickStats,
+    ) -> Result<(), TsdbError> {
         let mut maintenance = self.maintenance.lock();
-        let mut stats = TickStats::default();
         let mut failed = None;
         let monotonic = self.options.clock.monotonic();
-        note(&mut failed, self.tick_sync(&mut maintenance, monotonic, &mut stats));
         stats.series_removed += self.head.reclaim();
         if maintenance.retry.is_none_or(|at| monotonic >= at) {
             maintenance.retry = None;
             let made = self
-                .flush_late(&mut maintenance, now, &mut stats)
-                .and_then(|()| self.make_due_blocks(&mut maintenance, now, &mut stats));
+                .make_due_blocks(&mut maintenance, now, stats)
+                .and_then(|()| self.compact_urgent_late(&mut maintenance, now, stats));
             if made.is_err() {
                 self.metrics.compactions_failed.inc();
                 // What filled the disk or broke the file system will hardly be gone in a moment.
-                maintenance.retry = Some(monotonic + Duration::from_secs(10));
+                maintenance.retry = Some(monotonic + RETRY);
             }
             note(&mut failed, made);
         }
-        let due = maintenance.looked.is_none_or(|at| monotonic.saturating_sub(at) >= SLOW_TICK);
+        let interval = self.options.block_reload_interval;
+        let due = maintenance.looked.is_none_or(|at| monotonic.saturating_sub(at) >= interval);
         if due || !stats.blocks_made.is_empty() {
             maintenance.looked = Some(monotonic);
+            self.head.forget_late_epochs();
             self.head.account();
-            note(&mut failed, self.delete_blocks(&mut stats));
+            note(&mut failed, self.reload_blocks(&mut maintenance));
+            note(&mut failed, self.delete_blocks(&mut maintenance, stats));
+            note(&mut failed, self.compact_stale(&mut maintenance, now, stats));
+            note(&mut failed, self.compact_blocks(&mut maintenance, now, stop, stats));
         }
-        failed.map_or(Ok(stats), Err)
-    }
-
-    fn tick_sync(
-        &self,
-        maintenance: &mut Maintenance,
-        monotonic: Duration,
-        stats: &mut TickStats,
-    ) -> Result<(), TsdbError> {
-        let (range, newest) = (self.options.range_ms(), self.head.time_range());
-        if let Some((_, newest)) = newest
-            && newest.saturating_sub(maintenance.cut_at) >= range / 2
-        {
-            // Segments are removed whole, so they must not span too long a time.
-            self.head.with_wal(crate::wal::writer::Writer::cut);
-            maintenance.cut_at = newest;
-        }
-        let due = match self.options.durability {
-            Durability::Interval(interval) => {
-                monotonic.saturating_sub(maintenance.synced) >= interval
-            }
-            // Closed segments are synced, as Prometheus does.
-            Durability::Os | Durability::Sync => {
-                self.head.with_wal(|wal| wal.has_closed_unsynced()).unwrap_or(false)
-            }
-        };
-        if due {
-            maintenance.synced = monotonic;
-            self.sync_wal()?;
-            stats.synced = true;
-        }
-        Ok(())
-    }
-
-    /// Brings the log to disk. Commits go on meanwhile.
-    pub(super) fn sync_wal(&self) -> Result<(), TsdbError> {
-        let files = self.head.with_wal(|wal| wal.take_unsynced()).unwrap_or_default();
-        let mut failed = None;
-        for (path, file) in files {
-            if let Err(error) = file.sync() {
-                failed.get_or_insert(TsdbError::io("sync", &path)(error));
-                self.head.with_wal(|wal| wal.sync_failed(path));
-            }
-        }
-        for path in self.head.with_wal(|wal| wal.take_lost()).unwrap_or_default() {
-            // The system may have given up the bytes, but as a rule it still has them.
-            if let Err(error) = write_anew(&*self.options.fs, &path) {
-                failed.get_or_insert(error);
-                self.head.with_wal(|wal| wal.sync_failed(path));
-            }
-        }
-        self.metrics.syncs.inc();
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Whether the head has so much that a block is to be made of it.
+    pub(super) fn head_is_due(&self) -> bool {
+        let range = self.options.range_ms();
+        let span = self.head.time_range().map_or(0, |(old, new)| new.saturating_sub(old));
+        span > range.saturating_add(range / 2)
     }
 
     /// Makes blocks while the head spans more than one and a half ranges.
@@ -256,16 +248,18 @@ impl Inner {
         now: Timestamp,
         stats: &mut TickStats,
     ) -> Result<(), TsdbError> {
-        let range = self.options.range_ms();
         if self.options.dir.is_none() {
             self.forget_in_memory(stats);
             return Ok(());
         }
-        while let Some((oldest, newest)) = self.head.time_range() {
-            if newest.saturating_sub(oldest) <= range.saturating_add(range / 2) {
-                break;
-            }
+        let mut any = false;
+        while let Some((oldest, _)) = self.head.time_range().filter(|_| self.head_is_due()) {
             self.make_block(maintenance, oldest, now, stats)?;
+            any = true;
+        }
+        if any {
+            self.compact_late(maintenance, now, stats)?;
+            self.forget_tombstones();
         }
         Ok(())
     }
@@ -282,16 +276,18 @@ impl Inner {
         let mut end = range_end(oldest, range);
         let start = oldest.div_euclid(range).saturating_mul(range);
         let Some(dir) = &self.options.dir else { return Ok(()) };
-        // They need the series of the log, which will be shortened.
-        self.flush_late(maintenance, now, stats)?;
-        self.metrics.compactions.inc();
+        let began = self.options.clock.monotonic();
+        maintenance.head_compacted = Some(began);
         // Nothing may be added to the range while it is read, or it would be in no block.
         self.head.raise_min_valid(end);
+        // A block is on disk at once. So must be what else is in the batches that it has a part of.
+        self.sync_wal()?;
         let fs = Arc::clone(&self.options.fs);
         let ulid = self.new_ulid(maintenance, dir, now);
         let meta = BlockMeta::new(ulid, start, end, Compaction::first_level(ulid));
-        let made = to_block::write(&self.head, Arc::clone(&fs), dir, meta)?;
-        let block = match made {
+        let made = to_block::write(&self.head, Source::InOrder, Arc::clone(&fs), dir, meta);
+        self.metrics.compacted(self.options.clock.monotonic().saturating_sub(began));
+        let block = match made? {
             Some(meta) => {
                 stats.blocks_made.push(meta.ulid);
                 Some(self.open_made(dir, &meta)?)
@@ -322,171 +318,14 @@ impl Inner {
                 return Err(error);
             }
         }
-        let done = |f: &(PathBuf, Timestamp)| f.1 < end;
-        for (path, _) in maintenance.head_files.extract_if(.., |f| done(f)) {
-            let _ = fs.remove_file(&path);
-        }
         Ok(())
     }
 
-    fn new_ulid(&self, maintenance: &mut Maintenance, dir: &Path, now: Timestamp) -> Ulid {
-        loop {
-            let ulid = Ulid::generate(now, &mut maintenance.rng);
-            if !self.options.fs.exists(&dir.join(ulid.to_string())).unwrap_or(false) {
-                return ulid;
-            }
-        }
-    }
-
-    fn open_made(&self, dir: &Path, meta: &BlockMeta) -> Result<Arc<Block>, TsdbError> {
-        let path = dir.join(meta.ulid.to_string());
-        let block = Block::open(Arc::clone(&self.options.fs), &path)?;
-        block.load()?;
-        Ok(Arc::new(block))
-    }
-
-    /// Makes blocks of Prometheus' out-of-order samples and removes what they came from.
-    fn flush_late(
-        &self,
-        maintenance: &mut Maintenance,
-        now: Timestamp,
-        stats: &mut TickStats,
-    ) -> Result<(), TsdbError> {
-        let Some(dir) = &self.options.dir else { return Ok(()) };
-        let Some(late) = self.view.read().late.clone() else { return Ok(()) };
-        let mut made = Vec::new();
-        if let Err(error) = self.make_late_blocks(&late, &mut made, maintenance, dir, now) {
-            // All or none, or those that were made would be made again.
-            for block in made {
-                let _ = self.options.fs.remove_dir_all(block.dir());
-            }
-            return Err(error);
-        }
-        stats.blocks_made.extend(made.iter().map(|b| b.meta().ulid));
-        let mut view = self.view.write();
-        let mut blocks = view.blocks.to_vec();
-        blocks.extend(made);
-        sort_blocks(&mut blocks);
-        view.blocks = Arc::new(blocks);
-        view.late = None;
-        drop(view);
-        late::remove(&*self.options.fs, dir)
-    }
-
-    fn make_late_blocks(
-        &self,
-        late: &Arc<Head>,
-        made: &mut Vec<Arc<Block>>,
-        maintenance: &mut Maintenance,
-        dir: &Path,
-        now: Timestamp,
-    ) -> Result<(), TsdbError> {
-        let range = self.options.range_ms();
-        let mut next = late.oldest();
-        while let Some(oldest) = next {
-            let start = oldest.div_euclid(range).saturating_mul(range);
-            let end = range_end(oldest, range);
-            let ulid = self.new_ulid(maintenance, dir, now);
-            let mut compaction = Compaction::first_level(ulid);
-            compaction.hints.push(late::HINT.to_owned());
-            let meta = BlockMeta::new(ulid, start, end, compaction);
-            self.metrics.compactions.inc();
-            let meta = to_block::write(late, Arc::clone(&self.options.fs), dir, meta)?;
-            if let Some(meta) = meta {
-                made.push(self.open_made(dir, &meta)?);
-            }
-            next = late.oldest_from(end).filter(|&t| t >= end);
-        }
-        Ok(())
-    }
-
-    /// From when on the retention keeps samples.
-    fn kept_from(&self) -> Timestamp {
-        let newest = self.head.time_range().map_or(Timestamp::MIN, |r| r.1);
-        match self.retention.lock().time {
-            Some(kept) => {
-                let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
-                newest.saturating_sub(kept)
-            }
-            None => Timestamp::MIN,
-        }
-    }
-
-    /// Without a directory there are no blocks: the head forgets what the retention does not allow.
-    fn forget_in_memory(&self, stats: &mut TickStats) {
-        let from = self.kept_from();
-        // In steps, as each goes over all series.
-        let step = self.options.range_ms() / 4;
-        if self.head.time_range().is_none_or(|(oldest, _)| from <= oldest.saturating_add(step)) {
-            return;
-        }
-        self.head.raise_min_valid(from);
-        let mut view = self.view.write();
-        view.head_from = view.head_from.max(from);
-        drop(view);
-        self.head.truncate(from);
-        stats.series_removed += self.head.reclaim();
-    }
-
-    /// Deletes blocks: those that are part of another, and those that the retention does not allow.
-    fn delete_blocks(&self, stats: &mut TickStats) -> Result<(), TsdbError> {
-        let Some(dir) = &self.options.dir else { return Ok(()) };
-        let blocks = Arc::clone(&self.view.read().blocks);
-        let mut gone = BTreeSet::new();
-        for block in blocks.iter() {
-            let compaction = &block.meta().compaction;
-            gone.extend(compaction.parents.iter().map(|p| p.ulid));
-            if compaction.deletable {
-                gone.insert(block.meta().ulid);
-            }
-        }
-        let mut left: Vec<_> = blocks.iter().filter(|b| !gone.contains(&b.meta().ulid)).collect();
-        left.sort_by_key(|b| std::cmp::Reverse(b.meta().max_time));
-        let retention = *self.retention.lock();
-        if let Some(kept) = retention.time {
-            let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
-            let newest = left.first().map_or(0, |b| b.meta().max_time);
-            let old = |b: &Arc<Block>| newest.saturating_sub(b.meta().max_time) >= kept;
-            if let Some(first) = left.iter().skip(1).position(|b| old(b)) {
-                gone.extend(left.drain(first + 1..).map(|b| b.meta().ulid));
-                self.metrics.time_retentions.inc();
-            }
-        }
-        let mut total = self.head.with_wal(|wal| wal.size()).unwrap_or(0);
-        let mut fits = left.len();
-        let mut bytes = 0;
-        for (i, block) in left.iter().enumerate() {
-            let size = block.size().unwrap_or(0);
-            total += size;
-            if retention.bytes.is_some_and(|limit| total > limit) {
-                fits = i;
-                self.metrics.size_retentions.inc();
-                break;
-            }
-            bytes += size;
-        }
-        gone.extend(left.drain(fits..).map(|b| b.meta().ulid));
-        self.block_bytes.store(i64::try_from(bytes).unwrap_or(i64::MAX), Ordering::Relaxed);
-        let present: Vec<_> = blocks.iter().filter(|b| gone.contains(&b.meta().ulid)).collect();
-        if present.is_empty() {
-            return Ok(());
-        }
-        let rest: Vec<_> =
-            blocks.iter().filter(|b| !gone.contains(&b.meta().ulid)).cloned().collect();
-        self.view.write().blocks = Arc::new(rest);
-        let fs = &*self.options.fs;
-        let mut failed = None;
-        for block in present {
-            let ulid = block.meta().ulid;
-            let tmp = dir.join(format!("{ulid}{TMP_DELETION_SUFFIX}"));
-            // Renamed first: what is left of it by a crash is no block any more.
-            let renamed =
-                fs.rename(block.dir(), &tmp).map_err(TsdbError::io("rename", block.dir()));
-            let removed = renamed
-                .and_then(|()| fs.remove_dir_all(&tmp).map_err(TsdbError::io("remove", &tmp)));
-            stats.blocks_deleted.push(ulid);
-            note(&mut failed, removed);
-        }
-        failed.map_or(Ok(()), Err)
+    /// Forgets intervals that hide nothing in the head, late samples included, nor in the log:
+    /// segments that stay reach back a range at most.
+    fn forget_tombstones(&self) {
+        let from = self.view.read().head_from.saturating_sub(self.options.range_ms());
+        let late = self.head.late_range().map_or(from, |(oldest, _)| oldest);
+        self.head.forget_tombstones(from.min(late));
     }
 }

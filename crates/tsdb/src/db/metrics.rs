@@ -4,16 +4,30 @@ use std::sync::atomic::Ordering;
 
 use firesteel_model::{
     MetricType,
-    metrics::{Collect, Counter, Families, Point},
+    metrics::{Buckets, Collect, Counter, Families, Gauge, Point},
 };
 
 use super::{Db, report::OpenReport};
 
+/// Prometheus' bounds for durations of compactions: a second, doubled 13 times.
+const COMPACTION_SECONDS: [f64; 14] =
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
+
 /// Counts of a database.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct DbMetrics {
     pub(super) syncs: Counter,
-    pub(super) compactions: Counter,
+    pub(super) reloads: Counter,
+    pub(super) reloads_failed: Counter,
+    compactions: Counter,
+    pub(super) compactions_triggered: Counter,
+    pub(super) vertical_compactions: Counter,
+    compaction_seconds: Buckets,
+    pub(super) populating: Gauge,
+    pub(super) tombstone_cleanup_seconds: Buckets,
+    pub(super) stale_compactions: Counter,
+    pub(super) stale_compactions_failed: Counter,
+    pub(super) stale_compaction_seconds: Buckets,
     pub(super) compactions_failed: Counter,
     pub(super) checkpoints_failed: Counter,
     pub(super) time_retentions: Counter,
@@ -23,9 +37,33 @@ pub(super) struct DbMetrics {
 
 impl DbMetrics {
     pub(super) fn new(report: &OpenReport) -> Self {
-        let metrics = Self::default();
+        let metrics = Self {
+            syncs: Counter::new(),
+            reloads: Counter::new(),
+            reloads_failed: Counter::new(),
+            compactions: Counter::new(),
+            compactions_triggered: Counter::new(),
+            vertical_compactions: Counter::new(),
+            compaction_seconds: Buckets::new(&COMPACTION_SECONDS),
+            populating: Gauge::new(),
+            tombstone_cleanup_seconds: Buckets::new(&COMPACTION_SECONDS),
+            stale_compactions: Counter::new(),
+            stale_compactions_failed: Counter::new(),
+            stale_compaction_seconds: Buckets::new(&COMPACTION_SECONDS),
+            compactions_failed: Counter::new(),
+            checkpoints_failed: Counter::new(),
+            time_retentions: Counter::new(),
+            size_retentions: Counter::new(),
+            wal_corruptions: Counter::new(),
+        };
         metrics.wal_corruptions.add(report.damage.len() as u64);
         metrics
+    }
+
+    /// Counts a block that was made, or was to be made, in so long.
+    pub(super) fn compacted(&self, took: std::time::Duration) {
+        self.compactions.inc();
+        self.compaction_seconds.observe(took.as_secs_f64());
     }
 }
 
@@ -33,6 +71,7 @@ impl Collect for Db {
     fn collect(&self, out: &mut Families) {
         self.collect_head(out);
         self.collect_wal(out);
+        self.collect_wbl(out);
         self.collect_blocks(out);
     }
 }
@@ -106,17 +145,40 @@ impl Db {
         ] {
             gauge(out, name, help, ms);
         }
-        counter(
-            out,
-            "prometheus_tsdb_out_of_order_samples_total",
-            "Total number of out of order samples ingestion failed attempts due to out of order being disabled.",
-            &counts.out_of_order,
-        );
-        counter(
-            out,
-            "prometheus_tsdb_out_of_bound_samples_total",
-            "Total number of out of bound samples ingestion failed attempts with out of order support disabled.",
-            &counts.out_of_bounds,
+        let late = [&counts.late_floats, &counts.late_histograms];
+        for (name, help, [floats, histograms]) in [
+            (
+                "prometheus_tsdb_head_out_of_order_samples_appended_total",
+                "Total number of appended out of order samples.",
+                late,
+            ),
+            (
+                "prometheus_tsdb_out_of_order_samples_total",
+                "Total number of out of order samples ingestion failed attempts due to out of order being disabled.",
+                counts.out_of_order.both(),
+            ),
+            (
+                "prometheus_tsdb_out_of_bound_samples_total",
+                "Total number of out of bound samples ingestion failed attempts with out of order support disabled.",
+                counts.out_of_bounds.both(),
+            ),
+            (
+                "prometheus_tsdb_too_old_samples_total",
+                "Total number of out of order samples ingestion failed attempts with out of support enabled, but sample outside of time window.",
+                counts.too_old.both(),
+            ),
+        ] {
+            for (kind, count) in [("float", floats), ("histogram", histograms)] {
+                let value = Point::Value(count.value() as f64);
+                out.add(name, MetricType::Counter, help, &[("type", kind)], value);
+            }
+        }
+        out.add(
+            "prometheus_tsdb_sample_ooo_delta",
+            MetricType::Histogram,
+            "Delta in seconds by which a sample is considered out of order (reported regardless of OOO time window and whether sample is accepted or not).",
+            &[],
+            counts.late_by.point(),
         );
         let (exemplars, with, max) = head.exemplar_sizes();
         for (name, help, v) in [
@@ -190,9 +252,43 @@ impl Db {
         }
     }
 
+    /// The out-of-order log, once there is one.
+    fn collect_wbl(&self, out: &mut Families) {
+        let wbl = self.0.head.with_wbl(|wbl| (wbl.counts, wbl.size(), wbl.last_index()));
+        let Some((counts, size, segment)) = wbl.filter(|w| w.1 > 0) else { return };
+        out.gauge(
+            "prometheus_tsdb_out_of_order_wbl_segment_current",
+            "Write log segment index that TSDB is currently writing to.",
+            segment as f64,
+        );
+        out.gauge(
+            "prometheus_tsdb_out_of_order_wbl_storage_size_bytes",
+            "Size of the write log directory.",
+            size as f64,
+        );
+        for (name, help, v) in [
+            (
+                "prometheus_tsdb_out_of_order_wbl_page_flushes_total",
+                "Total number of page flushes.",
+                counts.writes,
+            ),
+            (
+                "prometheus_tsdb_out_of_order_wbl_completed_pages_total",
+                "Total number of completed pages.",
+                counts.pages,
+            ),
+            (
+                "prometheus_tsdb_out_of_order_wbl_writes_failed_total",
+                "Total number of write log writes that failed.",
+                counts.failed,
+            ),
+        ] {
+            out.counter(name, help, v as f64);
+        }
+    }
+
     fn collect_blocks(&self, out: &mut Families) {
         let inner = &self.0;
-        let metrics = &inner.metrics;
         let retention = *inner.retention.lock();
         let blocks = self.blocks();
         out.gauge(
@@ -226,7 +322,71 @@ impl Db {
             "How long to retain samples in storage.",
             retention.time.map_or(0.0, |r| r.as_secs_f64()),
         );
+        out.gauge(
+            "prometheus_tsdb_retention_limit_percentage",
+            "Max percentage of total storage space to be retained in the tsdb blocks, configured 0 means disabled",
+            retention.percentage.unwrap_or(0.0),
+        );
+        self.collect_compaction(out);
+    }
+
+    fn collect_compaction(&self, out: &mut Families) {
+        let metrics = &self.0.metrics;
+        out.gauge(
+            "prometheus_tsdb_compaction_populating_block",
+            "Set to 1 when a block is currently being written to the disk.",
+            metrics.populating.value(),
+        );
+        for (name, help, seconds) in [
+            (
+                "prometheus_tsdb_compaction_duration_seconds",
+                "Duration of compaction runs",
+                &metrics.compaction_seconds,
+            ),
+            (
+                "prometheus_tsdb_tombstone_cleanup_seconds",
+                "The time taken to recompact blocks to remove tombstones.",
+                &metrics.tombstone_cleanup_seconds,
+            ),
+            (
+                "prometheus_tsdb_stale_series_compaction_duration_seconds",
+                "Duration of stale series compaction runs.",
+                &metrics.stale_compaction_seconds,
+            ),
+        ] {
+            out.add(name, MetricType::Histogram, help, &[], seconds.point());
+        }
         for (name, help, c) in [
+            (
+                "prometheus_tsdb_reloads_total",
+                "Number of times the database reloaded block data from disk.",
+                &metrics.reloads,
+            ),
+            (
+                "prometheus_tsdb_reloads_failures_total",
+                "Number of times the database failed to reloadBlocks block data from disk.",
+                &metrics.reloads_failed,
+            ),
+            (
+                "prometheus_tsdb_compactions_triggered_total",
+                "Total number of triggered compactions for the partition.",
+                &metrics.compactions_triggered,
+            ),
+            (
+                "prometheus_tsdb_vertical_compactions_total",
+                "Total number of compactions done on overlapping blocks.",
+                &metrics.vertical_compactions,
+            ),
+            (
+                "prometheus_tsdb_stale_series_compactions_triggered_total",
+                "Total number of triggered stale series compactions.",
+                &metrics.stale_compactions,
+            ),
+            (
+                "prometheus_tsdb_stale_series_compactions_failed_total",
+                "Total number of stale series compactions that failed.",
+                &metrics.stale_compactions_failed,
+            ),
             (
                 "prometheus_tsdb_compactions_total",
                 "Total number of compactions that were executed for the partition.",

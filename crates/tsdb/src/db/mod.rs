@@ -1,19 +1,27 @@
 //! The database: head, log and blocks as one.
 
+mod blocks;
 mod builder;
 mod checkpoint;
-mod head_chunks;
-mod histogram_chunks;
+mod compact;
+mod delete;
 mod late;
 mod maintain;
 mod metrics;
 mod open;
 mod report;
+mod retention;
+mod snapshot;
+mod sync;
 mod to_block;
+mod unreadable;
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicI64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,7 +36,9 @@ pub use self::{
     maintain::{MaintenanceThread, TickStats},
     report::{DamageReport, OpenReport},
 };
-use self::{maintain::Maintenance, metrics::DbMetrics};
+use self::{
+    compact::Rules, maintain::Maintenance, metrics::DbMetrics, retention::Retention, sync::LogCare,
+};
 pub use crate::head::{HeadStats, ReplayStats, SeriesExemplars};
 use crate::{
     TsdbError,
@@ -51,29 +61,28 @@ struct Inner {
     head: Arc<Head>,
     view: RwLock<View>,
     lock: Mutex<Option<Box<dyn Lock>>>,
+    /// Held by whoever changes which blocks there are, compactions included. Taken before all
+    /// other locks.
     maintenance: Mutex<Maintenance>,
+    log: Mutex<LogCare>,
     retention: Mutex<Retention>,
+    stale_series_threshold: Mutex<f64>,
+    rules: Rules,
+    /// Set by [`Db::close`], so that compactions give up.
+    closing: AtomicBool,
     metrics: DbMetrics,
     /// Bytes of all blocks, as they were last measured.
     block_bytes: AtomicI64,
     report: OpenReport,
 }
 
-/// What is kept.
-#[derive(Clone, Copy, Debug)]
-struct Retention {
-    time: Option<Duration>,
-    bytes: Option<u64>,
-}
-
 /// What readers look at.
 struct View {
     /// Oldest first.
     blocks: Arc<Vec<Arc<Block>>>,
-    /// Samples before this are in the blocks, even if the head still has them.
+    /// Samples before this are in the blocks, even if the head still has them, unless they came
+    /// late.
     head_from: Timestamp,
-    /// Prometheus' out-of-order samples, until they are in blocks.
-    late: Option<Arc<Head>>,
 }
 
 impl std::fmt::Debug for Db {
@@ -100,9 +109,31 @@ impl Db {
     }
 
     /// Changes how long and how much is kept, from the next [`Db::tick`] that looks at it on;
-    /// `None` for no limit.
-    pub fn set_retention(&self, time: Option<Duration>, bytes: Option<u64>) {
-        *self.0.retention.lock() = Retention { time, bytes };
+    /// `None` for no limit. `percentage` is of the disk and prevails over `bytes`.
+    pub fn set_retention(
+        &self,
+        time: Option<Duration>,
+        bytes: Option<u64>,
+        percentage: Option<f64>,
+    ) {
+        *self.0.retention.lock() = Retention { time, bytes, percentage };
+    }
+
+    /// Changes [`DbBuilder::stale_series_threshold`].
+    pub fn set_stale_series_threshold(&self, share: f64) {
+        *self.0.stale_series_threshold.lock() = share;
+    }
+
+    /// Changes how much older than the newest sample a sample may be that comes out of order, for
+    /// transactions that begin from now on; zero for not at all. What was taken before stays.
+    pub fn set_out_of_order_window(&self, window: Duration) {
+        self.0.head.set_late_window(builder::millis(window));
+    }
+
+    /// Sets how many exemplars are kept; 0 for none. The oldest go where that is fewer than there
+    /// are.
+    pub fn set_max_exemplars(&self, n: usize) {
+        self.0.head.set_max_exemplars(n);
     }
 
     /// What was found when it was opened.
@@ -114,7 +145,7 @@ impl Db {
     /// Descriptions of the blocks, oldest first.
     #[must_use]
     pub fn blocks(&self) -> Vec<BlockMeta> {
-        self.0.view.read().blocks.iter().map(|b| b.meta().clone()).collect()
+        self.0.view.read().blocks.iter().map(|b| (*b.meta()).clone()).collect()
     }
 
     /// Sizes of the head, with tables of at most `limit` entries.
@@ -130,14 +161,23 @@ impl Db {
         let head = self.0.head.time_range();
         let view = self.0.view.read();
         let blocks = view.blocks.iter().map(|b| (b.meta().min_time, b.meta().max_time - 1));
-        let late = view.late.as_ref().and_then(|l| l.time_range());
-        blocks.chain(head).chain(late).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+        blocks
+            .chain(head)
+            .chain(self.0.head.late_range())
+            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
     /// Bytes that the head holds, about. Looks at all of it.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.0.head.memory_bytes() as u64
+    }
+
+    /// The same by part of the head, named in words. Walks over all series.
+    #[must_use]
+    pub fn memory_parts(&self) -> Vec<(&'static str, u64)> {
+        let parts = self.0.head.memory_parts();
+        parts.into_iter().map(|(name, bytes)| (name, bytes as u64)).collect()
     }
 
     /// The metadata of the series in the head, by metric name, each distinct one once.
@@ -167,14 +207,18 @@ impl Db {
     }
 
     /// Refuses commits from now on, brings the log to disk and releases the directory. Queries go
-    /// on.
+    /// on; a compaction that is under way is given up.
     ///
     /// # Errors
     /// The system's. The database is closed all the same.
     pub fn close(&self) -> Result<(), TsdbError> {
+        self.0.closing.store(true, Ordering::Release);
         let _maintenance = self.0.maintenance.lock();
         self.0.head.close();
         let result = self.0.sync_wal();
+        if let Err(error) = self.0.head.spill_to_disk() {
+            tracing::warn!(%error, "closed chunks stay in the log alone");
+        }
         self.0.lock.lock().take();
         result
     }
@@ -187,19 +231,20 @@ impl Appendable for Db {
 }
 
 impl Queryable for Db {
-    /// The head first, then late samples of Prometheus, then the blocks, oldest first: where two have a sample of a series for the
-    /// same time, the earlier in this order wins, as in Prometheus.
+    /// The head first (what came in order, then what came late), then the blocks, oldest first: where
+    /// two have a sample of a series for the same time, the earlier in this order wins.
     fn querier(&self, mint: Timestamp, maxt: Timestamp) -> Result<Arc<dyn Querier>, StorageError> {
         // The head's view is opened before a block that is being made can take its place.
         let view = self.0.view.read();
         let head = self.0.head.querier(mint, maxt, view.head_from);
-        let late = view.late.as_ref().map(|l| l.querier(mint, maxt, Timestamp::MIN));
         let blocks = Arc::clone(&view.blocks);
         drop(view);
         let mut parts: Vec<Arc<dyn Querier>> = vec![Arc::new(head)];
-        parts.extend(late.map(|l| -> Arc<dyn Querier> { Arc::new(l) }));
         for block in blocks.iter().filter(|b| b.overlaps(mint, maxt)) {
-            parts.push(block.querier(mint, maxt)?);
+            parts.push(match block.querier_between(mint, maxt) {
+                Ok(querier) => querier,
+                Err(error) => self.0.without(block, &error),
+            });
         }
         Ok(Arc::new(FanoutQuerier::new(parts)))
     }

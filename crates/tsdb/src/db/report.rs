@@ -16,7 +16,7 @@ pub struct OpenReport {
     pub segments: usize,
     /// What was taken from the log.
     pub replay: ReplayStats,
-    /// Samples that Prometheus had taken out of order, and that are not in its blocks yet.
+    /// Samples that had come out of order, and that are not in blocks yet.
     pub late_samples: u64,
     /// Series references that the log uses and does not define.
     pub unknown_series: usize,
@@ -46,6 +46,8 @@ pub struct DamageReport {
     pub what: String,
     /// What was done about the segment.
     pub outcome: String,
+    /// Whether it is but the end of a segment that was not written whole.
+    pub torn: bool,
 }
 
 impl OpenReport {

@@ -1,25 +1,40 @@
 //! Writing a part of the head as a block.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use firesteel_chunk::{Encoding, XorEncoder};
 use firesteel_model::Timestamp;
+use hashbrown::HashSet;
 
-use super::histogram_chunks::{self, Made};
 use crate::{
     TsdbError,
     block::{BlockMeta, BlockWriter, EncodedChunk, SymbolTable},
     fs::Fs,
-    head::{Copied, Head, decode_chunk, hide},
+    head::{
+        ChunkReader, Copied, Decoded, Head, HistogramSample, LateReader, LateSamples, Made,
+        decode_samples, encode_histograms,
+    },
 };
 
 /// Samples per chunk where chunks have to be made anew.
 const SAMPLES: usize = 120;
 
-/// Writes the samples of `[mint, maxt)` as the block that `meta` describes. `None`, and no block,
-/// where there are none.
+/// Which of a head's samples.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// Those that came in order.
+    InOrder,
+    /// The same, of these series alone.
+    Of(&'a HashSet<u32>),
+    /// Those that came late, up to a generation.
+    Late(u32),
+}
+
+/// Writes the samples of `[mint, maxt)` as the block that `meta` describes, as they are when it
+/// begins. `None`, and no block, where there are none.
 pub(super) fn write(
     head: &Arc<Head>,
+    source: Source<'_>,
     fs: Arc<dyn Fs>,
     parent: &std::path::Path,
     meta: BlockMeta,
@@ -27,7 +42,13 @@ pub(super) fn write(
     let (mint, maxt) = (meta.min_time, meta.max_time.saturating_sub(1));
     // Keeps the samples and the series where they are.
     let guard = head.querier(mint, maxt, mint);
-    let mut ids = head.series_with_samples(mint, maxt);
+    let mut ids = match source {
+        Source::InOrder | Source::Of(_) => head.series_with_samples(mint, maxt),
+        Source::Late(generation) => head.late_series(mint, maxt, generation),
+    };
+    if let Source::Of(only) = source {
+        ids.retain(|id| only.contains(id));
+    }
     if ids.is_empty() {
         return Ok(None);
     }
@@ -35,10 +56,15 @@ pub(super) fn write(
     let symbols = SymbolTable::new(labels.strings.iter().map(String::as_str))?;
     let of: Vec<u32> = labels.strings.iter().map(|s| symbols.find(s).unwrap_or(u32::MAX)).collect();
     let mut writer = BlockWriter::create(fs, parent, meta, symbols)?;
-    let mut series = Series::default();
+    let mut series = Series::new(head);
     let mut pairs = Vec::new();
     for &id in &ids {
-        series.read(head, id, mint, maxt)?;
+        match source {
+            Source::InOrder | Source::Of(_) => {
+                series.read(head, id, mint, maxt.min(guard.visible_until(id)))?;
+            }
+            Source::Late(generation) => series.read_late(head, id, (mint, maxt), generation)?,
+        }
         labels.pairs(head, id, &mut pairs);
         for pair in &mut pairs {
             let symbol = |rank: u32| of.get(rank as usize).copied().unwrap_or(u32::MAX);
@@ -57,19 +83,36 @@ pub(super) fn write(
 }
 
 /// The chunks of a series in range.
-#[derive(Default)]
 struct Series {
     copied: Copied,
+    reader: ChunkReader,
     hidden: Vec<(Timestamp, Timestamp)>,
-    /// Chunks that had to be made anew.
-    made: Vec<Made>,
-    /// What to write: closed and open chunks as they are, or `made`.
-    whole: bool,
-    times: Vec<i64>,
-    values: Vec<f64>,
+    /// Bytes of the chunks that are taken as they are.
+    bytes: Vec<u8>,
+    chunks: Vec<Part>,
+    late: (LateReader, LateSamples),
+}
+
+/// A chunk of a block.
+enum Part {
+    /// As it is in the head: its first and last sample, and where it is in [`Series::bytes`].
+    Whole((Timestamp, Timestamp), Encoding, Range<usize>),
+    /// Made anew, as not all of its samples go into the block.
+    Made(Made),
 }
 
 impl Series {
+    fn new(head: &Head) -> Self {
+        Self {
+            copied: Copied::default(),
+            reader: head.chunk_reader(),
+            hidden: Vec::new(),
+            bytes: Vec::new(),
+            chunks: Vec::new(),
+            late: <(LateReader, LateSamples)>::default(),
+        }
+    }
+
     fn read(
         &mut self,
         head: &Head,
@@ -80,87 +123,153 @@ impl Series {
         head.copy(id, mint, maxt, &mut self.copied);
         self.hidden = head.tombstones_of(id);
         self.hidden.retain(|&(from, to)| from <= maxt && to >= mint);
-        self.made.clear();
-        let inside = |a: Timestamp, b: Timestamp| mint <= a && b <= maxt;
-        self.whole = self.hidden.is_empty()
-            && self.copied.histograms.is_empty()
-            && self.copied.sealed.iter().all(|c| inside(c.mint, c.maxt))
-            && (self.copied.open.is_empty()
-                || inside(self.copied.open_range.0, self.copied.open_range.1));
-        if self.whole {
-            return Ok(());
+        // What is outside of the block is left out like what is hidden.
+        self.hidden.extend([
+            (Timestamp::MIN, mint.saturating_sub(1)),
+            (maxt.saturating_add(1), Timestamp::MAX),
+        ]);
+        self.bytes.clear();
+        self.chunks.clear();
+        let copied = std::mem::take(&mut self.copied);
+        for chunk in &copied.sealed {
+            let at = self.bytes.len();
+            match self.reader.get(chunk) {
+                Ok(data) => self.bytes.extend_from_slice(data),
+                Err(error @ TsdbError::Corrupt { .. }) => {
+                    // It must not keep all others out of the block.
+                    tracing::error!(series = id, %error, "chunk left out of a block");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            self.put((chunk.mint, chunk.maxt), chunk.encoding, at, id)?;
         }
-        self.times.clear();
-        self.values.clear();
-        let open = Some(self.copied.open.as_slice()).filter(|c| !c.is_empty());
-        let closed = self.copied.sealed.iter().filter(|c| c.encoding == Encoding::Xor);
-        for chunk in closed.map(|c| &*c.data).chain(open) {
-            let n = decode_chunk(chunk, mint, maxt, &mut self.times, &mut self.values)
-                .map_err(|e| TsdbError::Invalid(format!("chunk of series {id}: {e}")))?;
-            hide(&self.hidden, &mut self.times, &mut self.values, n);
+        if let Some(encoding) = copied.open_encoding {
+            let at = self.bytes.len();
+            self.bytes.extend_from_slice(&copied.open);
+            self.put(copied.open_range, encoding, at, id)?;
         }
-        let hidden = &self.hidden;
-        self.copied.histograms.retain(|h| !hidden.iter().any(|i| i.0 <= h.t && h.t <= i.1));
-        self.make(id)
+        self.copied = copied;
+        Ok(())
     }
 
-    /// Makes chunks of floats and histograms in the order of their times.
-    fn make(&mut self, id: u32) -> Result<(), TsdbError> {
-        let mut histograms = self.copied.histograms.as_slice();
-        let mut floats = 0..self.times.len();
-        while !floats.is_empty() || !histograms.is_empty() {
-            let next = histograms.first().map_or(Timestamp::MAX, |h| h.t);
-            let rest = self.times.get(floats.clone()).unwrap_or_default();
-            let n = rest.partition_point(|&t| t < next);
-            let end = floats.start + if histograms.is_empty() { rest.len() } else { n };
-            let range = floats.start..end;
-            let times = self.times.get(range.clone()).unwrap_or_default();
-            let values = self.values.get(range).unwrap_or_default();
-            make_floats(times, values, &mut self.made)?;
-            floats.start = end;
-            let next = self.times.get(end).copied();
-            let n = histograms.partition_point(|h| next.is_none_or(|next| h.t <= next));
-            let (now, later) = histograms.split_at(n);
-            let bad = histogram_chunks::encode(now, &mut self.made);
-            if bad > 0 {
-                tracing::error!(series = id, samples = bad, "histograms left out of a block");
+    /// Late samples are made into chunks: the ones that they lie in overlap.
+    fn read_late(
+        &mut self,
+        head: &Head,
+        id: u32,
+        range: (Timestamp, Timestamp),
+        generation: u32,
+    ) -> Result<(), TsdbError> {
+        let (reader, samples) = &mut self.late;
+        reader
+            .read(head, id, range, u64::MAX, generation, samples)
+            .map_err(|e| TsdbError::Invalid(format!("late chunk of series {id}: {e}")))?;
+        samples.hide(&head.tombstones_of(id));
+        let floats = samples.times.iter().copied().zip(samples.values.iter().copied());
+        let floats: Vec<_> = floats.collect();
+        let mut made = Vec::new();
+        let bad = make_mixed(&floats, &samples.histograms, &mut made)?;
+        if bad > 0 {
+            tracing::error!(series = id, samples = bad, "histograms left out of a block");
+        }
+        self.bytes.clear();
+        self.chunks.clear();
+        self.chunks.extend(made.into_iter().map(Part::Made));
+        Ok(())
+    }
+
+    /// Takes the chunk that [`Series::bytes`] have from `at` on, or what is left of it.
+    fn put(
+        &mut self,
+        range: (Timestamp, Timestamp),
+        encoding: Encoding,
+        at: usize,
+        id: u32,
+    ) -> Result<(), TsdbError> {
+        let hidden = &self.hidden;
+        if !hidden.iter().any(|&(from, to)| from <= range.1 && range.0 <= to) {
+            self.chunks.push(Part::Whole(range, encoding, at..self.bytes.len()));
+            return Ok(());
+        }
+        let data = self.bytes.get(at..).unwrap_or_default();
+        let decoded = decode_samples(encoding, data)
+            .map_err(|e| TsdbError::Invalid(format!("chunk of series {id}: {e}")))?;
+        let seen = |t: Timestamp| !hidden.iter().any(|&(from, to)| from <= t && t <= to);
+        let mut made = Vec::new();
+        match decoded {
+            Decoded::Floats(times, values) => {
+                let samples = times.into_iter().zip(values).filter(|s| seen(s.0));
+                make_floats(&samples.collect::<Vec<_>>(), &mut made)?;
             }
-            histograms = later;
-            // Of two at the same time the histogram stays; there is none as a rule.
-            if now.last().map(|h| h.t) == next && next.is_some() {
-                floats.start += 1;
+            Decoded::Histograms(mut samples) => {
+                samples.retain(|h| seen(h.t));
+                let bad = encode_histograms(&samples, &mut made);
+                if bad > 0 {
+                    tracing::error!(series = id, samples = bad, "histograms left out of a block");
+                }
             }
         }
+        self.bytes.truncate(at);
+        self.chunks.extend(made.into_iter().map(Part::Made));
         Ok(())
     }
 
     fn chunks(&self) -> Vec<EncodedChunk<'_>> {
-        let chunk = |mint, maxt, encoding, data| EncodedChunk { mint, maxt, encoding, data };
-        if !self.whole {
-            return self.made.iter().map(|m| chunk(m.mint, m.maxt, m.encoding, &m.data)).collect();
-        }
-        let sealed = self.copied.sealed.iter();
-        let mut chunks: Vec<_> =
-            sealed.map(|c| chunk(c.mint, c.maxt, c.encoding, &c.data)).collect();
-        if !self.copied.open.is_empty() {
-            let (first, last) = self.copied.open_range;
-            chunks.push(chunk(first, last, Encoding::Xor, &self.copied.open));
-        }
-        chunks
+        self.chunks
+            .iter()
+            .map(|part| match part {
+                Part::Whole((mint, maxt), encoding, range) => EncodedChunk {
+                    mint: *mint,
+                    maxt: *maxt,
+                    encoding: *encoding,
+                    data: self.bytes.get(range.clone()).unwrap_or_default(),
+                },
+                Part::Made(m) => {
+                    EncodedChunk { mint: m.mint, maxt: m.maxt, encoding: m.encoding, data: &m.data }
+                }
+            })
+            .collect()
     }
 }
 
 /// Appends XOR chunks of these samples.
-fn make_floats(times: &[i64], values: &[f64], out: &mut Vec<Made>) -> Result<(), TsdbError> {
-    for (times, values) in times.chunks(SAMPLES).zip(values.chunks(SAMPLES)) {
+fn make_floats(samples: &[(Timestamp, f64)], out: &mut Vec<Made>) -> Result<(), TsdbError> {
+    for part in samples.chunks(SAMPLES) {
         let mut encoder = XorEncoder::new();
-        for (&t, &v) in times.iter().zip(values) {
+        for &(t, v) in part {
             encoder.append(t, v).map_err(|e| TsdbError::Invalid(e.to_string()))?;
         }
-        if let (Some(&mint), Some(&maxt)) = (times.first(), times.last()) {
+        if let (Some(&(mint, _)), Some(&(maxt, _))) = (part.first(), part.last()) {
             let data = encoder.bytes().to_vec();
             out.push(Made { mint, maxt, encoding: Encoding::Xor, data });
         }
     }
     Ok(())
+}
+
+/// Appends chunks of floats and histograms in the order of their times. Returns how many histograms
+/// cannot be encoded. Of two samples at the same time the histogram stays; there are none as a rule.
+fn make_mixed(
+    mut floats: &[(Timestamp, f64)],
+    mut histograms: &[HistogramSample],
+    out: &mut Vec<Made>,
+) -> Result<usize, TsdbError> {
+    let mut bad = 0;
+    while !floats.is_empty() || !histograms.is_empty() {
+        let next = histograms.first().map(|h| h.t);
+        let n = floats.partition_point(|s| next.is_none_or(|next| s.0 < next));
+        let (now, later) = floats.split_at(n);
+        make_floats(now, out)?;
+        floats = later;
+        let next = floats.first().map(|s| s.0);
+        let n = histograms.partition_point(|h| next.is_none_or(|next| h.t <= next));
+        let (now, later) = histograms.split_at(n);
+        bad += encode_histograms(now, out);
+        histograms = later;
+        if next.is_some() && now.last().map(|h| h.t) == next {
+            floats = floats.split_at(1).1;
+        }
+    }
+    Ok(bad)
 }

@@ -92,10 +92,13 @@ pub(crate) struct Window {
     buffer: Vec<u8>,
     at: u64,
     ahead: usize,
+    /// Up to here it will be asked for.
+    until: u64,
 }
 
 impl Window {
     /// The bytes at `offset`: `min` at least, and what else is at hand.
+    #[inline]
     pub(crate) fn get<'a>(
         &'a mut self,
         source: &'a Source,
@@ -141,7 +144,8 @@ impl Window {
         self.ahead =
             if in_order { (self.ahead * 2).clamp(MIN_WINDOW, MAX_WINDOW) } else { MIN_WINDOW };
         let left = usize::try_from(source.len - offset).unwrap_or(usize::MAX);
-        let len = self.ahead.max(min).min(left);
+        let announced = usize::try_from(self.until.saturating_sub(offset)).unwrap_or(MAX_WINDOW);
+        let len = self.ahead.max(announced.min(MAX_WINDOW)).max(min).min(left);
         let mut buffer = std::mem::take(&mut self.buffer);
         source.read(offset, len, &mut buffer)?;
         self.buffer = buffer;
@@ -149,8 +153,15 @@ impl Window {
         Ok(())
     }
 
+    /// Announces that it will be asked for everything up to an offset, so that the next read
+    /// brings as much of it as fits.
+    pub(crate) const fn announce(&mut self, until: u64) {
+        self.until = until;
+    }
+
     /// Forgets what it holds, to go on with another source.
     pub(crate) fn reset(&mut self) {
+        self.until = 0;
         self.buffer.clear();
         self.at = 0;
         self.ahead = 0;

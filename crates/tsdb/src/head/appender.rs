@@ -10,7 +10,8 @@ use firesteel_model::{
 use super::{
     Head, LOGGED,
     exemplars::Verdict,
-    pending::{Float, HistogramEntry, Pending},
+    histograms::is_float_histogram,
+    pending::{Bounds, Float, HistogramEntry, Pending},
     readers::Guard,
     stripe::{NEVER, stripe_of},
     validate,
@@ -23,8 +24,16 @@ pub(super) struct HeadAppender<'a> {
     pending: Option<Box<Pending>>,
     /// Keeps the numbers of the series that are pending from being used for others.
     _guard: Guard,
-    /// Samples before this are refused.
-    min_valid: Timestamp,
+    bounds: Bounds,
+}
+
+/// Where a sample goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    InOrder,
+    Late,
+    /// It is there already.
+    Nowhere,
 }
 
 impl Head {
@@ -35,18 +44,18 @@ impl Head {
             head: self,
             pending: Some(self.take_pending()),
             _guard: guard,
-            min_valid: self.appendable_from(),
+            bounds: self.bounds(),
         })
     }
 
-    /// The oldest time that can be appended.
-    fn appendable_from(&self) -> Timestamp {
+    /// What can be appended now.
+    fn bounds(&self) -> Bounds {
         let newest = self.max_time.load(Ordering::Acquire);
-        let min_valid = self.min_valid.load(Ordering::Acquire);
-        if newest == NEVER {
-            return min_valid;
+        let mut min_valid = self.min_valid.load(Ordering::Acquire);
+        if newest != NEVER {
+            min_valid = min_valid.max(newest.saturating_sub(self.chunk_range / 2));
         }
-        min_valid.max(newest.saturating_sub(self.chunk_range / 2))
+        Bounds { min_valid, newest, window: self.late.window() }
     }
 }
 
@@ -85,72 +94,107 @@ impl HeadAppender<'_> {
         Ok((id, reference))
     }
 
-    /// Checks a sample that is not newer than the series. `Ok` says that it is there already.
+    /// Where a sample goes that does not come in order, if it may be late at all. `same` says
+    /// whether it is the series' last one; `None` where that has another time.
     #[cold]
-    fn not_newer(
+    fn late(
         &self,
-        id: u32,
-        t: Timestamp,
+        (id, t, is_float): (u32, Timestamp, bool),
+        may_be_late: bool,
         same: impl FnOnce(&super::stripe::Stripe) -> Option<bool>,
-    ) -> Result<(), AppendError> {
-        let stripe = self.head.stripes[stripe_of(id)].lock();
-        // What another transaction is about to commit is not in the stripe yet; that one's commit
-        // decides.
-        match (t == self.head.newest(id)).then(|| same(&stripe)).flatten() {
-            Some(true) if t >= self.min_valid => Ok(()),
-            Some(false) if t >= self.min_valid => Err(AppendError::DuplicateTimestamp),
-            _ if t < self.min_valid => Err(self.out_of_bounds()),
-            _ => {
-                self.head.counts.out_of_order.inc();
-                Err(AppendError::OutOfOrder)
+    ) -> Result<Place, AppendError> {
+        let (counts, bounds) = (&self.head.counts, &self.bounds);
+        if t >= bounds.min_valid && t == self.head.newest(id) {
+            let stripe = self.head.stripes[stripe_of(id)].lock();
+            // What another transaction is about to commit is not in the stripe yet.
+            match same(&stripe) {
+                Some(true) => return Ok(Place::Nowhere),
+                Some(false) => return Err(AppendError::DuplicateTimestamp),
+                None => {}
             }
         }
+        let late_by = bounds.newest.saturating_sub(t);
+        if late_by > 0 {
+            counts.late_by.observe(late_by as f64 / 1000.0);
+        }
+        if bounds.takes_late(t) {
+            if may_be_late {
+                return Ok(Place::Late);
+            }
+            counts.out_of_order.inc(is_float);
+            return Err(AppendError::OutOfOrder);
+        }
+        if bounds.window > 0 {
+            counts.too_old.inc(is_float);
+            return Err(AppendError::TooOld);
+        }
+        if t < bounds.min_valid {
+            counts.out_of_bounds.inc(is_float);
+            return Err(AppendError::OutOfBounds);
+        }
+        counts.out_of_order.inc(is_float);
+        Err(AppendError::OutOfOrder)
     }
 
-    #[cold]
-    fn out_of_bounds(&self) -> AppendError {
-        self.head.counts.out_of_bounds.inc();
-        AppendError::OutOfBounds
+    /// Whether a sample is newer than what its series has, and not too old for the head.
+    #[inline]
+    fn is_in_order(&self, id: u32, t: Timestamp) -> bool {
+        t > self.head.newest(id) && t >= self.bounds.min_valid
     }
 
-    fn float(&mut self, id: u32, reference: u64, t: Timestamp, v: f64) -> Result<(), AppendError> {
-        let head = self.head;
-        if t <= head.newest(id) {
-            return self.not_newer(id, t, |stripe| match stripe.last_float(id) {
-                Some((last, value)) if last == t => Some(value.to_bits() == v.to_bits()),
-                _ => stripe.last_histogram(id).is_some_and(|h| h.t == t).then_some(false),
-            });
+    fn float(
+        &mut self,
+        (id, reference): (u32, u64),
+        t: Timestamp,
+        v: f64,
+        may_be_late: bool,
+    ) -> Result<(), AppendError> {
+        let mut place = Place::InOrder;
+        if !self.is_in_order(id, t) {
+            place =
+                self.late((id, t, true), may_be_late, |stripe| match stripe.last_float(id) {
+                    Some((last, value)) if last == t => Some(value.to_bits() == v.to_bits()),
+                    _ => stripe.last_histogram(id).is_some_and(|h| h.t == t).then_some(false),
+                })?;
         }
-        if t < self.min_valid {
-            return Err(self.out_of_bounds());
+        if place != Place::Nowhere {
+            let late = place == Place::Late;
+            let float = Float { reference, t, v, before: NEVER, id, part: 0, valid: true, late };
+            self.pending().floats.push(float);
         }
-        let float = Float { reference, t, v, before: NEVER, id, part: 0, valid: true };
-        self.pending().floats.push(float);
         Ok(())
     }
 
     fn histogram(
         &mut self,
-        id: u32,
-        reference: u64,
-        t: Timestamp,
-        start: Timestamp,
+        (id, reference): (u32, u64),
+        (t, start): (Timestamp, Timestamp),
         value: AnyHistogram,
+        may_be_late: bool,
     ) -> Result<(), AppendError> {
-        let head = self.head;
-        if t <= head.newest(id) {
-            return self.not_newer(id, t, |stripe| match stripe.last_histogram(id) {
+        let mut place = Place::InOrder;
+        if !self.is_in_order(id, t) {
+            let same = |stripe: &super::stripe::Stripe| match stripe.last_histogram(id) {
                 Some(last) if last.t == t => Some(same_histogram(&last.value, &value)),
                 _ => stripe.last_float(id).is_some_and(|f| f.0 == t).then_some(false),
+            };
+            place = self.late((id, t, false), may_be_late, same)?;
+        }
+        if place != Place::Nowhere {
+            let (value, before) = (Arc::new(value), NEVER);
+            let (part, valid, late) = (0, true, place == Place::Late);
+            self.pending().histograms.push(HistogramEntry {
+                reference,
+                t,
+                start,
+                value,
+                before,
+                id,
+                part,
+                valid,
+                late,
             });
         }
-        if t < self.min_valid {
-            return Err(self.out_of_bounds());
-        }
-        let value = Arc::new(value);
-        let before = NEVER;
-        let entry = HistogramEntry { reference, t, start, value, before, id, part: 0, valid: true };
-        self.pending().histograms.push(entry);
         Ok(())
     }
 
@@ -164,11 +208,11 @@ impl HeadAppender<'_> {
             float(&entry.value)
         } else {
             let stripe = self.head.stripes[stripe_of(id)].lock();
-            let last = stripe.last_histogram(id)?;
-            if last.t != self.head.newest(id) {
+            let (t, encoding) = stripe.last_encoding(id)?;
+            if t != self.head.newest(id) || encoding.is_float() {
                 return None;
             }
-            float(&last.value)
+            is_float_histogram(encoding)
         };
         let sum = firesteel_model::stale_nan();
         Some(if is_float {
@@ -216,24 +260,36 @@ impl Appender for HeadAppender<'_> {
         value: Value<'_>,
         options: &AppendOptions<'_>,
     ) -> Result<SeriesRef, AppendError> {
-        let (id, reference) = self.series(series)?;
-        if self.min_valid == NEVER {
+        let bounds = &mut self.bounds;
+        if bounds.newest == NEVER {
             // The first sample of all decides what the others may be, as in Prometheus.
-            self.min_valid = t.saturating_sub(self.head.chunk_range / 2);
+            let from = t.saturating_sub(self.head.chunk_range / 2);
+            (bounds.newest, bounds.min_valid) = (t, bounds.min_valid.max(from));
         }
+        if bounds.window == 0 && t < bounds.min_valid {
+            // Before a series is made for it.
+            self.head.counts.out_of_bounds.inc(matches!(value, Value::Float(_)));
+            return Err(AppendError::OutOfBounds);
+        }
+        let may_be_late = !options.reject_out_of_order;
+        let (id, reference) = self.series(series)?;
         let start = options.start_timestamp.unwrap_or(0);
         match value {
             Value::Float(v) => match is_stale_nan(v).then(|| self.stale(id)).flatten() {
-                Some(marker) => self.histogram(id, reference, t, start, marker)?,
-                None => self.float(id, reference, t, v)?,
+                Some(marker) => {
+                    self.histogram((id, reference), (t, start), marker, may_be_late)?;
+                }
+                None => self.float((id, reference), t, v, may_be_late)?,
             },
             Value::Histogram(h) => {
                 validate::histogram(h)?;
-                self.histogram(id, reference, t, start, AnyHistogram::Int(h.clone()))?;
+                let value = AnyHistogram::Int(h.clone());
+                self.histogram((id, reference), (t, start), value, may_be_late)?;
             }
             Value::FloatHistogram(h) => {
                 validate::float_histogram(h)?;
-                self.histogram(id, reference, t, start, AnyHistogram::Float(h.clone()))?;
+                let value = AnyHistogram::Float(h.clone());
+                self.histogram((id, reference), (t, start), value, may_be_late)?;
             }
         }
         if !options.exemplars.is_empty() {
@@ -247,9 +303,31 @@ impl Appender for HeadAppender<'_> {
         Ok(SeriesRef(reference))
     }
 
+    fn append_exemplars(
+        &mut self,
+        series: SeriesKey<'_>,
+        exemplars: &[Exemplar],
+    ) -> Result<(), AppendError> {
+        let known = match series {
+            SeriesKey::Ref(SeriesRef(reference)) => {
+                self.head.lookup(reference).map(|id| (id, reference))
+            }
+            SeriesKey::Labels(labels) => self.head.find(labels),
+        };
+        // One without a time of its own has no sample to take it from.
+        let timed = exemplars.iter().all(|e| e.timestamp.is_some());
+        if !timed {
+            return Err(AppendError::InvalidExemplar("it has no timestamp".to_owned()));
+        }
+        self.exemplars(known.ok_or(AppendError::UnknownSeries)?, 0, exemplars)
+    }
+
     fn commit(mut self: Box<Self>) -> Result<CommitStats, AppendError> {
         match self.pending.take() {
-            Some(pending) => self.head.commit(pending),
+            Some(mut pending) => {
+                pending.bounds = self.bounds;
+                self.head.commit(pending)
+            }
             None => Ok(CommitStats::default()),
         }
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use firesteel_model::{
     Timestamp,
+    metrics::Counter,
     storage::{AppendError, CommitStats},
 };
 use parking_lot::Mutex;
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 use super::{
     Head, LOGGED,
     exemplars::Stored,
+    late::{LateSample, LateValue},
     pending::{Float, Pending},
     stripe::{ActiveReaders, HistogramSample, NEVER, RUN, stripe_of},
 };
@@ -24,6 +26,12 @@ use crate::{TsdbError, wal::writer::Writer};
 pub(super) struct Committer {
     /// The log; `None` for a head that lives in memory alone.
     pub(super) wal: Option<Writer>,
+    /// The out-of-order log, beside the log.
+    pub(super) wbl: Option<Writer>,
+    /// Number of the last batch of late samples in the logs.
+    pub(super) late_number: u64,
+    /// See [`Head::wbl_is_behind`].
+    pub(super) wbl_behind: bool,
     /// Set once the database is closed.
     pub(super) closed: bool,
 }
@@ -39,7 +47,13 @@ pub(super) struct Waiting {
 
 impl Head {
     /// Commits a transaction.
-    pub(super) fn commit(&self, mut pending: Box<Pending>) -> Result<CommitStats, AppendError> {
+    pub(super) fn commit(&self, pending: Box<Pending>) -> Result<CommitStats, AppendError> {
+        let stats = self.commit_or_wait(pending);
+        self.spill_if_too_many();
+        stats
+    }
+
+    fn commit_or_wait(&self, mut pending: Box<Pending>) -> Result<CommitStats, AppendError> {
         if pending.is_empty() {
             self.recycle(pending);
             return Ok(CommitStats::default());
@@ -88,81 +102,94 @@ impl Head {
         }
         let mut stats = Vec::with_capacity(group.len());
         for pending in &mut *group {
-            let checked = self.check(pending);
-            if checked.rejected > 0 && self.logs {
+            let (checked, changed) = self.check(pending);
+            if changed && self.logs {
                 pending.encode(self);
             }
             stats.push(checked);
         }
-        if let Some(wal) = &mut committer.wal {
-            let mut batches: Vec<_> =
-                group.iter_mut().map(|p| &mut p.batch).filter(|b| !b.is_empty()).collect();
-            if !batches.is_empty()
-                && let Err(error) = wal.write(&mut batches)
-            {
-                for pending in group.iter().rev() {
-                    self.uncheck(pending);
-                }
-                return group.iter().map(|_| Err(copy_of(&error))).collect();
+        if let Err(error) = write(committer, group) {
+            for pending in group.iter().rev() {
+                self.uncheck(pending);
             }
+            return group.iter().map(|_| Err(copy_of(&error))).collect();
         }
-        self.apply(group);
+        self.apply(group, &mut stats);
         stats.into_iter().map(Ok).collect()
     }
 
-    /// Decides which samples go in, and takes their times as the series' newest, so that what
-    /// comes later in the group is measured against them.
-    fn check(&self, pending: &mut Pending) -> CommitStats {
-        let min_valid = self.min_valid.load(Ordering::Acquire);
+    /// Decides which samples go in, and which of them late, and takes the times of the others as the
+    /// series' newest, so that what comes later in the group is measured against them. Also returns
+    /// whether that is not as the transaction assumed.
+    fn check(&self, pending: &mut Pending) -> (CommitStats, bool) {
+        let bounds = pending.bounds;
+        // A block may have been made since the transaction began.
+        let min_valid = self.min_valid.load(Ordering::Acquire).max(bounds.min_valid);
+        let (mut changed, mut num_late) = (false, 0);
         let mut stats = CommitStats { series_created: pending.created, ..CommitStats::default() };
         // Series that were there when the transaction began still are if none went since.
         let sure = pending.unlinks == self.unlinks.load(Ordering::Acquire);
-        let mut verdict = |id: u32, reference: u64, t: Timestamp| {
+        let mut verdict = |id: u32, reference: u64, t: Timestamp, assumed_late: bool| {
             let newest = self.newest(id);
             let gone = || !sure && self.lookup(reference) != Some(id);
-            if t <= newest || t < min_valid || gone() {
+            let in_order = t > newest && t >= min_valid;
+            // What is there already does not come late.
+            let late = !in_order && (t != newest || t < min_valid) && bounds.takes_late(t);
+            if !(in_order || late) || gone() {
+                changed = true;
                 stats.rejected += 1;
-                return (false, newest);
+                return (false, false, newest);
             }
-            self.set_newest(id, t);
+            changed |= late != assumed_late;
+            num_late += usize::from(late);
+            if in_order {
+                self.set_newest(id, t);
+            }
             stats.samples += 1;
-            (true, newest)
+            (true, late, newest)
         };
         let (mut floats, mut histograms) = (&mut *pending.floats, &mut *pending.histograms);
         for part in 0..=pending.last_part {
             let (now, later) = floats.split_at_mut(floats.partition_point(|f| f.part <= part));
             for f in now {
-                (f.valid, f.before) = verdict(f.id, f.reference, f.t);
+                (f.valid, f.late, f.before) = verdict(f.id, f.reference, f.t, f.late);
             }
             floats = later;
             let end = histograms.partition_point(|h| h.part <= part);
             let (now, later) = histograms.split_at_mut(end);
             for h in now {
-                (h.valid, h.before) = verdict(h.id, h.reference, h.t);
+                (h.valid, h.late, h.before) = verdict(h.id, h.reference, h.t, h.late);
             }
             histograms = later;
         }
-        stats
+        pending.num_late = num_late;
+        (stats, changed)
     }
 
     /// Takes [`Head::check`] back.
     fn uncheck(&self, pending: &Pending) {
         for part in (0..=pending.last_part).rev() {
-            for h in pending.histograms.iter().rev().filter(|h| h.valid && h.part == part) {
+            let histograms = pending.histograms.iter().rev();
+            for h in histograms.filter(|h| h.valid && !h.late && h.part == part) {
                 self.set_newest(h.id, h.before);
             }
-            for f in pending.floats.iter().rev().filter(|f| f.valid && f.part == part) {
+            let floats = pending.floats.iter().rev();
+            for f in floats.filter(|f| f.valid && !f.late && f.part == part) {
                 self.set_newest(f.id, f.before);
             }
         }
     }
 
     /// Puts a logged group into memory and makes it visible.
-    fn apply(&self, group: &mut [&mut Box<Pending>]) {
+    fn apply(&self, group: &mut [&mut Box<Pending>], stats: &mut [CommitStats]) {
         let epoch = self.readers.published() + 1;
         let readers = self.readers.active();
         let (mut oldest, mut newest) = (Timestamp::MAX, NEVER);
-        for pending in &mut *group {
+        for (pending, stats) in group.iter_mut().zip(stats) {
+            if pending.has_late() {
+                let oldest_reader = readers.epochs.first().copied().unwrap_or(epoch - 1);
+                stats.samples -= self.apply_late(pending, epoch, oldest_reader);
+            }
             let mut done = 0;
             for part in 0..=pending.last_part {
                 let rest = pending.floats.get(done..).unwrap_or_default();
@@ -181,7 +208,33 @@ impl Head {
         self.readers.publish(epoch);
     }
 
-    /// Puts floats into memory, those that are valid. Returns the oldest and the newest time and
+    /// Puts late samples into memory. Returns how many were there already.
+    fn apply_late(&self, pending: &Pending, epoch: u64, oldest_reader: u64) -> u64 {
+        let mut known = 0;
+        let counts = &self.counts;
+        let mut insert = |id: u32, t: Timestamp, value: LateValue, counts: [&Counter; 2]| {
+            let sample = LateSample { t, epoch, value };
+            if self.late.insert(id, sample, oldest_reader) {
+                counts.iter().for_each(|c| c.inc());
+            } else {
+                known += 1;
+            }
+        };
+        for part in 0..=pending.last_part {
+            for f in pending.floats.iter().filter(|f| f.valid && f.late && f.part == part) {
+                let counts = [&counts.floats, &counts.late_floats];
+                insert(f.id, f.t, LateValue::Float(f.v), counts);
+            }
+            let late = pending.histograms.iter().filter(|h| h.valid && h.late && h.part == part);
+            for h in late {
+                let value = LateValue::Histogram(Arc::clone(&h.value), h.start);
+                insert(h.id, h.t, value, [&counts.histograms, &counts.late_histograms]);
+            }
+        }
+        known
+    }
+
+    /// Puts floats into memory, those that are valid and in order. Returns the oldest and the newest time and
     /// how many there were.
     pub(super) fn apply_floats(
         &self,
@@ -199,13 +252,19 @@ impl Head {
             let mut stripe = self.stripes[number].lock();
             stripe.forget_undo(readers);
             stripe.warm(now.iter().map(|f| f.id));
-            for f in now.iter().filter(|f| f.valid) {
+            let waiting = stripe.waiting_bytes();
+            for f in now.iter().filter(|f| f.valid && !f.late) {
                 let sample = (f.t, f.v);
                 if stripe.append_float(f.id, sample, f.before, epoch, self.chunk_range, readers) {
                     appended += 1;
                 }
                 oldest = oldest.min(f.t);
                 newest = newest.max(f.t);
+            }
+            let more = stripe.waiting_bytes() - waiting;
+            drop(stripe);
+            if more > 0 {
+                self.waiting.fetch_add(more, Ordering::AcqRel);
             }
             rest = later;
         }
@@ -221,10 +280,17 @@ impl Head {
     ) -> (Timestamp, Timestamp) {
         let (mut oldest, mut newest) = (Timestamp::MAX, NEVER);
         let end = pending.histograms.partition_point(|h| h.part <= part);
-        for h in pending.histograms.drain(..end).filter(|h| h.valid) {
+        for h in pending.histograms.drain(..end).filter(|h| h.valid && !h.late) {
             let sample = HistogramSample { t: h.t, start: h.start, value: h.value };
+            let range = self.chunk_range;
             let mut stripe = self.stripes[stripe_of(h.id)].lock();
-            stripe.append_histogram(h.id, sample, h.before, epoch, readers);
+            let waiting = stripe.waiting_bytes();
+            if !stripe.append_histogram(h.id, sample, h.before, epoch, range, readers) {
+                tracing::error!(series = h.reference, t = h.t, "a histogram cannot be encoded");
+            }
+            let more = stripe.waiting_bytes() - waiting;
+            drop(stripe);
+            self.waiting.fetch_add(more, Ordering::AcqRel);
             oldest = oldest.min(h.t);
             newest = newest.max(h.t);
             self.counts.histograms.inc();
@@ -260,6 +326,36 @@ impl Head {
                 metadata.set(id, m);
             }
         }
+    }
+}
+
+/// Writes a group into the log, and what of it is late into the out-of-order log. After a failure
+/// neither has anything of it.
+fn write(committer: &mut Committer, group: &mut [&mut Box<Pending>]) -> Result<(), TsdbError> {
+    let Some(wal) = &mut committer.wal else { return Ok(()) };
+    let mut any_late = false;
+    for pending in group.iter_mut().filter(|p| p.has_late()) {
+        committer.late_number += 1;
+        pending.encode_late(committer.late_number);
+        any_late = true;
+    }
+    let mut batches: Vec<_> =
+        group.iter_mut().map(|p| &mut p.batch).filter(|b| !b.is_empty()).collect();
+    if batches.is_empty() {
+        return Ok(());
+    }
+    wal.write(&mut batches)?;
+    let Some(wbl) = committer.wbl.as_mut().filter(|_| any_late) else { return Ok(()) };
+    let mut late: Vec<_> =
+        group.iter_mut().filter(|p| p.has_late()).filter_map(|p| p.late_batch.as_mut()).collect();
+    match wbl.write(&mut late) {
+        Err(error) if wal.take_back() => Err(error),
+        // It is in the log for good, and thereby committed.
+        Err(_) => {
+            committer.wbl_behind = true;
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 

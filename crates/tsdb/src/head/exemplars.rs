@@ -57,15 +57,27 @@ impl Exemplars {
         if self.check(stored.reference, stored.t) != Verdict::Take {
             return;
         }
-        if self.ring.len() >= self.capacity
-            && let Some(oldest) = self.ring.pop_front()
-            && self.newest.get(&oldest.reference) == Some(&oldest.t)
-        {
-            self.newest.remove(&oldest.reference);
-        }
+        while self.ring.len() >= self.capacity && self.drop_oldest() {}
         self.newest.insert(stored.reference, stored.t);
         self.ring.push_back(stored);
         self.appended += 1;
+    }
+
+    /// Forgets the oldest. False where there is none.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(oldest) = self.ring.pop_front() else { return false };
+        if self.newest.get(&oldest.reference) == Some(&oldest.t) {
+            self.newest.remove(&oldest.reference);
+        }
+        true
+    }
+
+    /// Sets how many there can be.
+    pub(super) fn resize(&mut self, capacity: usize) {
+        self.capacity = capacity;
+        while self.ring.len() > capacity && self.drop_oldest() {}
+        self.ring.shrink_to_fit();
+        self.newest.shrink_to_fit();
     }
 
     /// Oldest first.
@@ -76,5 +88,31 @@ impl Exemplars {
     /// Number of exemplars, of series that have some, and how many there can be.
     pub(super) fn sizes(&self) -> (usize, usize, usize) {
         (self.ring.len(), self.newest.len(), self.capacity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(reference: u64, t: Timestamp) -> Stored {
+        let exemplar = Exemplar { labels: Labels::default(), value: 1.0, timestamp: Some(t) };
+        Stored { reference, series: Labels::default(), t, exemplar }
+    }
+
+    #[test]
+    fn the_oldest_give_way() {
+        let mut all = Exemplars::new(3);
+        for t in 1..=5 {
+            all.add(stored(t as u64 % 2, t));
+        }
+        assert_eq!(all.iter().map(|e| e.t).collect::<Vec<_>>(), [3, 4, 5]);
+        assert_eq!(all.check(1, 4), Verdict::OutOfOrder);
+        all.resize(1);
+        assert_eq!(all.sizes(), (1, 1, 1));
+        // What was forgotten of a series does not stand in the way of another start.
+        assert_eq!(all.check(0, 1), Verdict::Take);
+        all.resize(0);
+        assert_eq!((all.sizes(), all.check(1, 9)), ((0, 0, 0), Verdict::Ignore));
     }
 }

@@ -7,7 +7,7 @@ use firesteel_model::Timestamp;
 use super::{
     Head,
     pending::put_series,
-    stripe::{Copied, NEVER, decode_chunk, stripe_of},
+    stripe::{Copied, NEVER, stripe_of},
 };
 use crate::{
     TsdbError,
@@ -102,7 +102,8 @@ impl Head {
 
     /// Number of chunks.
     pub(crate) fn num_chunks(&self) -> u64 {
-        self.stripes.iter().map(|s| s.lock().num_chunks() as u64).sum()
+        let in_order: usize = self.stripes.iter().map(|s| s.lock().num_chunks()).sum();
+        (in_order + self.late.num_chunks()) as u64
     }
 
     /// Exemplars kept, series that have some, and how many can be kept.
@@ -134,25 +135,6 @@ impl Head {
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
         let ids = self.index.read().all();
         ids.iter().filter_map(|&id| self.stripes[stripe_of(id)].lock().oldest(id)).min()
-    }
-
-    /// The oldest sample of all at or after a time. Reads all chunks.
-    pub(crate) fn oldest_from(&self, from: Timestamp) -> Option<Timestamp> {
-        let mut copied = Copied::default();
-        let (mut times, mut values) = (Vec::new(), Vec::new());
-        let mut oldest: Option<Timestamp> = None;
-        for id in self.series_with_samples(from, Timestamp::MAX) {
-            self.copy(id, from, Timestamp::MAX, &mut copied);
-            times.clear();
-            let open = Some(copied.open.as_slice()).filter(|c| !c.is_empty());
-            for chunk in copied.sealed.iter().map(|c| &*c.data).chain(open) {
-                // A chunk that cannot be read is reported when it is written.
-                let _ = decode_chunk(chunk, from, Timestamp::MAX, &mut times, &mut values);
-            }
-            let first = times.iter().copied().chain(copied.histograms.iter().map(|h| h.t)).min();
-            oldest = oldest.into_iter().chain(first).min();
-        }
-        oldest
     }
 
     /// Sorts series by their labels.
@@ -190,6 +172,10 @@ impl Head {
     ) -> Result<(), TsdbError> {
         const SERIES: usize = 1000;
         let mut batch = Batch::new(self.compress);
+        // Else nothing would say that these numbers were in the log.
+        let late = self.late_number();
+        batch.record(|out| record::batch::encode_late(out, 0, late));
+        write(&batch)?;
         let ids = self.index.read().all();
         for part in ids.chunks(SERIES) {
             batch.clear();

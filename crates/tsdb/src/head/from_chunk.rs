@@ -9,7 +9,7 @@ use firesteel_model::{
     CounterResetHint, FloatHistogram, Histogram, HistogramLayout, Span, Timestamp,
 };
 
-use super::stripe::{HistogramSample, Sealed};
+use super::stripe::HistogramSample;
 use crate::wal::record::histograms::AnyHistogram;
 
 /// What a chunk holds.
@@ -21,19 +21,26 @@ pub(crate) enum Decoded {
 }
 
 /// Reads all of a chunk.
-pub(crate) fn decode(chunk: &Sealed) -> Result<Decoded, ChunkError> {
+pub(crate) fn decode(encoding: Encoding, data: &[u8]) -> Result<Decoded, ChunkError> {
     let (mut times, mut values) = (Vec::new(), Vec::new());
-    match chunk.encoding {
-        Encoding::Xor => xor::decode(&chunk.data, &mut times, &mut values).map(|_| ())?,
+    match encoding {
+        Encoding::Xor => xor::decode(data, &mut times, &mut values).map(|_| ())?,
         Encoding::Xor2 => {
-            xor2::decode(&chunk.data, &mut times, &mut Vec::new(), &mut values).map(|_| ())?;
+            xor2::decode(data, &mut times, &mut Vec::new(), &mut values).map(|_| ())?;
         }
-        _ => {
-            let found = histogram::decode(chunk.encoding, &chunk.data)?;
-            return Ok(Decoded::Histograms(rows(&found)));
+        encoding => {
+            return Ok(Decoded::Histograms(decode_histograms(encoding, data)?));
         }
     }
     Ok(Decoded::Floats(times, values))
+}
+
+/// Reads all of a chunk of histograms.
+pub(crate) fn decode_histograms(
+    encoding: Encoding,
+    data: &[u8],
+) -> Result<Vec<HistogramSample>, ChunkError> {
+    Ok(rows(&histogram::decode(encoding, data)?))
 }
 
 fn rows(found: &Histograms) -> Vec<HistogramSample> {

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::{
     Head, LOGGED,
+    stale::Ended,
     stripe::{NEVER, STRIPES, stripe_of},
 };
 
@@ -20,8 +21,14 @@ use super::{
 pub(super) struct Limbo {
     /// Samples before this can go, once all readers know of this generation.
     truncation: Option<(u64, Timestamp)>,
+    /// Late samples up to this generation can go, once all readers know of the other one.
+    pub(super) late: Option<(u64, u32)>,
+    /// Series that have no late samples any more.
+    pub(super) without_late: Vec<u32>,
     /// Series that are out of the index, once all readers and appenders know of this generation.
     unlinked: Vec<(u64, Vec<u32>)>,
+    /// Series that lie in blocks whole, to be taken out once all readers know of this generation.
+    pub(super) ended: Vec<(u64, Vec<Ended>)>,
 }
 
 impl Head {
@@ -49,16 +56,40 @@ impl Head {
     /// Takes back what nobody can need any more. Returns the number of series removed.
     pub(crate) fn reclaim(&self) -> usize {
         let mut limbo = self.limbo.lock();
+        let mut idle = Vec::new();
         if let Some((generation, mint)) = limbo.truncation
             && self.readers.all_know(generation)
         {
             limbo.truncation = None;
-            let empty = self.drop_samples(mint);
-            if !empty.is_empty() {
-                let gone = self.unlink(empty);
-                let generation = self.readers.next_generation();
-                limbo.unlinked.push((generation, gone));
+            idle = self.drop_samples(mint);
+            if let Some(files) = self.chunk_files()
+                && let Err(error) = files.remove_before(mint)
+            {
+                // The next truncation tries again.
+                tracing::warn!(%error, "old files of head chunks stay");
             }
+        }
+        if let Some((generation, late)) = limbo.late
+            && self.readers.all_know(generation)
+        {
+            limbo.late = None;
+            let committer = self.committer.lock();
+            limbo.without_late.extend(self.late.release(late));
+            drop(committer);
+        }
+        for (_, ended) in limbo.ended.extract_if(.., |e| self.readers.all_know(e.0)) {
+            match self.drop_ended(ended) {
+                Ok(ids) => idle.extend(ids),
+                // They stay until their time is over.
+                Err(error) => tracing::warn!(%error, "stale series stay in the head"),
+            }
+        }
+        idle.append(&mut limbo.without_late);
+        if !idle.is_empty() {
+            idle.sort_unstable();
+            idle.dedup();
+            let gone = self.unlink(idle);
+            limbo.unlinked.push((self.readers.next_generation(), gone));
         }
         let mut removed = 0;
         limbo.unlinked.retain(|(generation, ids)| {
@@ -96,7 +127,7 @@ impl Head {
         empty
     }
 
-    /// Takes series out of the index, those that have got samples meanwhile excepted.
+    /// Takes series, in order, out of the index, those that have got samples meanwhile excepted.
     fn unlink(&self, mut ids: Vec<u32>) -> Vec<u32> {
         let _committer = self.committer.lock();
         let mut index = self.index.write();
@@ -107,7 +138,7 @@ impl Head {
             // A series that was never logged is of a transaction that was dropped, or of one that
             // has yet to commit. It goes only when there is no transaction at all.
             let unused = logged & LOGGED != 0 || idle;
-            if stripe.is_empty(id) && unused {
+            if stripe.is_empty(id) && unused && !self.late.contains(id) {
                 if logged & LOGGED == 0 {
                     self.unlogged.fetch_sub(1, Ordering::AcqRel);
                 }

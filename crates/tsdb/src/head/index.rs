@@ -2,13 +2,14 @@
 
 use std::{hash::BuildHasher, sync::Arc};
 
-use firesteel_model::{Labels, Matcher};
+use firesteel_model::{Labels, storage::StorageError};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::{
-    postings::{self, List},
+    postings::List,
     symbols::{Symbols, grow},
 };
+use crate::index::PostingsSource;
 
 /// The labels and references of all series, under one lock.
 #[derive(Default)]
@@ -52,46 +53,6 @@ struct Name {
     values: HashMap<u32, List>,
     /// Number of series that have the label.
     series: usize,
-}
-
-/// The lists that matchers ask for, taken under the lock and worked on outside.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    /// A series is in at least one list of each.
-    required: Vec<Vec<List>>,
-    /// A series is in none of these.
-    excluded: Vec<Vec<List>>,
-    /// Whether no series can match.
-    nothing: bool,
-}
-
-impl Plan {
-    /// The series that match, in order of their numbers.
-    pub(super) fn run(mut self) -> Vec<u32> {
-        if self.nothing {
-            return Vec::new();
-        }
-        let weight = |lists: &Vec<List>| lists.iter().map(List::len).sum::<usize>();
-        self.required.sort_by_key(weight);
-        let mut required = self.required.iter();
-        let mut out = required.next().map(|lists| postings::union(lists)).unwrap_or_default();
-        for lists in required {
-            if out.is_empty() {
-                return out;
-            }
-            out = match lists.as_slice() {
-                [one] => postings::intersect(&out, &one.sorted()),
-                _ => postings::intersect(&out, &postings::union(lists)),
-            };
-        }
-        for lists in &self.excluded {
-            match lists.as_slice() {
-                [one] => postings::subtract(&mut out, &one.sorted()),
-                _ => postings::subtract(&mut out, &postings::union(lists)),
-            }
-        }
-        out
-    }
 }
 
 /// Why a series could not be made.
@@ -232,61 +193,66 @@ impl Index {
         self.all.sorted().into_owned()
     }
 
-    /// The lists that these matchers ask for. Matches values against regular expressions, so it
-    /// takes time in proportion to the values of the labels.
-    pub(super) fn plan(&self, matchers: &[Matcher]) -> Plan {
-        let mut plan = Plan::default();
-        for matcher in matchers {
-            let name = self.symbols.get(matcher.name()).and_then(|n| self.names.get(&n));
-            if matcher.matches_empty() {
-                if let Some(name) = name {
-                    let lists = self.lists(name, matcher, false);
-                    if !lists.is_empty() {
-                        plan.excluded.push(lists);
-                    }
-                }
-                continue;
-            }
-            let lists = name.map(|name| self.lists(name, matcher, true)).unwrap_or_default();
-            plan.nothing |= lists.is_empty();
-            plan.required.push(lists);
-        }
-        if plan.required.is_empty() {
-            plan.required.push(vec![self.all.clone()]);
-        }
-        plan
-    }
-
-    /// The lists of the values that the matcher accepts (or does not).
-    fn lists(&self, name: &Name, matcher: &Matcher, accepted: bool) -> Vec<List> {
-        let of = |value: &str| self.symbols.get(value).and_then(|v| name.values.get(&v)).cloned();
-        let positive = !matcher.op().is_negative();
-        // The values that the matcher's text names are wanted, either to accept or to refuse.
-        if positive == accepted {
-            match matcher.regex() {
-                None => return of(matcher.value()).into_iter().collect(),
-                Some(regex) => {
-                    if let Some(literals) = regex.literals() {
-                        return literals.iter().filter_map(|l| of(l)).collect();
-                    }
-                }
-            }
-        }
-        let wanted =
-            |&(&value, _): &(&u32, &List)| matcher.matches(self.symbols.text(value)) == accepted;
-        name.values.iter().filter(wanted).map(|(_, list)| list.clone()).collect()
-    }
-
     /// Names of labels.
     pub(super) fn label_names(&self) -> impl Iterator<Item = &str> {
         self.names.keys().map(|&n| self.symbols.text(n))
     }
 
+    /// Names of the labels of some series.
+    pub(super) fn names_of(&self, ids: &[u32]) -> Vec<&str> {
+        let mut seen = vec![false; self.schemas.len()];
+        let mut names: Vec<u32> = Vec::new();
+        for &id in ids {
+            let Some(meta) = self.meta(id) else { continue };
+            if let Some(seen) = seen.get_mut(meta.schema as usize).filter(|s| !**s) {
+                *seen = true;
+                names.extend_from_slice(&self.schemas[meta.schema as usize].names);
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        names.iter().map(|&n| self.symbols.text(n)).collect()
+    }
+
+    /// Values of a label, each with its list.
+    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = (&str, &List)> {
+        let name = self.name(name);
+        name.into_iter().flat_map(|n| n.values.iter().map(|(&v, l)| (self.symbols.text(v), l)))
+    }
+
+    /// Values of a label that some series have, each once.
+    pub(super) fn values_of(&self, name: &str, ids: &[u32]) -> Vec<&str> {
+        let Some(name) = self.symbols.get(name) else { return Vec::new() };
+        // Series of one schema have the label in the same place.
+        let mut places: Vec<Option<Option<usize>>> = vec![None; self.schemas.len()];
+        let mut seen = vec![0_u64; self.symbols.bound().div_ceil(64) as usize];
+        for &id in ids {
+            let Some(meta) = self.meta(id) else { continue };
+            let schema = &self.schemas[meta.schema as usize];
+            let place = *places[meta.schema as usize]
+                .get_or_insert_with(|| schema.names.iter().position(|&n| n == name));
+            let at = |place| meta.row as usize * schema.names.len() + place;
+            let value = place.and_then(|place| schema.values.get(at(place)));
+            if let Some(&value) = value
+                && let Some(word) = seen.get_mut(value as usize / 64)
+            {
+                *word |= 1 << (value % 64);
+            }
+        }
+        let bits = |&(i, word): &(u32, u64)| {
+            (0..64_u32).filter(move |b| word >> b & 1 == 1).map(move |b| i * 64 + b)
+        };
+        let words = (0_u32..).zip(seen).filter(|w| w.1 != 0);
+        words.flat_map(|w| bits(&w)).map(|value| self.symbols.text(value)).collect()
+    }
+
+    fn name(&self, name: &str) -> Option<&Name> {
+        self.symbols.get(name).and_then(|n| self.names.get(&n))
+    }
+
     /// Values of a label, each with its number of series.
     pub(super) fn label_values(&self, name: &str) -> impl Iterator<Item = (&str, usize)> {
-        let name = self.symbols.get(name).and_then(|n| self.names.get(&n));
-        name.into_iter()
-            .flat_map(|n| n.values.iter().map(|(&v, list)| (self.symbols.text(v), list.len())))
+        self.values(name).map(|(value, list)| (value, list.len()))
     }
 
     /// For each label: its name, its number of values, the bytes of its values in all series.
@@ -366,8 +332,8 @@ impl Index {
         self.symbols.retain(|id| used.get(id as usize).copied().unwrap_or(true));
     }
 
-    /// Bytes held, about.
-    pub(super) fn bytes(&self) -> usize {
+    /// Bytes held, about, by part.
+    pub(super) fn memory_parts(&self) -> [(&'static str, usize); 5] {
         let schemas = self
             .schemas
             .iter()
@@ -375,12 +341,55 @@ impl Index {
         let lists = self.names.values().map(|n| {
             n.values.capacity() * 22 + n.values.values().map(List::bytes).sum::<usize>() + 64
         });
-        self.symbols.bytes()
-            + schemas.sum::<usize>()
-            + lists.sum::<usize>()
-            + self.all.bytes()
-            + self.series.capacity() * size_of::<Meta>()
-            + self.by_labels.capacity() * 9
+        [
+            ("label strings", self.symbols.bytes()),
+            ("label sets", schemas.sum()),
+            ("postings", lists.sum::<usize>() + self.all.bytes()),
+            ("series", self.series.capacity() * size_of::<Meta>()),
+            ("label hash table", self.by_labels.capacity() * 9 * 8 / 7),
+        ]
+    }
+}
+
+impl PostingsSource for Index {
+    type List = List;
+
+    fn all(&self) -> Result<Option<List>, StorageError> {
+        Ok((self.live > 0).then(|| self.all.clone()))
+    }
+
+    fn exact(&self, name: &str, value: &str) -> Result<Option<List>, StorageError> {
+        let list = |name: &Name| name.values.get(&self.symbols.get(value)?).cloned();
+        Ok(self.name(name).and_then(list))
+    }
+
+    fn num_values(&self, name: &str) -> usize {
+        self.name(name).map_or(0, |n| n.values.len())
+    }
+
+    fn is_on_all(&self, name: &str) -> bool {
+        self.name(name).map_or(0, |n| n.series) == self.live
+    }
+
+    fn matching(
+        &self,
+        name: &str,
+        prefixes: &[String],
+        keep: &mut dyn FnMut(&str) -> Result<bool, StorageError>,
+        out: &mut Vec<List>,
+    ) -> Result<(), StorageError> {
+        for (value, list) in self.values(name) {
+            let begins =
+                prefixes.is_empty() || prefixes.iter().any(|p| value.starts_with(p.as_str()));
+            if begins && keep(value)? {
+                out.push(list.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn weight(&self, lists: &[List]) -> Result<u64, StorageError> {
+        Ok(lists.iter().map(|l| l.len() as u64).sum())
     }
 }
 
@@ -404,8 +413,12 @@ impl Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use firesteel_model::MatchOp;
+    use firesteel_model::{MatchOp, Matcher, storage::QueryContext};
     use proptest::prelude::*;
+
+    use super::super::search;
+    use crate::index::Memory;
+    use parking_lot::RwLock;
 
     fn create(index: &mut Index, reference: u64, labels: &Labels) -> u32 {
         let hash = index.hash(labels);
@@ -460,7 +473,11 @@ mod tests {
                 matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or_default()))
             }).map(|s| s.0).collect();
             expected.sort_unstable();
-            prop_assert_eq!(index.plan(&matchers).run(), expected, "{:?}", matchers);
+            let ctx = QueryContext::background();
+            let mut memory = Memory::new(&ctx).unwrap();
+            let found =
+                search::select(&RwLock::new(index), &matchers, &ctx, &mut memory).unwrap();
+            prop_assert_eq!(found, expected, "{:?}", matchers);
         }
     }
 }

@@ -4,53 +4,72 @@
 //! ([`stripe`]), commits under one ([`commit`]); each commit gets a number, and readers see the
 //! commits up to the one that was newest when they came ([`readers`]).
 //!
-//! Locks are taken in this order, and no other way: commit, index, aliases or metadata or
-//! tombstones or exemplars, stripe, readers.
+//! Samples that come out of order are kept apart ([`late`]).
+//!
+//! Locks are taken in this order, and no other way: limbo, commit, index, aliases or metadata or
+//! tombstones or exemplars, stripe or late samples, readers.
 
 mod appender;
+mod chunk_files;
 mod commit;
 mod exemplars;
 mod export;
 mod from_chunk;
 mod gc;
+mod histograms;
 mod index;
+mod late;
+mod memory;
 mod paged;
 mod pending;
 mod postings;
 mod query;
 mod readers;
 mod replay;
+mod search;
 mod slab;
+mod spill;
+mod stale;
 mod stripe;
 mod symbols;
+mod tombstones;
 mod validate;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use firesteel_model::{
     Labels, Metadata, MetricType, Timestamp,
     budget::{Budget, Reservation},
-    metrics::Counter,
+    metrics::{Buckets, Counter},
     storage::AppendError,
 };
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
+pub(crate) use chunk_files::{
+    ChunkFiles, ChunkReader, DIR as CHUNKS_DIR, Found as FoundChunks, Sealed, remove_out_of_order,
+};
 pub use export::HeadStats;
-pub(crate) use from_chunk::{Decoded, decode as decode_samples};
+pub(crate) use from_chunk::{Decoded, decode as decode_samples, decode_histograms};
+pub(crate) use histograms::{Made, encode as encode_histograms};
+pub(crate) use late::{DEFAULT_CAP, Frozen, LateReader, LateSample, LateSamples, LateValue};
 pub use query::SeriesExemplars;
-pub(crate) use query::hide;
 pub use replay::ReplayStats;
-pub(crate) use replay::{Replay, group_chunks};
-pub(crate) use stripe::{Copied, HistogramSample, Sealed, decode_chunk};
+pub(crate) use replay::{Replay, group_chunks, late_samples};
+pub(crate) use stale::Ended;
+pub(crate) use stripe::{Copied, HistogramSample};
 
 use self::{
     commit::{Committer, Waiting},
     exemplars::Exemplars,
     index::Index,
+    late::Late,
     paged::Paged,
     pending::Pending,
     readers::Readers,
@@ -74,29 +93,78 @@ pub(crate) struct HeadOptions {
     pub(crate) compress: bool,
     /// How many exemplars are kept.
     pub(crate) max_exemplars: usize,
+    /// How much older than the newest sample of all a sample may be that is older than its series',
+    /// milliseconds; 0: none is taken.
+    pub(crate) late_window: i64,
+    /// How many of these the buffer of a series holds.
+    pub(crate) late_cap: usize,
     /// Memory of the head.
     pub(crate) budget: Budget,
 }
 
+/// Bounds of [`Counts::late_by`], seconds.
+const LATE_BY: [f64; 7] = [600.0, 1800.0, 3600.0, 7200.0, 10_800.0, 21_600.0, 43_200.0];
+
 /// Counts of a head.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counts {
     pub(crate) floats: Counter,
     pub(crate) histograms: Counter,
     pub(crate) series_created: Counter,
     pub(crate) series_removed: Counter,
-    pub(crate) out_of_order: Counter,
-    pub(crate) out_of_bounds: Counter,
+    pub(crate) late_floats: Counter,
+    pub(crate) late_histograms: Counter,
+    pub(crate) out_of_order: ByKind,
+    pub(crate) out_of_bounds: ByKind,
+    pub(crate) too_old: ByKind,
+    /// How much older than the head's newest sample those were that did not come in order, taken or
+    /// not; seconds.
+    pub(crate) late_by: Buckets,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            floats: Counter::default(),
+            histograms: Counter::default(),
+            series_created: Counter::default(),
+            series_removed: Counter::default(),
+            late_floats: Counter::default(),
+            late_histograms: Counter::default(),
+            out_of_order: ByKind::default(),
+            out_of_bounds: ByKind::default(),
+            too_old: ByKind::default(),
+            late_by: Buckets::new(&LATE_BY),
+        }
+    }
+}
+
+/// A count of floats and one of histograms.
+#[derive(Debug, Default)]
+pub(crate) struct ByKind {
+    pub(crate) floats: Counter,
+    pub(crate) histograms: Counter,
+}
+
+impl ByKind {
+    fn inc(&self, is_float: bool) {
+        if is_float { self.floats.inc() } else { self.histograms.inc() }
+    }
+
+    /// Both counts.
+    pub(crate) const fn both(&self) -> [&Counter; 2] {
+        [&self.floats, &self.histograms]
+    }
 }
 
 /// A stripe on cache lines of its own (two, as processors fetch them in pairs), so that locking one
 /// does not slow its neighbours down.
 #[derive(Default)]
 #[repr(align(128))]
-struct Padded(Mutex<Stripe>);
+struct Padded<T>(Mutex<T>);
 
-impl std::ops::Deref for Padded {
-    type Target = Mutex<Stripe>;
+impl<T> std::ops::Deref for Padded<T> {
+    type Target = Mutex<T>;
 
     fn deref(&self) -> &Self::Target {
         &self.0
@@ -122,7 +190,18 @@ pub(crate) struct Head {
     unlinks: AtomicU64,
     /// Number of series without [`LOGGED`].
     unlogged: AtomicUsize,
-    stripes: Box<[Padded]>,
+    stripes: Box<[Padded<Stripe>]>,
+    late: Late,
+    /// Where closed chunks go; they stay in memory where there is none.
+    chunk_files: OnceLock<Arc<ChunkFiles>>,
+    /// Bytes of closed chunks that wait to be written, about.
+    waiting: AtomicUsize,
+    /// Held by who writes them.
+    spilling: Mutex<()>,
+    /// Segments of the log that were read at the start and may not be on disk.
+    old_log: Mutex<Vec<PathBuf>>,
+    /// Whether that failed last time.
+    spill_failed: AtomicBool,
     readers: Arc<Readers>,
     committer: Mutex<Committer>,
     queue: Mutex<Vec<Waiting>>,
@@ -197,6 +276,12 @@ impl Head {
             unlinks: AtomicU64::new(0),
             unlogged: AtomicUsize::new(0),
             stripes: (0..STRIPES).map(|_| Padded::default()).collect(),
+            late: Late::new(options.late_window, options.late_cap),
+            chunk_files: OnceLock::new(),
+            waiting: AtomicUsize::new(0),
+            spilling: Mutex::new(()),
+            old_log: Mutex::default(),
+            spill_failed: AtomicBool::new(false),
             readers: Arc::default(),
             committer: Mutex::default(),
             queue: Mutex::default(),
@@ -220,6 +305,21 @@ impl Head {
         self.committer.lock().wal = Some(wal);
     }
 
+    /// Gives the head its files, once, before chunks of them are put in.
+    pub(crate) fn set_chunk_files(&self, files: Arc<ChunkFiles>) {
+        let _ = self.chunk_files.set(files);
+    }
+
+    /// The files of closed chunks.
+    pub(crate) fn chunk_files(&self) -> Option<&Arc<ChunkFiles>> {
+        self.chunk_files.get()
+    }
+
+    /// Reads closed chunks.
+    pub(crate) fn chunk_reader(&self) -> ChunkReader {
+        ChunkReader::new(self.chunk_files().cloned())
+    }
+
     /// Works with the log while no commit happens; `None` without one.
     pub(crate) fn with_wal<R>(&self, f: impl FnOnce(&mut Writer) -> R) -> Option<R> {
         self.committer.lock().wal.as_mut().map(f)
@@ -231,6 +331,9 @@ impl Head {
         committer.closed = true;
         if let Some(wal) = &mut committer.wal {
             wal.cut();
+        }
+        if let Some(wbl) = &mut committer.wbl {
+            wbl.cut();
         }
     }
 
@@ -279,6 +382,18 @@ impl Head {
         if let Some(cell) = self.newest.get(u64::from(id)) {
             cell.store(t as u64 ^ 1 << 63, Ordering::Release);
         }
+    }
+
+    /// The number and reference of the series with these labels, if there is one.
+    fn find(&self, labels: &Labels) -> Option<(u32, u64)> {
+        let index = self.index.read();
+        let id = index.find(index.hash(labels), labels)?;
+        Some((id, index.reference(id)))
+    }
+
+    /// Sets how many exemplars are kept; the oldest go where that is fewer.
+    pub(crate) fn set_max_exemplars(&self, n: usize) {
+        self.exemplars.lock().resize(n);
     }
 
     /// The number and reference of the series with these labels, and whether it was made.
@@ -355,10 +470,32 @@ impl Head {
 
     /// Bytes held, about.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let stripes = self.stripes.iter().map(|s| s.lock().bytes()).sum::<usize>();
+        self.memory_parts().iter().map(|p| p.1).sum()
+    }
+
+    /// Bytes held, about, by part.
+    pub(crate) fn memory_parts(&self) -> Vec<(&'static str, usize)> {
+        let stripes: Vec<_> = self.stripes.iter().map(|s| s.lock().bytes()).collect();
+        let sum = |f: fn(&stripe::StripeBytes) -> usize| stripes.iter().map(f).sum();
         let index = self.index.read();
         let metadata = self.metadata.read().by_series.len() * 24;
-        stripes + index.bytes() + index.bound() as usize * 13 + metadata
+        let late = self.late.bytes();
+        let (series, refs) = (index.bound() as usize, self.last_ref.load(Ordering::Acquire));
+        let mut parts = vec![
+            ("hot records", sum(|s| s.hot)),
+            ("cold records", sum(|s| s.cold)),
+            ("open chunks", sum(|s| s.slab)),
+            ("places of closed chunks", sum(|s| s.sealed)),
+            ("closed chunks in memory", sum(|s| s.waiting)),
+            ("open histogram chunks", sum(|s| s.histograms)),
+            ("notes for readers", sum(|s| s.undo)),
+            ("late samples", late),
+            ("newest times and flags", series * 9),
+            ("references", usize::try_from(refs).unwrap_or(0).min(series * 2) * 4),
+            ("metadata", metadata),
+        ];
+        parts.extend(index.memory_parts());
+        parts
     }
 
     fn take_pending(&self) -> Box<Pending> {
@@ -378,12 +515,6 @@ impl Head {
         if pool.len() < 8 {
             pool.push(pending);
         }
-    }
-
-    /// The labels of the series behind a reference of the log.
-    pub(crate) fn labels_of(&self, reference: u64) -> Option<Labels> {
-        let id = self.lookup(reference)?;
-        Some(self.index.read().labels(id))
     }
 
     /// Number of series.

@@ -22,6 +22,30 @@ pub(super) struct Float {
     pub(super) part: u16,
     /// Whether it goes in; cleared by the commit's check.
     pub(super) valid: bool,
+    /// Whether it comes out of order; the commit's check decides.
+    pub(super) late: bool,
+}
+
+const _: () = assert!(size_of::<Float>() == 40);
+
+/// What decides about the samples of a transaction, as it was when the transaction began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Samples before this do not go in in order.
+    pub(super) min_valid: Timestamp,
+    /// Newest sample of the head.
+    pub(super) newest: Timestamp,
+    /// How much older than that a late one may be; 0: none is taken.
+    pub(super) window: i64,
+}
+
+impl Bounds {
+    pub(super) const NONE: Self = Self { min_valid: NEVER, newest: NEVER, window: 0 };
+
+    /// Whether a sample that does not go in in order can go in late.
+    pub(super) const fn takes_late(&self, t: Timestamp) -> bool {
+        self.window > 0 && t >= self.newest.saturating_sub(self.window)
+    }
 }
 
 /// A histogram of a transaction.
@@ -35,6 +59,7 @@ pub(super) struct HistogramEntry {
     pub(super) id: u32,
     pub(super) part: u16,
     pub(super) valid: bool,
+    pub(super) late: bool,
 }
 
 /// The samples of a transaction and, once they are encoded, its records.
@@ -52,7 +77,13 @@ pub(super) struct Pending {
     pub(super) unlinks: u64,
     /// Number of the last part.
     pub(super) last_part: u16,
+    pub(super) bounds: Bounds,
+    /// Samples that come out of order, as the commit has found.
+    pub(super) num_late: usize,
     pub(super) batch: Batch,
+    /// For the out-of-order log; made for the first transaction that needs one.
+    pub(super) late_batch: Option<Batch>,
+    compress: bool,
 }
 
 /// Kinds of histogram records, in the order in which they are written.
@@ -77,7 +108,11 @@ impl Pending {
             created: 0,
             unlinks: 0,
             last_part: 0,
+            bounds: Bounds::NONE,
+            num_late: 0,
             batch: Batch::new(compress),
+            late_batch: None,
+            compress,
         }
     }
 
@@ -89,7 +124,12 @@ impl Pending {
         self.unlogged.clear();
         self.created = 0;
         self.last_part = 0;
+        self.bounds = Bounds::NONE;
+        self.num_late = 0;
         self.batch.clear();
+        if let Some(batch) = &mut self.late_batch {
+            batch.clear();
+        }
     }
 
     /// Whether there is nothing to log.
@@ -106,7 +146,13 @@ impl Pending {
         self.floats.capacity() <= 1 << 16 && self.histograms.capacity() <= 1 << 12
     }
 
-    /// Encodes the records, in the order in which Prometheus replays them.
+    /// Whether samples come out of order, once the commit has checked them.
+    pub(super) const fn has_late(&self) -> bool {
+        self.num_late > 0
+    }
+
+    /// Encodes the records, in the order in which Prometheus replays them, those of late samples
+    /// excepted.
     pub(super) fn encode(&mut self, head: &Head) {
         self.batch.clear();
         self.unlogged.sort_unstable();
@@ -126,39 +172,25 @@ impl Pending {
         });
         let mut newest = NEVER;
         for part in 0..=self.last_part {
-            newest = newest.max(self.encode_part(part));
+            let Self { floats, histograms, batch, .. } = self;
+            newest = newest.max(encode_part(floats, histograms, (part, false), batch));
         }
         self.batch.record(|out| {
             record::exemplars::encode(out, self.exemplars.iter().map(|(_, e)| e));
         });
         self.batch.max_time = newest;
     }
-    /// Encodes the samples of a part and returns the newest time.
-    fn encode_part(&mut self, part: u16) -> Timestamp {
-        let mut newest = NEVER;
-        let Self { floats, histograms, batch, .. } = self;
-        let room = 17 + 16 + floats.len() * 11;
-        batch.record(|out| {
-            let mut floats = floats.iter().filter(|f| f.valid && f.part == part).peekable();
-            let Some(first) = floats.peek() else { return };
-            out.reserve(room);
-            let encoder = record::samples::Encoder::begin(out, first.reference, first.t);
-            for f in floats {
-                encoder.push(out, f.reference, f.t, f.v);
-                newest = newest.max(f.t);
-            }
-        });
-        if histograms.is_empty() {
-            return newest;
+
+    /// Encodes the late samples, for the out-of-order log, and adds their records to the others.
+    pub(super) fn encode_late(&mut self, number: u64) {
+        let late = self.late_batch.get_or_insert_with(|| Batch::new(self.compress));
+        late.clear();
+        for part in 0..=self.last_part {
+            encode_part(&self.floats, &self.histograms, (part, true), late);
         }
-        let valid = || histograms.iter().filter(|h| h.valid && h.part == part);
-        for kind in KINDS {
-            batch.record(|out| {
-                let entries = valid().map(|h| (h.reference, h.t, &*h.value));
-                record::histograms::encode(out, kind, entries);
-            });
-        }
-        valid().map(|h| h.t).fold(newest, i64::max)
+        let records = late.len() as u64;
+        late.record_first(|out| record::batch::encode_late(out, records, number));
+        self.batch.append(late);
     }
 
     /// Splits the transaction into parts where a series has samples of several kinds.
@@ -202,6 +234,39 @@ impl Pending {
             self.floats.sort_by_key(|f| (f.part, f.t));
         }
     }
+}
+
+/// Encodes the samples of a part that come late, or those that do not, and returns the newest time.
+fn encode_part(
+    floats: &[Float],
+    histograms: &[HistogramEntry],
+    (part, late): (u16, bool),
+    batch: &mut Batch,
+) -> Timestamp {
+    let mut newest = NEVER;
+    let room = if late { 0 } else { 17 + 16 + floats.len() * 11 };
+    batch.record(|out| {
+        let chosen = |f: &&Float| f.valid && f.late == late && f.part == part;
+        let mut floats = floats.iter().filter(chosen).peekable();
+        let Some(first) = floats.peek() else { return };
+        out.reserve(room);
+        let encoder = record::samples::Encoder::begin(out, first.reference, first.t);
+        for f in floats {
+            encoder.push(out, f.reference, f.t, f.v);
+            newest = newest.max(f.t);
+        }
+    });
+    if histograms.is_empty() {
+        return newest;
+    }
+    let chosen = || histograms.iter().filter(|h| h.valid && h.late == late && h.part == part);
+    for kind in KINDS {
+        batch.record(|out| {
+            let entries = chosen().map(|h| (h.reference, h.t, &*h.value));
+            record::histograms::encode(out, kind, entries);
+        });
+    }
+    chosen().map(|h| h.t).fold(newest, i64::max)
 }
 
 /// Writes a series record.

@@ -1,4 +1,4 @@
-//! Lists of series numbers, and what can be done with them.
+//! Lists of series numbers.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -41,6 +41,15 @@ impl List {
             Self::Empty => 0,
             Self::One(_) => 1,
             Self::Many(many) => many.ids.len(),
+        }
+    }
+
+    /// The numbers, in any order.
+    pub(super) fn ids(&self) -> &[u32] {
+        match self {
+            Self::Empty => &[],
+            Self::One(id) => std::slice::from_ref(id),
+            Self::Many(many) => &many.ids,
         }
     }
 
@@ -107,71 +116,6 @@ impl Many {
     }
 }
 
-/// What is in both of two sorted lists.
-pub(super) fn intersect(a: &[u32], b: &[u32]) -> Vec<u32> {
-    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
-    let mut out = Vec::with_capacity(short.len());
-    if long.len() / 16 > short.len() {
-        let mut rest = long;
-        for &id in short {
-            rest = gallop(rest, id);
-            if rest.first() == Some(&id) {
-                out.push(id);
-            }
-        }
-        return out;
-    }
-    let mut j = 0;
-    for &id in short {
-        while long.get(j).is_some_and(|&l| l < id) {
-            j += 1;
-        }
-        if long.get(j) == Some(&id) {
-            out.push(id);
-        }
-    }
-    out
-}
-
-/// `list` from the first number on that is not below `id`.
-fn gallop(list: &[u32], id: u32) -> &[u32] {
-    let mut step = 1;
-    while list.get(step).is_some_and(|&l| l < id) {
-        step *= 2;
-    }
-    let low = step / 2;
-    let high = (step + 1).min(list.len());
-    let within = list.get(low..high).unwrap_or_default();
-    list.get(low + within.partition_point(|&l| l < id)..).unwrap_or_default()
-}
-
-/// Removes the numbers of a sorted list from another.
-pub(super) fn subtract(from: &mut Vec<u32>, what: &[u32]) {
-    let mut rest = what;
-    from.retain(|&id| {
-        rest = gallop(rest, id);
-        rest.first() != Some(&id)
-    });
-}
-
-/// What is in any of the lists, sorted.
-pub(super) fn union(lists: &[List]) -> Vec<u32> {
-    if let [one] = lists {
-        return one.sorted().into_owned();
-    }
-    let mut out = Vec::with_capacity(lists.iter().map(List::len).sum());
-    for list in lists {
-        match list {
-            List::Empty => {}
-            List::One(id) => out.push(*id),
-            List::Many(many) => out.extend_from_slice(&many.ids),
-        }
-    }
-    // The values of one label are disjoint, so there is nothing to deduplicate.
-    out.sort_unstable();
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,23 +128,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn algebra(
-            a in prop::collection::btree_set(0_u32..2000, 0..600),
-            b in prop::collection::btree_set(0_u32..2000, 0..30),
-        ) {
-            let (va, vb) = (sorted(&a), sorted(&b));
-            let both: Vec<_> = a.intersection(&b).copied().collect();
-            prop_assert_eq!(&intersect(&va, &vb), &both);
-            prop_assert_eq!(&intersect(&vb, &va), &both);
-            let mut rest = va.clone();
-            subtract(&mut rest, &vb);
-            prop_assert_eq!(rest, a.difference(&b).copied().collect::<Vec<_>>());
-            let mut rest = vb;
-            subtract(&mut rest, &va);
-            prop_assert_eq!(rest, b.difference(&a).copied().collect::<Vec<_>>());
-        }
-
-        #[test]
         fn lists(ids in prop::collection::vec(0_u32..500, 0..400)) {
             let (mut list, mut set) = (List::Empty, BTreeSet::new());
             for id in ids {
@@ -212,7 +139,7 @@ mod tests {
             prop_assert_eq!(list.sorted().into_owned(), sorted(&set));
             list.retain(|id| id % 3 == 0);
             set.retain(|id| id % 3 == 0);
-            prop_assert_eq!(union(&[list]), sorted(&set));
+            prop_assert_eq!(list.sorted().into_owned(), sorted(&set));
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use firesteel_chunk::Encoding;
 use firesteel_model::{
     FloatHistogram, Histogram, Labels, Timestamp, is_stale_nan, storage::AppendError,
 };
@@ -10,15 +9,18 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{
     Head, LOGGED,
+    chunk_files::{ChunkReader, Sealed},
     exemplars::Stored,
     from_chunk::{self, Decoded},
+    histograms::is_float_histogram,
     pending::Float,
-    stripe::{ActiveReaders, HistogramSample, NEVER, Sealed, Stripe, stripe_of},
+    stripe::{ActiveReaders, HistogramSample, NEVER, Stripe, stripe_of},
 };
 use crate::wal::{
     read::Records,
     record::{
         RecordError, RecordType,
+        batch::{self, Batch},
         exemplars::{self, RefExemplar},
         histograms::{self, AnyHistogram, RefHistogram},
         metadata::{self, RefMetadata},
@@ -62,6 +64,7 @@ pub(crate) struct Replay<'a> {
     pub(crate) stats: ReplayStats,
     /// Chunks of `chunks_head` by the reference of their series, oldest first.
     chunks: HashMap<u64, Vec<Sealed>>,
+    chunk_reader: ChunkReader,
     /// References that were not found.
     unknown: HashSet<u64>,
     samples: Vec<RefSample>,
@@ -71,6 +74,9 @@ pub(crate) struct Replay<'a> {
     metadata: Vec<RefMetadata>,
     stones: Vec<Stone>,
     readers: ActiveReaders,
+    /// Numbers of the late samples in the segment that is being replayed. They are left out: they
+    /// come from the out-of-order log.
+    pub(crate) late: Vec<u64>,
     /// Newest sample of the segment that is being replayed.
     pub(crate) newest: Timestamp,
     /// What was wrong with the first bad record.
@@ -95,6 +101,7 @@ impl Head {
             head: self,
             stats: ReplayStats::default(),
             chunks,
+            chunk_reader: self.chunk_reader(),
             unknown: HashSet::new(),
             samples: Vec::new(),
             floats: Vec::new(),
@@ -103,6 +110,7 @@ impl Head {
             metadata: Vec::new(),
             stones: Vec::new(),
             readers: ActiveReaders::default(),
+            late: Vec::new(),
             newest: NEVER,
             first_error: None,
         }
@@ -112,7 +120,17 @@ impl Head {
 impl Replay<'_> {
     /// Takes a batch of the log in.
     pub(crate) fn batch(&mut self, records: Records<'_>) {
+        let mut late = 0;
         for record in records.iter() {
+            if late > 0 {
+                late -= 1;
+                continue;
+            }
+            if let Some((records, number)) = late_samples(record) {
+                self.late.push(number);
+                late = records;
+                continue;
+            }
             if let Err(error) = self.record(record) {
                 self.stats.bad_records += 1;
                 self.first_error.get_or_insert(error);
@@ -227,9 +245,7 @@ impl Replay<'_> {
                 self.stats.not_newer += 1;
                 continue;
             }
-            if chunk.encoding == Encoding::Xor {
-                stripe.push_sealed(id, chunk.clone());
-            } else if !self.put_decoded(&mut stripe, id, &chunk) {
+            if !stripe.push_sealed(id, &chunk) && !self.put_decoded(&mut stripe, id, &chunk) {
                 // The log has its samples, too.
                 self.stats.bad_records += 1;
                 continue;
@@ -240,13 +256,14 @@ impl Replay<'_> {
         }
     }
 
-    /// Adds the samples of a chunk of an encoding that the head does not keep. False where they
-    /// cannot be read.
-    fn put_decoded(&self, stripe: &mut Stripe, id: u32, chunk: &Sealed) -> bool {
+    /// Adds the samples of a chunk that the head does not keep as it is. False where they cannot be
+    /// read.
+    fn put_decoded(&mut self, stripe: &mut Stripe, id: u32, chunk: &Sealed) -> bool {
         let head = self.head;
+        let Ok(data) = self.chunk_reader.get(chunk) else { return false };
         let min_valid = head.min_valid.load(Ordering::Acquire);
         let mut newest = head.newest(id);
-        match from_chunk::decode(chunk) {
+        match from_chunk::decode(chunk.encoding, data) {
             Err(_) => return false,
             Ok(Decoded::Floats(times, values)) => {
                 for (t, v) in times.into_iter().zip(values).filter(|s| s.0 >= min_valid) {
@@ -261,7 +278,8 @@ impl Replay<'_> {
                 for sample in samples.into_iter().filter(|s| s.t >= min_valid) {
                     if sample.t > newest {
                         let t = sample.t;
-                        stripe.append_histogram(id, sample, newest, EPOCH, &self.readers);
+                        let (range, readers) = (head.chunk_range, &self.readers);
+                        stripe.append_histogram(id, sample, newest, EPOCH, range, readers);
                         newest = t;
                     }
                 }
@@ -296,7 +314,7 @@ impl Replay<'_> {
                 continue;
             }
             let (reference, t, v) = (s.series, s.t, s.v);
-            floats.push(Float { reference, t, v, before, id, part: 0, valid: true });
+            floats.push(Float { reference, t, v, before, id, part: 0, valid: true, late: false });
         }
         let (oldest, newest, n) = head.apply_floats(&floats, EPOCH, &self.readers);
         self.stats.floats += n;
@@ -309,9 +327,11 @@ impl Replay<'_> {
     #[cold]
     fn stale(&mut self, id: u32, t: Timestamp, before: Timestamp) -> bool {
         let mut stripe = self.head.stripes[stripe_of(id)].lock();
-        let Some(last) = stripe.last_histogram(id).filter(|h| h.t == before) else { return false };
-        let sample = stale_histogram(matches!(&*last.value, AnyHistogram::Float(_)), t);
-        stripe.append_histogram(id, sample, before, EPOCH, &self.readers);
+        let last = stripe.last_encoding(id).filter(|l| l.0 == before && !l.1.is_float());
+        let Some((_, encoding)) = last else { return false };
+        let sample = stale_histogram(is_float_histogram(encoding), t);
+        let range = self.head.chunk_range;
+        stripe.append_histogram(id, sample, before, EPOCH, range, &self.readers);
         drop(stripe);
         self.head.extend_time(t, t);
         self.stats.histograms += 1;
@@ -336,7 +356,11 @@ impl Replay<'_> {
         }
         let sample = HistogramSample { t: h.t, start: h.start, value: h.value.into() };
         let mut stripe = head.stripes[stripe_of(id)].lock();
-        stripe.append_histogram(id, sample, before, EPOCH, &self.readers);
+        let range = head.chunk_range;
+        if !stripe.append_histogram(id, sample, before, EPOCH, range, &self.readers) {
+            self.stats.bad_records += 1;
+            return;
+        }
         head.set_newest(id, h.t);
         head.extend_time(h.t, h.t);
         self.stats.histograms += 1;
@@ -387,6 +411,17 @@ impl Replay<'_> {
     }
 }
 
+/// What a record says about late samples: how many of the next records have some, and their number.
+pub(crate) fn late_samples(record: &[u8]) -> Option<(u64, u64)> {
+    if RecordType::of(record) != RecordType::Ours {
+        return None;
+    }
+    match batch::decode(record) {
+        Ok(Batch::Late { records, number }) => Some((records, number)),
+        _ => None,
+    }
+}
+
 fn stale_histogram(float: bool, t: Timestamp) -> HistogramSample {
     let sum = firesteel_model::stale_nan();
     let value = if float {
@@ -417,23 +452,6 @@ impl Head {
             self.unlogged.fetch_sub(1, Ordering::AcqRel);
         }
         Ok((id, true))
-    }
-
-    /// Hides the samples of a series between two times, both inclusive.
-    fn add_tombstone(&self, id: u32, mint: Timestamp, maxt: Timestamp) {
-        if mint > maxt {
-            return;
-        }
-        self.tombstones.write().entry(id).or_default().push((mint, maxt));
-        self.has_tombstones.store(true, Ordering::Release);
-    }
-
-    /// The hidden intervals of a series.
-    pub(crate) fn tombstones_of(&self, id: u32) -> Vec<(Timestamp, Timestamp)> {
-        if !self.has_tombstones.load(Ordering::Acquire) {
-            return Vec::new();
-        }
-        self.tombstones.read().get(&id).cloned().unwrap_or_default()
     }
 }
 

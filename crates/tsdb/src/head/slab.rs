@@ -8,29 +8,51 @@ use firesteel_chunk::xor;
 
 /// Bytes per page, a multiple (or nearly one) of each class's size.
 const PAGE: usize = 4224;
-/// Bytes per buffer, by class. The last holds the largest chunk that may still take a sample.
-const SIZES: [usize; 12] = [40, 64, 96, 128, 160, 192, 264, 384, 528, 704, 844, 1056];
+/// Bytes per buffer, by class. The last holds the largest chunk that may still take a sample. Most
+/// chunks end with 100 to 400 bytes, so the steps are smallest there.
+const SIZES: [usize; 17] =
+    [40, 56, 80, 104, 132, 162, 192, 234, 281, 324, 384, 469, 528, 603, 704, 844, 1056];
+/// Bytes of the largest buffer.
+pub(super) const LARGEST: usize = SIZES[SIZES.len() - 1];
 /// Buffers per page at most; bits of [`Page::free`].
 const MAX_SLOTS: usize = 128;
-const _: () = assert!(PAGE / SIZES[0] <= MAX_SLOTS);
+const _: () = assert!(PAGE / SIZES[0] <= MAX_SLOTS && SIZES.len() < 32);
 
-/// A buffer: the number of its page in the upper 25 bits, its place there in the others.
+/// A buffer: the number of its page in the upper 20 bits, its place there in the next 7, its class
+/// in the others. So its size is known without a look at its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Handle(u32);
 
 impl Handle {
     pub(super) const NONE: Self = Self(u32::MAX);
+    const MAX_PAGES: usize = 1 << 20;
+
+    const fn new(page: u32, slot: u32, class: usize) -> Self {
+        Self(page << 12 | slot << 5 | class as u32)
+    }
     const fn page(self) -> usize {
-        (self.0 >> 7) as usize
+        (self.0 >> 12) as usize
     }
     const fn slot(self) -> usize {
-        (self.0 & 0x7f) as usize
+        (self.0 >> 5 & 0x7f) as usize
+    }
+    const fn class(self) -> usize {
+        (self.0 & 0x1f) as usize
+    }
+    /// Where it is in its page.
+    #[inline]
+    fn range(self) -> std::ops::Range<usize> {
+        let size = SIZES.get(self.class()).copied().unwrap_or(0);
+        let at = self.slot() * size;
+        at..at + size
     }
 }
 
 /// The slab.
 #[derive(Default)]
 pub(super) struct Slab {
+    /// The bytes of the pages. Apart from the rest, so that finding them reads little memory.
+    bytes: Vec<Box<[u8; PAGE]>>,
     pages: Vec<Page>,
     /// Pages without buffers.
     empty: Vec<u32>,
@@ -39,8 +61,6 @@ pub(super) struct Slab {
 }
 
 struct Page {
-    bytes: Box<[u8]>,
-    size: u16,
     class: u8,
     /// Whether it is in the list of pages that may have room.
     listed: bool,
@@ -64,7 +84,7 @@ impl Slab {
             if usize::from(page.class) == class && page.free != 0 {
                 let slot = page.free.trailing_zeros();
                 page.free &= page.free - 1;
-                return Some(Handle(number << 7 | slot));
+                return Some(Handle::new(number, slot, class));
             }
             if usize::from(page.class) == class {
                 page.listed = false;
@@ -74,19 +94,25 @@ impl Slab {
         let number = if let Some(number) = self.empty.pop() {
             number
         } else {
-            let number = u32::try_from(self.pages.len()).ok().filter(|&n| n < (1 << 25) - 1)?;
+            // The last number would make a handle that is none.
+            let number = self.pages.len();
+            if number >= Handle::MAX_PAGES - 1 {
+                return None;
+            }
+            let bytes: Box<[u8]> = vec![0; PAGE].into();
+            let bytes = bytes.try_into().ok()?;
             super::symbols::grow(&mut self.pages);
-            let bytes = vec![0; PAGE].into();
-            self.pages.push(Page { bytes, size: 0, class: 0, listed: false, free: 0 });
-            number
+            super::symbols::grow(&mut self.bytes);
+            self.bytes.push(bytes);
+            self.pages.push(Page { class: 0, listed: false, free: 0 });
+            number as u32
         };
         let page = &mut self.pages[number as usize];
         page.class = class as u8;
-        page.size = SIZES[class] as u16;
         page.free = all_free(class) & !1;
         page.listed = true;
         self.partial[class].push(number);
-        Some(Handle(number << 7))
+        Some(Handle::new(number, 0, class))
     }
 
     pub(super) fn free(&mut self, handle: Handle) {
@@ -107,37 +133,32 @@ impl Slab {
 
     #[inline]
     pub(super) fn get(&self, handle: Handle) -> &[u8] {
-        let Some(page) = self.pages.get(handle.page()) else { return &[] };
-        let size = usize::from(page.size);
-        let at = handle.slot() * size;
-        page.bytes.get(at..at + size).unwrap_or(&[])
+        let page = self.bytes.get(handle.page());
+        page.and_then(|p| p.get(handle.range())).unwrap_or(&[])
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, handle: Handle) -> &mut [u8] {
-        let Some(page) = self.pages.get_mut(handle.page()) else { return &mut [] };
-        let size = usize::from(page.size);
-        let at = handle.slot() * size;
-        page.bytes.get_mut(at..at + size).unwrap_or(&mut [])
+        let page = self.bytes.get_mut(handle.page());
+        page.and_then(|p| p.get_mut(handle.range())).unwrap_or(&mut [])
     }
 
-    /// A buffer with room for one more sample after `len` bytes: the same one, or a larger one to
-    /// which its bytes were moved.
+    /// Whether a buffer has room for any sample after `len` bytes.
     #[inline]
-    pub(super) fn ensure(&mut self, handle: Handle, len: usize) -> Option<Handle> {
-        let need = len + xor::MAX_SAMPLE_LEN;
-        if need <= usize::from(self.pages.get(handle.page())?.size) {
+    pub(super) fn has_room(handle: Handle, len: usize) -> bool {
+        SIZES.get(handle.class()).is_some_and(|&size| len + xor::MAX_SAMPLE_LEN <= size)
+    }
+
+    /// A buffer of `need` bytes at least: the same one, or a larger one to which its first `len`
+    /// bytes were moved.
+    pub(super) fn ensure(&mut self, handle: Handle, len: usize, need: usize) -> Option<Handle> {
+        if SIZES.get(handle.class()).is_some_and(|&size| need <= size) {
             return Some(handle);
         }
-        self.move_up(handle, len, need)
-    }
-
-    #[cold]
-    fn move_up(&mut self, handle: Handle, len: usize, need: usize) -> Option<Handle> {
         let class = SIZES.iter().position(|&size| size >= need)?;
         let new = self.take(class)?;
-        let mut bytes = [0; SIZES[SIZES.len() - 1]];
-        let bytes = &mut bytes[..len];
+        let mut bytes = [0; LARGEST];
+        let bytes = bytes.get_mut(..len)?;
         bytes.copy_from_slice(self.get(handle).get(..len)?);
         self.get_mut(new).get_mut(..len)?.copy_from_slice(bytes);
         self.free(handle);
@@ -153,6 +174,7 @@ impl Slab {
         {
             self.empty.swap_remove(at);
             self.pages.pop();
+            self.bytes.pop();
         }
         let pages = self.pages.len();
         for list in &mut self.partial {
@@ -163,7 +185,8 @@ impl Slab {
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
         let lists = self.partial.iter().map(Vec::capacity).sum::<usize>() + self.empty.capacity();
-        self.pages.len() * (PAGE + 16) + self.pages.capacity() * size_of::<Page>() + lists * 4
+        let each = size_of::<Page>() + size_of::<usize>();
+        self.pages.len() * super::stripe::heap(PAGE) + self.pages.capacity() * each + lists * 4
     }
 }
 
@@ -177,14 +200,14 @@ mod tests {
         let mut handles: Vec<_> = (0..500).map(|_| slab.alloc().unwrap()).collect();
         for len in 0..1030 {
             for (i, handle) in handles.iter_mut().enumerate() {
-                *handle = slab.ensure(*handle, len).unwrap();
+                *handle = slab.ensure(*handle, len, len + 1).unwrap();
                 slab.get_mut(*handle)[len] = (i + len) as u8;
             }
         }
         for (i, &handle) in handles.iter().enumerate() {
             assert!((0..1030).all(|len| slab.get(handle)[len] == (i + len) as u8));
         }
-        assert!(slab.ensure(handles[0], 1040).is_none());
+        assert!(slab.ensure(handles[0], 1030, LARGEST + 1).is_none());
         // What the smaller classes had is used by the larger ones.
         let before = slab.bytes();
         assert!(before < 500 * 1056 * 5 / 4, "{before}");

@@ -5,10 +5,15 @@
 
 use std::sync::Arc;
 
-use firesteel_chunk::{Encoding, XorState, varint, xor};
+use firesteel_chunk::{Encoding, XorState, varint};
 use firesteel_model::Timestamp;
 
-use super::slab::{Handle, Slab};
+use super::{
+    chunk_files::{Data, Place, Sealed, Stored, ToWrite},
+    histograms::{Made, Open},
+    memory::Memory,
+    slab::{Handle, LARGEST, Slab},
+};
 use crate::wal::record::histograms::AnyHistogram;
 
 /// Stripes per head.
@@ -20,6 +25,9 @@ pub(super) const RUN: usize = 64;
 const SAMPLES_PER_CHUNK: usize = 120;
 /// A chunk longer than this takes no more samples. As in Prometheus: 1024 less a sample.
 const MAX_BYTES: usize = 1024 - 19;
+
+/// Milliseconds that a chunk may span: see [`Stored`].
+const MAX_SPAN: i64 = u32::MAX as i64;
 
 /// The stripe of a series.
 #[inline]
@@ -46,7 +54,7 @@ struct Hot {
     epochs: u64,
     /// Buffer of the open chunk.
     buffer: Handle,
-    /// Whether the series has histograms.
+    /// Whether the open chunk is one of histograms. There is never one of floats beside it.
     has_histograms: bool,
 }
 
@@ -81,15 +89,6 @@ impl Hot {
     }
 }
 
-/// A closed chunk.
-#[derive(Clone, Debug)]
-pub(crate) struct Sealed {
-    pub(crate) mint: Timestamp,
-    pub(crate) maxt: Timestamp,
-    pub(crate) encoding: Encoding,
-    pub(crate) data: Arc<[u8]>,
-}
-
 /// A histogram of a series.
 #[derive(Clone, Debug)]
 pub(crate) struct HistogramSample {
@@ -101,14 +100,14 @@ pub(crate) struct HistogramSample {
 /// What appends rarely touch.
 #[derive(Default)]
 struct Cold {
-    sealed: Vec<Sealed>,
-    /// In order of time; made into chunks when they go into a block.
-    #[allow(
-        clippy::box_collection,
-        reason = "most series have none, and 8 bytes are less than 24"
-    )]
-    histograms: Option<Box<Vec<HistogramSample>>>,
+    /// As long as it needs to be: there is one chunk more about every half an hour, and moving them
+    /// is cheaper than room for more.
+    sealed: Box<[Stored]>,
+    /// The open chunk of histograms.
+    histograms: Option<Box<Open>>,
 }
+
+const _: () = assert!(size_of::<Cold>() == 24);
 
 /// What a reader needs to know that came before a commit: see [`Stripe::visible_until`].
 struct Undo {
@@ -124,11 +123,12 @@ pub(super) struct Stripe {
     hot: Vec<Box<[Hot]>>,
     cold: Vec<Box<[Cold]>>,
     slab: Slab,
+    /// See [`Stripe::append_tight`].
+    scratch: Vec<u8>,
     undo: Vec<Undo>,
-    /// Bytes of closed chunks and histograms.
-    sealed_bytes: usize,
+    /// Closed chunks that are not in files.
+    memory: Memory,
     sealed_chunks: usize,
-    histogram_samples: usize,
 }
 
 /// A copy of a series' samples, for reading without the lock.
@@ -137,9 +137,9 @@ pub(crate) struct Copied {
     pub(crate) sealed: Vec<Sealed>,
     /// The open chunk; empty where there is none.
     pub(crate) open: Vec<u8>,
+    pub(crate) open_encoding: Option<Encoding>,
     /// Its first and last sample.
     pub(crate) open_range: (Timestamp, Timestamp),
-    pub(crate) histograms: Vec<HistogramSample>,
 }
 
 /// The commits that readers may still have to do without.
@@ -208,9 +208,21 @@ impl Stripe {
         (hot.state.num_samples() > 0).then(|| (hot.state.last_time(), hot.state.last_value()))
     }
 
-    /// Newest histogram.
+    /// Newest histogram, from the open chunk.
     pub(super) fn last_histogram(&self, id: u32) -> Option<&HistogramSample> {
-        self.cold(id)?.histograms.as_ref()?.last()
+        Some(self.cold(id)?.histograms.as_ref()?.last())
+    }
+
+    /// Encoding of the chunk that has the newest sample, and this one's time.
+    pub(super) fn last_encoding(&self, id: u32) -> Option<(Timestamp, Encoding)> {
+        let (hot, cold) = (self.hot(id)?, self.cold(id)?);
+        if hot.state.num_samples() > 0 {
+            return Some((hot.state.last_time(), Encoding::Xor));
+        }
+        if let Some(open) = &cold.histograms {
+            return Some((open.range().1, open.encoding()));
+        }
+        cold.sealed.last().map(|s| (s.maxt(), s.encoding()))
     }
 
     /// Notes that a commit touches a series whose newest sample is `newest`, before the first
@@ -268,7 +280,10 @@ impl Stripe {
             hot.next_at = chunk_end(start, hot.state.last_time(), hot.next_at);
         }
         full |= num > 0 && (t >= hot.next_at || num >= SAMPLES_PER_CHUNK * 2);
-        if full {
+        if hot.has_histograms {
+            self.seal_histograms(id);
+            num = 0;
+        } else if full {
             self.seal(id);
             num = 0;
         }
@@ -276,12 +291,34 @@ impl Stripe {
         if num == 0 {
             let Some(buffer) = self.slab.alloc() else { return false };
             hot.buffer = buffer;
-            hot.next_at = range_end(t, chunk_range);
-        } else {
-            let Some(buffer) = self.slab.ensure(hot.buffer, hot.state.len()) else { return false };
-            hot.buffer = buffer;
+            hot.next_at = range_end(t, chunk_range).min(t.saturating_add(MAX_SPAN));
         }
-        hot.state.append_body(self.slab.get_mut(hot.buffer), t, v).is_ok()
+        if Slab::has_room(hot.buffer, hot.state.len()) {
+            return hot.state.append_body(self.slab.get_mut(hot.buffer), t, v).is_ok();
+        }
+        Self::append_tight(hot, &mut self.slab, &mut self.scratch, (t, v)).is_some()
+    }
+
+    /// Appends a float where the buffer might be too small: elsewhere first, so that a larger one is
+    /// taken only if the sample needs it.
+    fn append_tight(
+        hot: &mut Hot,
+        slab: &mut Slab,
+        scratch: &mut Vec<u8>,
+        (t, v): (Timestamp, f64),
+    ) -> Option<()> {
+        scratch.resize(LARGEST, 0);
+        let (mut state, len) = (hot.state, hot.state.len());
+        // The last byte may have bits to spare.
+        let from = len.saturating_sub(1);
+        let last = slab.get(hot.buffer).get(from..len)?;
+        scratch.get_mut(from..len)?.copy_from_slice(last);
+        state.append_body(scratch, t, v).ok()?;
+        let new = scratch.get(from..state.len())?;
+        hot.buffer = slab.ensure(hot.buffer, len, state.len())?;
+        slab.get_mut(hot.buffer).get_mut(from..state.len())?.copy_from_slice(new);
+        hot.state = state;
+        Some(())
     }
 
     /// Closes the open chunk.
@@ -299,59 +336,142 @@ impl Stripe {
             mint: first_time(bytes),
             maxt: hot.state.last_time(),
             encoding: Encoding::Xor,
-            data: bytes.into(),
+            data: Data::Memory(bytes.into()),
         };
         self.slab.free(hot.buffer);
         hot.buffer = Handle::NONE;
         hot.state = XorState::new();
-        self.push_sealed(id, sealed);
+        self.push_sealed(id, &sealed);
     }
 
-    /// Adds a closed chunk that is newer than everything in the series.
-    pub(super) fn push_sealed(&mut self, id: u32, sealed: Sealed) {
+    /// Adds a closed chunk that is newer than everything in the series. False where it spans too
+    /// long a time.
+    pub(super) fn push_sealed(&mut self, id: u32, sealed: &Sealed) -> bool {
+        let (page, slot) = place(id);
+        let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) else {
+            return false;
+        };
+        let range = (sealed.mint, sealed.maxt);
+        let stored = match &sealed.data {
+            Data::File(place) => Stored::in_file(range, sealed.encoding, *place),
+            Data::Memory(data) => {
+                let Some(number) = self.memory.insert(id, data) else { return false };
+                let stored = Stored::in_memory(range, sealed.encoding, number);
+                if stored.is_none() {
+                    self.memory.remove(number);
+                }
+                stored
+            }
+        };
+        let Some(stored) = stored else { return false };
+        self.sealed_chunks += 1;
+        let mut list = std::mem::take(&mut cold.sealed).into_vec();
+        list.reserve_exact(1);
+        list.push(stored);
+        cold.sealed = list.into();
+        true
+    }
+
+    /// A closed chunk to hand out.
+    fn sealed(&self, stored: &Stored) -> Option<Sealed> {
+        let data = match (stored.number(), stored.place()) {
+            (Some(number), _) => Data::Memory(Arc::clone(self.memory.get(number)?)),
+            (None, Some(place)) => Data::File(place),
+            (None, None) => return None,
+        };
+        let (mint, maxt, encoding) = (stored.mint(), stored.maxt(), stored.encoding());
+        Some(Sealed { mint, maxt, encoding, data })
+    }
+
+    /// Bytes of the closed chunks in memory.
+    pub(super) const fn waiting_bytes(&self) -> usize {
+        self.memory.data_bytes()
+    }
+
+    /// Adds the closed chunks that are in memory to `out`, each with the number of its series.
+    pub(super) fn waiting(&self, out: &mut Vec<(u32, ToWrite)>) {
+        for (number, id, data) in self.memory.iter() {
+            let cold = self.cold(id);
+            let stored = cold.and_then(|c| c.sealed.iter().find(|s| s.number() == Some(number)));
+            let Some(s) = stored else { continue };
+            let (mint, maxt, encoding) = (s.mint(), s.maxt(), s.encoding());
+            out.push((id, ToWrite { series: 0, mint, maxt, encoding, data: Arc::clone(data) }));
+        }
+    }
+
+    /// Takes note that a chunk of [`Stripe::waiting`] is in a file now, if the series still has it.
+    pub(super) fn placed(&mut self, id: u32, chunk: &ToWrite, at: Place) {
         let (page, slot) = place(id);
         let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) else { return };
-        self.sealed_bytes += sealed_len(&sealed);
-        self.sealed_chunks += 1;
-        if cold.sealed.len() == cold.sealed.capacity() {
-            // There is one about every half an hour: moving a few is cheaper than room for more.
-            cold.sealed.reserve_exact((cold.sealed.len() / 4).max(1));
+        let memory = &mut self.memory;
+        let same = |number| memory.get(number).is_some_and(|d| Arc::ptr_eq(d, &chunk.data));
+        let stored = cold.sealed.iter_mut().find(|s| s.number().is_some_and(same));
+        if let Some(stored) = stored {
+            let before = std::mem::replace(stored, stored.moved(at));
+            if let Some(number) = before.number() {
+                memory.remove(number);
+            }
         }
-        cold.sealed.push(sealed);
     }
 
-    /// Appends a histogram that is newer than everything in the series.
+    /// Appends a histogram that is newer than everything in the series. False where it cannot be
+    /// encoded; it is left out then.
     pub(super) fn append_histogram(
         &mut self,
         id: u32,
         sample: HistogramSample,
         newest: Timestamp,
         epoch: u64,
+        chunk_range: i64,
         readers: &ActiveReaders,
-    ) {
+    ) -> bool {
+        self.seal(id);
+        let (page, slot) = place(id);
+        let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) else { return false };
+        let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) else {
+            return false;
+        };
+        let end = |t| range_end(t, chunk_range).min(t.saturating_add(MAX_SPAN));
+        let closed = match &mut cold.histograms {
+            Some(open) => open.append(sample, end),
+            none => Open::new(sample, None, end).map(|open| {
+                *none = Some(Box::new(open));
+                None
+            }),
+        };
+        let Ok(closed) = closed else { return false };
+        Self::touch(hot, &mut self.undo, id, epoch, newest, readers);
+        hot.has_histograms = true;
+        if let Some(made) = closed {
+            self.push_made(id, made);
+        }
+        true
+    }
+
+    /// Closes the open chunk of histograms.
+    #[cold]
+    fn seal_histograms(&mut self, id: u32) {
         let (page, slot) = place(id);
         if let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) {
-            Self::touch(hot, &mut self.undo, id, epoch, newest, readers);
-            hot.has_histograms = true;
+            hot.has_histograms = false;
         }
-        if let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) {
-            self.sealed_bytes += histogram_len(&sample);
-            self.histogram_samples += 1;
-            cold.histograms.get_or_insert_default().push(sample);
+        let cold = self.cold.get_mut(page).and_then(|p| p.get_mut(slot));
+        if let Some(open) = cold.and_then(|c| c.histograms.take()) {
+            self.push_made(id, open.made());
         }
+    }
+
+    fn push_made(&mut self, id: u32, made: Made) {
+        let Made { mint, maxt, encoding, data } = made;
+        self.push_sealed(id, &Sealed { mint, maxt, encoding, data: Data::Memory(data.into()) });
     }
 
     /// Newest sample of a series; [`NEVER`] where it has none.
     fn newest(&self, id: u32, hot: &Hot) -> Timestamp {
-        let open = hot.state.num_samples() > 0;
-        if open && !hot.has_histograms {
+        if hot.state.num_samples() > 0 {
             return hot.state.last_time();
         }
-        let Some(cold) = self.cold(id) else { return NEVER };
-        let float =
-            if open { hot.state.last_time() } else { cold.sealed.last().map_or(NEVER, |c| c.maxt) };
-        let histogram = cold.histograms.as_ref().and_then(|h| h.last()).map_or(NEVER, |h| h.t);
-        float.max(histogram)
+        self.last_encoding(id).map_or(NEVER, |l| l.0)
     }
 
     /// The time up to which a reader that sees commit `epoch` sees a series; [`NEVER`] where it
@@ -414,9 +534,10 @@ impl Stripe {
     pub(super) fn copy(&self, id: u32, mint: Timestamp, maxt: Timestamp, out: &mut Copied) {
         out.sealed.clear();
         out.open.clear();
-        out.histograms.clear();
+        out.open_encoding = None;
         let (Some(hot), Some(cold)) = (self.hot(id), self.cold(id)) else { return };
-        out.sealed.extend(cold.sealed.iter().filter(|c| c.mint <= maxt && c.maxt >= mint).cloned());
+        let inside = cold.sealed.iter().filter(|c| c.mint() <= maxt && c.maxt() >= mint);
+        out.sealed.extend(inside.filter_map(|c| self.sealed(c)));
         if hot.state.num_samples() > 0 && hot.state.last_time() >= mint {
             let chunk = self.slab.get(hot.buffer).get(..hot.state.len()).unwrap_or_default();
             let first = first_time(chunk);
@@ -424,16 +545,19 @@ impl Stripe {
                 out.open.extend_from_slice(chunk);
                 hot.state.put_header(&mut out.open);
                 out.open_range = (first, hot.state.last_time());
+                out.open_encoding = Some(Encoding::Xor);
             }
-        }
-        if let Some(histograms) = &cold.histograms {
-            let from = histograms.partition_point(|h| h.t < mint);
-            let to = histograms.partition_point(|h| h.t <= maxt);
-            out.histograms.extend_from_slice(histograms.get(from..to).unwrap_or_default());
+        } else if let Some(open) = &cold.histograms {
+            let (first, last) = open.range();
+            if first <= maxt && last >= mint {
+                out.open.extend_from_slice(open.bytes());
+                out.open_range = (first, last);
+                out.open_encoding = Some(open.encoding());
+            }
         }
     }
 
-    /// Gives up a series' samples before `mint`, floats by whole chunks. Returns whether it has
+    /// Gives up a series' chunks whose samples are all before `mint`. Returns whether it has
     /// anything left.
     pub(super) fn truncate(&mut self, id: u32, mint: Timestamp) -> bool {
         let (page, slot) = place(id);
@@ -446,26 +570,22 @@ impl Stripe {
             hot.buffer = Handle::NONE;
             hot.state = XorState::new();
         }
-        let (bytes, chunks) = (&mut self.sealed_bytes, &mut self.sealed_chunks);
-        cold.sealed.retain(|c| {
-            let keep = c.maxt >= mint;
+        let (memory, chunks) = (&mut self.memory, &mut self.sealed_chunks);
+        let mut list = std::mem::take(&mut cold.sealed).into_vec();
+        list.retain(|c| {
+            let keep = c.maxt() >= mint;
             if !keep {
-                *bytes = bytes.saturating_sub(sealed_len(c));
+                if let Some(number) = c.number() {
+                    memory.remove(number);
+                }
                 *chunks = chunks.saturating_sub(1);
             }
             keep
         });
-        cold.sealed.shrink_to_fit();
-        if let Some(histograms) = &mut cold.histograms {
-            let gone = histograms.partition_point(|h| h.t < mint);
-            self.histogram_samples = self.histogram_samples.saturating_sub(gone);
-            for h in histograms.drain(..gone) {
-                self.sealed_bytes = self.sealed_bytes.saturating_sub(histogram_len(&h));
-            }
-            if histograms.is_empty() {
-                cold.histograms = None;
-                hot.has_histograms = false;
-            }
+        cold.sealed = list.into();
+        if cold.histograms.as_ref().is_some_and(|open| open.range().1 < mint) {
+            cold.histograms = None;
+            hot.has_histograms = false;
         }
         hot.state.num_samples() > 0 || !cold.sealed.is_empty() || cold.histograms.is_some()
     }
@@ -492,12 +612,9 @@ impl Stripe {
         let open = hot.state.num_samples() > 0
             && hot.state.last_time() >= mint
             && first_time(self.slab.get(hot.buffer)) <= maxt;
-        let histograms = || {
-            let all = cold.histograms.as_ref().map_or(&[][..], |h| h);
-            let from = all.partition_point(|h| h.t < mint);
-            all.get(from).is_some_and(|h| h.t <= maxt)
-        };
-        open || cold.sealed.iter().any(|c| c.mint <= maxt && c.maxt >= mint) || histograms()
+        let histograms =
+            || cold.histograms.as_ref().is_some_and(|o| o.range().0 <= maxt && o.range().1 >= mint);
+        open || cold.sealed.iter().any(|c| c.mint() <= maxt && c.maxt() >= mint) || histograms()
     }
 
     /// Whether a series has no sample.
@@ -508,62 +625,59 @@ impl Stripe {
 
     /// Time of a series' oldest sample.
     pub(super) fn oldest(&self, id: u32) -> Option<Timestamp> {
-        let histogram = self.cold(id)?.histograms.as_ref().and_then(|h| h.first()).map(|h| h.t);
-        match (self.oldest_float(id), histogram) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
-    }
-
-    /// Time of a series' oldest float sample.
-    fn oldest_float(&self, id: u32) -> Option<Timestamp> {
         let (hot, cold) = (self.hot(id)?, self.cold(id)?);
         if let Some(first) = cold.sealed.first() {
-            return Some(first.mint);
+            return Some(first.mint());
         }
-        (hot.state.num_samples() > 0).then(|| first_time(self.slab.get(hot.buffer)))
+        if hot.state.num_samples() > 0 {
+            return Some(first_time(self.slab.get(hot.buffer)));
+        }
+        cold.histograms.as_ref().map(|open| open.range().0)
     }
 
     /// Closed chunks, and series with an open one.
     pub(super) fn num_chunks(&self) -> usize {
-        let open = self.hot.iter().flat_map(|p| p.iter()).filter(|h| h.state.num_samples() > 0);
+        let open = self
+            .hot
+            .iter()
+            .flat_map(|p| p.iter())
+            .filter(|h| h.state.num_samples() > 0 || h.has_histograms);
         self.sealed_chunks + open.count()
     }
 
-    /// Bytes held, about.
-    pub(super) fn bytes(&self) -> usize {
-        let pages = self.hot.len() * RUN * (size_of::<Hot>() + size_of::<Cold>());
-        pages + self.slab.bytes() + self.sealed_bytes + self.undo.capacity() * size_of::<Undo>()
+    /// Bytes held, about, by part.
+    pub(super) fn bytes(&self) -> StripeBytes {
+        let histograms = self.cold.iter().flat_map(|p| p.iter());
+        let histograms = histograms.filter_map(|c| c.histograms.as_ref());
+        let cold = self.cold.iter().flat_map(|p| p.iter());
+        let sealed: usize = cold.map(|c| heap(size_of_val(&*c.sealed))).sum();
+        StripeBytes {
+            hot: self.hot.len() * RUN * size_of::<Hot>(),
+            cold: self.cold.len() * RUN * size_of::<Cold>(),
+            slab: self.slab.bytes(),
+            sealed,
+            waiting: self.memory.bytes(),
+            histograms: histograms.map(|open| open.memory()).sum(),
+            undo: self.undo.capacity() * size_of::<Undo>(),
+        }
     }
 }
 
-/// Bytes of a closed chunk: payload, reference counts, the allocator's rounding.
-fn sealed_len(sealed: &Sealed) -> usize {
-    size_of::<Sealed>() + (sealed.data.len() + 16).next_multiple_of(16)
+/// Bytes of a stripe.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StripeBytes {
+    pub(super) hot: usize,
+    pub(super) cold: usize,
+    pub(super) slab: usize,
+    pub(super) sealed: usize,
+    pub(super) waiting: usize,
+    pub(super) histograms: usize,
+    pub(super) undo: usize,
 }
 
-/// Bytes of a histogram, about.
-fn histogram_len(sample: &HistogramSample) -> usize {
-    let layout = sample.value.layout();
-    let buckets: u32 =
-        layout.positive_spans.iter().chain(&layout.negative_spans).map(|s| s.length).sum();
-    let spans = layout.positive_spans.len() + layout.negative_spans.len();
-    size_of::<HistogramSample>()
-        + size_of::<AnyHistogram>()
-        + buckets as usize * 8
-        + (spans + layout.custom_values.len()) * 8
-        + 64
-}
-
-/// Decodes what of an XOR chunk lies between two times, both inclusive.
-pub(crate) fn decode_chunk(
-    chunk: &[u8],
-    mint: Timestamp,
-    maxt: Timestamp,
-    times: &mut Vec<i64>,
-    values: &mut Vec<f64>,
-) -> Result<usize, firesteel_chunk::ChunkError> {
-    xor::decode_range(chunk, mint, maxt, times, values)
+/// What the allocator takes for so many bytes, about.
+pub(super) const fn heap(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16) }
 }
 
 #[cfg(test)]
@@ -587,8 +701,7 @@ mod tests {
         }
         let mut copied = Copied::default();
         stripe.copy(3, i64::MIN, i64::MAX, &mut copied);
-        let sizes: Vec<_> =
-            copied.sealed.iter().map(|c| u16::from_be_bytes([c.data[0], c.data[1]])).collect();
+        let sizes: Vec<_> = copied.sealed.iter().map(|c| c.data.memory().unwrap()[1]).collect();
         // 480 samples per range of two hours; predicted at 30 samples that four chunks fill it.
         assert_eq!(sizes, [120; 8]);
         assert_eq!(u16::from_be_bytes([copied.open[0], copied.open[1]]), 40);

@@ -5,18 +5,22 @@
 //! read are 1, 2 and 3.
 
 mod matching;
+mod memory;
 pub(crate) mod postings;
 mod reader;
+mod search;
 mod symbols;
 mod table;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-pub(crate) use matching::{PostingsSource, select_postings};
+pub(crate) use matching::{PostingsReader, PostingsSource, plan};
+pub(crate) use memory::Memory;
 pub(crate) use reader::IndexReader;
+pub(crate) use search::{LabelOf, Search};
 pub use symbols::SymbolTable;
-pub(crate) use symbols::Symbols;
+pub(crate) use symbols::{SymbolScan, Symbols};
 pub(crate) use writer::IndexWriter;
 
 /// First bytes of an index.

@@ -1,11 +1,8 @@
 //! Reading an index.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
-use super::{
-    ChunkMeta, HEADER_LEN, MAGIC, PostingsSource, SERIES_UNIT, Symbols, TOC_LEN, postings::Lists,
-    table::PostingsTable,
-};
+use super::{ChunkMeta, HEADER_LEN, MAGIC, SERIES_UNIT, Symbols, TOC_LEN, table::PostingsTable};
 use crate::{
     TsdbError,
     decode::Decoder,
@@ -32,8 +29,23 @@ impl IndexReader {
     /// when they are read.
     pub(crate) fn open(fs: &dyn Fs, path: &Path) -> Result<Self, TsdbError> {
         let source = Source::open(fs, path)?;
+        let (version, toc) = Self::read_ends(&source)?;
+        let symbols = Symbols::open(&source, toc.symbols, version)?;
+        let table = PostingsTable::open(&source, toc.postings_table, version)?;
+        let sections = [toc.label_indices, toc.postings, toc.postings_table];
+        let end = sections.into_iter().filter(|at| *at >= toc.series && *at != 0).min();
+        let series = (toc.series, end.unwrap_or(source.len()));
+        Ok(Self { source, version, symbols, table, series })
+    }
+
+    /// Checks magic number, version and table of contents.
+    pub(crate) fn probe(fs: &dyn Fs, path: &Path) -> Result<(), TsdbError> {
+        Self::read_ends(&Source::open(fs, path)?).map(|_| ())
+    }
+
+    fn read_ends(source: &Source) -> Result<(u8, Toc), TsdbError> {
         let mut window = Window::default();
-        let mut head = Decoder::new(window.get(&source, 0, HEADER_LEN as usize)?);
+        let mut head = Decoder::new(window.get(source, 0, HEADER_LEN as usize)?);
         if head.u32() != Some(MAGIC) {
             return Err(source.corrupt(0, "not an index: wrong magic number"));
         }
@@ -41,13 +53,7 @@ impl IndexReader {
         if !(1..=3).contains(&version) {
             return Err(source.corrupt(4, format!("unknown index version {version}")));
         }
-        let toc = Toc::read(&source, &mut window)?;
-        let symbols = Symbols::open(&source, toc.symbols, version)?;
-        let table = PostingsTable::open(&source, toc.postings_table, version)?;
-        let sections = [toc.label_indices, toc.postings, toc.postings_table];
-        let end = sections.into_iter().filter(|at| *at >= toc.series && *at != 0).min();
-        let series = (toc.series, end.unwrap_or(source.len()));
-        Ok(Self { source, version, symbols, table, series })
+        Ok((version, Toc::read(source, &mut window)?))
     }
 
     /// The file.
@@ -58,6 +64,17 @@ impl IndexReader {
     /// Its symbols.
     pub(crate) const fn symbols(&self) -> &Symbols {
         &self.symbols
+    }
+
+    /// Whether `test` holds for the text of a symbol.
+    pub(crate) fn symbol_is(
+        &self,
+        symbol: u32,
+        test: &dyn Fn(&str) -> bool,
+    ) -> Result<bool, TsdbError> {
+        let mut holds = false;
+        self.symbols.resolve(&self.source, &[symbol], &mut |_, text| holds = test(text))?;
+        Ok(holds)
     }
 
     /// Its postings offset table.
@@ -73,8 +90,7 @@ impl IndexReader {
         window: &'a mut Window,
         id: u32,
     ) -> Result<SeriesEntry<'a>, TsdbError> {
-        let unit = if self.version == 1 { 1 } else { SERIES_UNIT };
-        let at = u64::from(id) * unit;
+        let at = u64::from(id) * self.unit();
         let (start, end) = self.series;
         if at < start || at >= end {
             return Err(self.source.corrupt(at, format!("no series here, they end at {end}")));
@@ -93,13 +109,18 @@ impl IndexReader {
         Ok(SeriesEntry { source, at, body })
     }
 
-    /// Appends the postings at an offset.
-    pub(crate) fn postings(
-        &self,
-        window: &mut Window,
-        at: u64,
-        out: &mut Vec<u32>,
-    ) -> Result<(), TsdbError> {
+    /// In this range are the numbers of all series.
+    pub(crate) fn series_bounds(&self) -> Range<u32> {
+        let number = |at: u64| u32::try_from(at / self.unit()).unwrap_or(u32::MAX);
+        number(self.series.0)..number(self.series.1).saturating_add(1)
+    }
+
+    const fn unit(&self) -> u64 {
+        if self.version == 1 { 1 } else { SERIES_UNIT }
+    }
+
+    /// How many postings there are at an offset.
+    pub(crate) fn postings_len(&self, window: &mut Window, at: u64) -> Result<u32, TsdbError> {
         let source = &self.source;
         let mut head = Decoder::new(window.get(source, at, 8)?);
         let (len, count) = (head.u32().unwrap_or_default(), head.u32().unwrap_or_default());
@@ -107,66 +128,31 @@ impl IndexReader {
             return Err(source.corrupt(at, format!("{count} postings in {len} bytes")));
         }
         source.check(at, u64::from(len) + 8)?;
-        let bytes = window.get(source, at + 4, len as usize + 4)?;
-        let mut list = Decoder::new(bytes);
-        let body = list.bytes(len as usize).unwrap_or_default();
+        Ok(count)
+    }
+
+    /// Replaces `out` with the postings at an offset.
+    pub(crate) fn postings(
+        &self,
+        window: &mut Window,
+        at: u64,
+        out: &mut Vec<u32>,
+    ) -> Result<(), TsdbError> {
+        out.clear();
+        let source = &self.source;
+        let len = 4 + 4 * self.postings_len(window, at)? as usize;
+        let mut list = Decoder::new(window.get(source, at.saturating_add(4), len + 4)?);
+        let body = list.bytes(len).unwrap_or_default();
         if list.u32() != Some(crc32c::crc32c(body)) {
             return Err(source.corrupt(at, "checksum of the postings does not match"));
         }
         let (ids, _) = body.get(4..).unwrap_or_default().as_chunks::<4>();
-        let first = out.len();
         out.extend(ids.iter().map(|b| u32::from_be_bytes(*b)));
-        if !out.get(first..).unwrap_or_default().is_sorted_by(|a, b| a < b) {
-            out.truncate(first);
+        if !out.is_sorted_by(|a, b| a < b) {
+            out.clear();
             return Err(source.corrupt(at, "postings are not ascending"));
         }
         Ok(())
-    }
-}
-
-/// Makes text of a value in the postings offset table.
-fn utf8<'a>(source: &Source, bytes: &'a [u8]) -> Result<&'a str, TsdbError> {
-    std::str::from_utf8(bytes).map_err(|_| source.corrupt(0, "label value is not UTF-8"))
-}
-
-impl PostingsSource for IndexReader {
-    type Error = TsdbError;
-
-    fn all(&self, out: &mut Lists) -> Result<(), TsdbError> {
-        if let Some(at) = self.table.all() {
-            self.postings(&mut Window::default(), at, out.begin())?;
-        }
-        Ok(())
-    }
-
-    fn exact(&self, name: &str, values: &[&str], out: &mut Lists) -> Result<(), TsdbError> {
-        let (mut table, mut lists) = (Window::default(), Window::default());
-        for value in values {
-            if let Some(at) = self.table.find(&self.source, &mut table, name, value)? {
-                self.postings(&mut lists, at, out.begin())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn matching(
-        &self,
-        name: &str,
-        prefix: &str,
-        keep: &mut dyn FnMut(&str) -> bool,
-        out: &mut Lists,
-    ) -> Result<(), TsdbError> {
-        let (mut table, mut lists) = (Window::default(), Window::default());
-        self.table.scan(&self.source, &mut table, name, prefix, &mut |value, at| {
-            let value = utf8(&self.source, value)?;
-            if value.starts_with(prefix) {
-                if keep(value) {
-                    self.postings(&mut lists, at, out.begin())?;
-                }
-                return Ok(true);
-            }
-            Ok(value < prefix)
-        })
     }
 }
 
@@ -183,24 +169,27 @@ impl<'a> SeriesEntry<'a> {
         self.source.corrupt(self.at, "series entry is cut or malformed")
     }
 
-    /// Appends its label pairs as numbers of symbols, in order of the names.
-    pub(crate) fn labels(&self, out: &mut Vec<(u32, u32)>) -> Result<(), TsdbError> {
+    /// Appends its label pairs as numbers of symbols, in order of the names; what follows are its
+    /// chunks.
+    pub(crate) fn labels(&self, out: &mut Vec<(u32, u32)>) -> Result<Chunks<'a>, TsdbError> {
         let mut body = Decoder::new(self.body);
         let count = body.uvarint().ok_or_else(|| self.cut())?;
         for _ in 0..count {
             let pair = body.uvarint32().zip(body.uvarint32());
             out.push(pair.ok_or_else(|| self.cut())?);
         }
-        Ok(())
+        self.chunks_of(body)
     }
 
     /// Its chunks, in order of time.
     pub(crate) fn chunks(&self) -> Result<Chunks<'a>, TsdbError> {
         let mut body = Decoder::new(self.body);
         let count = body.uvarint().ok_or_else(|| self.cut())?;
-        for _ in 0..count.saturating_mul(2) {
-            body.uvarint().ok_or_else(|| self.cut())?;
-        }
+        body.skip_uvarints(count.saturating_mul(2)).ok_or_else(|| self.cut())?;
+        self.chunks_of(body)
+    }
+
+    fn chunks_of(&self, mut body: Decoder<'a>) -> Result<Chunks<'a>, TsdbError> {
         let left = body.uvarint().ok_or_else(|| self.cut())?;
         Ok(Chunks { source: self.source, at: self.at, body, left, last: None })
     }

@@ -74,6 +74,24 @@ impl Symbols {
         if self.by_offset { u32::try_from(self.end).unwrap_or(u32::MAX) } else { self.count }
     }
 
+    /// Goes over all symbols in the order of the file.
+    pub(crate) fn scan<'a>(&'a self, source: &'a Source) -> SymbolScan<'a> {
+        SymbolScan {
+            symbols: self,
+            source,
+            window: Window::default(),
+            at: self.start,
+            next: 0,
+            id: 0,
+            text: String::new(),
+        }
+    }
+
+    /// Number of symbols.
+    pub(crate) const fn count(&self) -> u32 {
+        self.count
+    }
+
     /// Calls `f` with the text of each symbol, in the order of `ids`.
     pub(crate) fn resolve(
         &self,
@@ -117,6 +135,52 @@ impl Symbols {
     }
 }
 
+/// A pass over all symbols of an index, which holds one of them at a time.
+#[derive(Debug)]
+pub(crate) struct SymbolScan<'a> {
+    symbols: &'a Symbols,
+    source: &'a Source,
+    window: Window,
+    at: u64,
+    next: u32,
+    id: u32,
+    text: String,
+}
+
+impl SymbolScan<'_> {
+    /// Goes to the next symbol. False at the end.
+    pub(crate) fn advance(&mut self) -> Result<bool, TsdbError> {
+        if self.next == self.symbols.count {
+            return Ok(false);
+        }
+        let (source, at) = (self.source, self.at);
+        let bytes = symbol_at(source, &mut self.window, at, self.symbols.end)?;
+        let text = Decoder::new(bytes).uvarint_bytes().unwrap_or_default();
+        let text =
+            std::str::from_utf8(text).map_err(|_| source.corrupt(at, "symbol is not UTF-8"))?;
+        self.text.clear();
+        self.text.push_str(text);
+        self.id = if self.symbols.by_offset {
+            u32::try_from(at).map_err(|_| source.corrupt(at, "symbol beyond 4 GiB"))?
+        } else {
+            self.next
+        };
+        self.at += bytes.len() as u64;
+        self.next += 1;
+        Ok(true)
+    }
+
+    /// Number of the current symbol.
+    pub(crate) const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Text of the current symbol.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
 /// The bytes of the symbol at `at`, its length in front included.
 fn symbol_at<'a>(
     source: &'a Source,
@@ -155,7 +219,11 @@ impl SymbolTable {
         Ok(table)
     }
 
-    fn push(&mut self, string: &str) -> Result<(), TsdbError> {
+    /// Adds a string that comes after all others bytewise.
+    ///
+    /// # Errors
+    /// As [`SymbolTable::new`].
+    pub(crate) fn push(&mut self, string: &str) -> Result<(), TsdbError> {
         if let Some(last) = self.len().checked_sub(1)
             && self.get(last).is_some_and(|last| last >= string)
         {
@@ -203,6 +271,11 @@ impl SymbolTable {
             }
         }
         None
+    }
+
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.text.capacity() + 4 * self.ends.capacity()) as u64
     }
 
     /// All symbols in order.

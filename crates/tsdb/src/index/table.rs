@@ -1,5 +1,7 @@
 //! The postings offset table: for each label pair, where its postings are.
 
+use std::ops::Range;
+
 use crate::{
     TsdbError,
     decode::Decoder,
@@ -155,6 +157,11 @@ impl PostingsTable {
         self.names.iter().map(|n| (self.piece(n.text), n.values))
     }
 
+    /// Number of values of a name.
+    pub(crate) fn num_values(&self, name: &str) -> usize {
+        self.name(name).map_or(0, |n| n.values)
+    }
+
     fn name(&self, name: &str) -> Option<&Name> {
         let found = self.names.binary_search_by(|n| self.piece(n.text).cmp(name.as_bytes()));
         found.ok().and_then(|i| self.names.get(i))
@@ -217,31 +224,42 @@ fn entry_at<'a>(
     let left = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
     let mut want = left.min(256);
     // Twice the length until the entry is whole.
-    loop {
-        let len = {
-            let bytes = window.upto(source, at, want)?;
-            let bytes = bytes.get(..left.min(bytes.len())).unwrap_or(bytes);
-            parse(bytes).map(|e| e.len).ok_or(bytes.len())
-        };
-        match len {
-            Ok(len) => {
-                let bytes = window.get(source, at, len)?;
-                let bytes = bytes.get(..len).unwrap_or_default();
-                let entry = parse(bytes).ok_or_else(|| source.corrupt(at, BAD_ENTRY))?;
-                return Ok((bytes, entry));
-            }
-            Err(seen) if seen >= left => return Err(source.corrupt(at, BAD_ENTRY)),
-            Err(seen) => want = left.min(seen.max(want) * 2),
+    let shape = loop {
+        let bytes = window.upto(source, at, want)?;
+        let bytes = bytes.get(..left).unwrap_or(bytes);
+        match Shape::parse(bytes) {
+            Some(shape) => break shape,
+            None if bytes.len() >= left => return Err(source.corrupt(at, BAD_ENTRY)),
+            None => want = left.min(bytes.len().max(want) * 2),
         }
-    }
+    };
+    let bytes = window.get(source, at, shape.len)?;
+    let bytes = bytes.get(..shape.len).unwrap_or_default();
+    let piece = |range: &Range<usize>| bytes.get(range.clone()).unwrap_or_default();
+    let (name, value) = (piece(&shape.name), piece(&shape.value));
+    Ok((bytes, Entry { name, value, postings: shape.postings, len: shape.len }))
 }
 
-fn parse(bytes: &[u8]) -> Option<Entry<'_>> {
-    let mut entry = Decoder::new(bytes);
-    if entry.uvarint()? != 2 {
-        return None;
+/// Where the parts of an entry are.
+struct Shape {
+    name: Range<usize>,
+    value: Range<usize>,
+    postings: u64,
+    len: usize,
+}
+
+impl Shape {
+    #[inline]
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut entry = Decoder::new(bytes);
+        if entry.uvarint()? != 2 {
+            return None;
+        }
+        let name = entry.uvarint_bytes()?.len();
+        let name = entry.taken() - name..entry.taken();
+        let value = entry.uvarint_bytes()?.len();
+        let value = entry.taken() - value..entry.taken();
+        let postings = entry.uvarint()?;
+        Some(Self { name, value, postings, len: entry.taken() })
     }
-    let (name, value) = (entry.uvarint_bytes()?, entry.uvarint_bytes()?);
-    let postings = entry.uvarint()?;
-    Some(Entry { name, value, postings, len: entry.taken() })
 }

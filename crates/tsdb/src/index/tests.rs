@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use firesteel_chunk::varint::{put_uvarint, put_varint};
-use firesteel_model::Matcher;
+use firesteel_model::{
+    Matcher,
+    storage::{QueryContext, StorageError},
+};
 
 use super::*;
 use crate::{
@@ -94,8 +97,14 @@ fn labels(index: &IndexReader, id: u32) -> Result<Vec<String>, TsdbError> {
     Ok(out)
 }
 
+fn select(index: &IndexReader, matchers: &[Matcher]) -> Result<Vec<u32>, StorageError> {
+    let ctx = QueryContext::background();
+    let mut memory = Memory::new(&ctx)?;
+    Search::new(index).select(matchers, &ctx, &mut memory)
+}
+
 fn find(index: &IndexReader, matchers: &[Matcher]) -> Vec<Vec<String>> {
-    let ids = select_postings(index, matchers, &|| Ok(())).unwrap();
+    let ids = select(index, matchers).unwrap();
     ids.into_iter().map(|id| labels(index, id).unwrap()).collect()
 }
 
@@ -109,7 +118,7 @@ fn reads_version_1() {
     assert_eq!(find(&index, &[Matcher::not_equal("b", "")]), all[2..]);
     let names: Vec<_> = index.table().names().collect();
     assert_eq!(names, [(&b"a"[..], 2), (&b"b"[..], 1)]);
-    let ids = select_postings(&index, &[], &|| Ok(())).unwrap();
+    let ids = select(&index, &[]).unwrap();
     let mut window = Window::default();
     let chunks = index.series(&mut window, ids[0]).unwrap().chunks().unwrap();
     let chunks: Vec<_> = chunks.collect::<Result<_, _>>().unwrap();
@@ -149,7 +158,7 @@ fn wrong_numbers_are_errors() {
             let crc = crc32c::crc32c(&bad[toc..][..48]);
             bad[toc + 48..].copy_from_slice(&crc.to_be_bytes());
             if let Ok(index) = open(&bad) {
-                for id in select_postings(&index, &[], &|| Ok(())).unwrap_or_default() {
+                for id in select(&index, &[]).unwrap_or_default() {
                     let _ = labels(&index, id);
                 }
             }

@@ -77,6 +77,13 @@ impl IndexWriter {
         &self.symbols
     }
 
+    /// Bytes that it holds for the postings.
+    pub(crate) fn memory(&self) -> u64 {
+        let labels = self.labels.capacity() * 4 + self.series.capacity() * 16;
+        // Pairs take 13 bytes each in the map, and 24 once they are sorted.
+        (labels + self.pairs.capacity() * 13 + self.pairs.len() * 24) as u64
+    }
+
     /// Adds a series: its label pairs as numbers of symbols, in order of the names, and its chunks
     /// in order of time. Nothing is written on an error.
     ///

@@ -87,8 +87,8 @@ pub fn read_segment(data: &[u8], mut apply: impl FnMut(Records<'_>)) -> Summary 
                         summary.unclosed += pending.clear();
                         summary.end = end;
                     }
-                    Some(_) => {}
-                    None => {
+                    // Others of ours are a part of their batch.
+                    _ => {
                         pending.push(bytes);
                         if !summary.ours {
                             summary.records += pending.commit(1, &mut apply);

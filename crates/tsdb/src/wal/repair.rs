@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{
     page::Encoded,
-    read::{Summary, read_segment},
+    read::{Records, Summary, read_segment},
     record::batch,
     writer::PlainSegment,
 };
@@ -36,7 +36,7 @@ pub fn repair(
     summary: &Summary,
 ) -> Result<Repair, TsdbError> {
     if summary.has_holes() {
-        rewrite(fs, path, data, summary)?;
+        retain(fs, path, data, summary, |_| true)?;
         return Ok(Repair::Rewritten);
     }
     if summary.has_bad_end() {
@@ -52,7 +52,17 @@ const fn plain(bytes: &[u8]) -> Encoded<'_> {
     Encoded { bytes, snappy: false }
 }
 
-fn rewrite(fs: &dyn Fs, path: &Path, data: &[u8], summary: &Summary) -> Result<(), TsdbError> {
+/// Writes a segment anew with those of its batches that `keep` keeps, and without what is damaged.
+///
+/// # Errors
+/// The system's. The segment is as it was then.
+pub fn retain(
+    fs: &dyn Fs,
+    path: &Path,
+    data: &[u8],
+    summary: &Summary,
+    keep: impl Fn(Records<'_>) -> bool,
+) -> Result<(), TsdbError> {
     let new = path.with_extension("repair");
     let mut out = PlainSegment::create(fs, &new)?;
     let mut scratch = Vec::new();
@@ -79,7 +89,7 @@ fn rewrite(fs: &dyn Fs, path: &Path, data: &[u8], summary: &Summary) -> Result<(
             }
             Ok(())
         };
-        if result.is_ok() {
+        if result.is_ok() && keep(records) {
             result = write();
         }
     });

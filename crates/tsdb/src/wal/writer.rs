@@ -108,6 +108,30 @@ impl Batch {
         self.records.push((range, packed.is_some()));
     }
 
+    /// Adds the record that `write` writes in front of all others.
+    pub fn record_first(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let n = self.records.len();
+        self.record(write);
+        if self.records.len() > n {
+            self.records.rotate_right(1);
+        }
+    }
+
+    /// Number of its records.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Adds the records of another batch.
+    pub fn append(&mut self, other: &Self) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        let moved = |r: &Range<usize>| r.start + start..r.end + start;
+        self.records.extend(other.records.iter().map(|(range, packed)| (moved(range), *packed)));
+        self.framed += other.framed;
+    }
+
     /// Adds the commit record, which makes the batch atomic.
     fn close(&mut self) {
         let start = self.bytes.len();
@@ -159,6 +183,8 @@ pub struct Writer {
     /// Segments that could not be synced, to be written anew.
     lost: Vec<PathBuf>,
     buffer: Vec<u8>,
+    /// Length of the current segment before the last write to it.
+    before_last: Option<u64>,
     /// What the log has counted, for metrics.
     pub counts: Counts,
 }
@@ -207,6 +233,7 @@ impl Writer {
             unsynced: Vec::new(),
             lost: Vec::new(),
             buffer: Vec::new(),
+            before_last: None,
             counts: Counts::default(),
         }
     }
@@ -225,6 +252,7 @@ impl Writer {
             needed += batch.framed as u64;
         }
         self.counts.writes += 1;
+        self.before_last = None;
         let result = self.write_closed(batches, needed);
         match result {
             Ok(()) => self.counts.batches += batches.len() as u64,
@@ -269,6 +297,7 @@ impl Writer {
             }
             return Err(error);
         }
+        self.before_last = Some(before);
         current.info.len = before + self.buffer.len() as u64;
         for batch in &*batches {
             current.info.max_time = current.info.max_time.max(batch.max_time);
@@ -285,6 +314,24 @@ impl Writer {
             self.buffer = Vec::new();
         }
         Ok(())
+    }
+
+    /// Takes the last write back, if it has worked and nothing has happened since. Returns whether it
+    /// is gone from the log.
+    pub fn take_back(&mut self) -> bool {
+        let (Some(before), Some(current)) = (self.before_last.take(), &mut self.current) else {
+            return false;
+        };
+        if current.file.set_len(before).is_err() {
+            return false;
+        }
+        current.info.len = before;
+        // After a power cut it may be there again: the caller was told that it failed, which leaves
+        // both open.
+        if self.durability == Durability::Sync && current.file.sync().is_err() {
+            self.give_up();
+        }
+        true
     }
 
     fn create(&mut self) -> Result<Current, TsdbError> {
@@ -313,6 +360,7 @@ impl Writer {
     }
 
     fn give_up(&mut self) {
+        self.before_last = None;
         if let Some(current) = self.current.take() {
             self.closed.push(current.info);
         }
@@ -321,6 +369,7 @@ impl Writer {
     /// Closes the current segment: fills its last page, as Prometheus does. The next write begins
     /// a new one.
     pub fn cut(&mut self) {
+        self.before_last = None;
         let Some(current) = self.current.take() else { return };
         let fill = (PAGE as u64 - current.info.len % PAGE as u64) % PAGE as u64;
         // Readers do without the zeros, so a failure does not matter.

@@ -143,6 +143,23 @@ pub fn conformance(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// A program of the real Prometheus; `None`, with a line printed, where it is missing.
+pub fn peer(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("FIRESTEEL_PEERS").map_or_else(
+        || {
+            let home = std::env::var_os("HOME").unwrap_or_default();
+            PathBuf::from(home).join(".cache/firesteel-peers/usr/bin")
+        },
+        PathBuf::from,
+    );
+    let path = folder.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    skipped(&format!("{name} not found"));
+    None
+}
+
 /// Says that something was not tested. Straight to standard error: the print macros' output is
 /// swallowed where the test passes, and the summary of a run counts these lines.
 #[allow(clippy::explicit_write, reason = "the macro's output is captured")]

@@ -2,12 +2,12 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use firesteel_model::storage::StorageError;
+use firesteel_model::storage::{LabelHints, QueryContext, Queryable, SelectHints, StorageError};
 
-use super::{ALL, Series, open, read, sim, some_series, write};
+use super::{ALL, Series, old::write_version_1, open, read, sim, some_series, write};
 use crate::{
     block::{Block, BlockMeta, TMP_CREATION_SUFFIX, Ulid},
-    fs::{Crash, Fault, Open},
+    fs::{Crash, Fault, Fs, Open},
 };
 
 #[test]
@@ -66,7 +66,25 @@ fn damage_is_reported_never_a_panic() {
     let series: Series = some_series().into_iter().take(6).collect();
     let (_, fs) = sim();
     let meta = write(&fs, Path::new("/"), &series, 50).unwrap().unwrap();
-    let dir = Path::new("/").join(meta.ulid.to_string());
+    damage(&fs, &Path::new("/").join(meta.ulid.to_string()), &series);
+    let (_, fs) = sim();
+    let old = write_version_1(&fs, &series, 50);
+    damage(&fs, old.dir(), &series);
+}
+
+/// What is searched in damaged blocks, too.
+fn search(block: &Block) -> Result<(), StorageError> {
+    let ctx = QueryContext::background();
+    let querier = block.querier(ALL.0, ALL.1)?;
+    for matchers in super::matchers() {
+        let _ = querier.select(&ctx, &matchers, &SelectHints::range(ALL.0, ALL.1));
+        let _ = querier.label_names(&ctx, &matchers, &LabelHints::default());
+        let _ = querier.label_values(&ctx, "number", &matchers, &LabelHints { limit: 2 });
+    }
+    Ok(())
+}
+
+fn damage(fs: &Arc<dyn Fs>, dir: &Path, series: &Series) {
     let mut rng = fastrand::Rng::with_seed(5);
     for file in ["index", "chunks/000001", "tombstones", "meta.json"] {
         let path = dir.join(file);
@@ -80,13 +98,15 @@ fn damage_is_reported_never_a_panic() {
                 bad[at] ^= 1 << rng.u8(..8);
             }
             fs.open(&path, Open::Truncate).unwrap().append(&bad).unwrap();
-            let found = Block::open(Arc::clone(&fs), &dir)
-                .map_err(StorageError::from)
-                .and_then(|block| read(&block, ALL, &[]));
+            let found = Block::open(Arc::clone(fs), dir).map_err(StorageError::from);
+            let found = found.and_then(|block| {
+                search(&block)?;
+                read(&block, ALL, &[])
+            });
             if file != "meta.json"
                 && let Ok(found) = found
             {
-                assert_eq!(found, series, "damage in {file} went unnoticed");
+                assert_eq!(&found, series, "damage in {file} went unnoticed");
             }
         }
         fs.open(&path, Open::Truncate).unwrap().append(&good).unwrap();

@@ -1,6 +1,7 @@
 //! Blocks written and read back.
 
 mod faults;
+mod old;
 mod prometheus;
 
 use std::{
@@ -12,9 +13,10 @@ use std::{
 use firesteel_chunk::{Encoding, XorEncoder};
 use firesteel_model::{
     Labels, MatchOp, Matcher,
+    budget::Budget,
     storage::{
         BatchValues, LabelHints, QueryContext, Queryable, SampleBatch, SelectHints, SeriesSet,
-        StorageError,
+        Shard, StorageError,
     },
 };
 use proptest::prelude::*;
@@ -23,6 +25,7 @@ use super::*;
 use crate::{
     TsdbError,
     fs::{Fs, SimFs},
+    testing::{any_labels, any_matchers, satisfies},
 };
 
 type Series = BTreeMap<Labels, Vec<(i64, f64)>>;
@@ -141,7 +144,7 @@ fn reads_back_what_was_written() {
     let stats = (meta.stats.num_series, meta.stats.num_chunks, meta.stats.num_samples);
     assert_eq!(stats, (40, 160, 4000));
     let block = open(&fs, Path::new("/"), &meta);
-    assert_eq!(block.meta(), &meta);
+    assert_eq!(*block.meta(), meta);
     assert_eq!(read(&block, ALL, &[]).unwrap(), series);
     let chunks = fs.read_dir(&block.dir().join("chunks")).unwrap();
     assert!(chunks.len() > 10, "{chunks:?}");
@@ -150,7 +153,9 @@ fn reads_back_what_was_written() {
         .map(|e| fs.metadata(&block.dir().join("chunks").join(&e.name)).unwrap().len)
         .sum();
     let index = fs.metadata(&block.dir().join("index")).unwrap().len;
-    assert_eq!(block.size().unwrap(), files + index);
+    let small = ["meta.json", "tombstones"].iter();
+    let small: u64 = small.map(|n| fs.metadata(&block.dir().join(n)).unwrap().len).sum();
+    assert_eq!(block.size().unwrap(), files + index + small);
 }
 
 #[test]
@@ -252,22 +257,77 @@ fn matchers_pick_what_they_say() {
     let meta = write(&fs, Path::new("/"), &series, 200).unwrap().unwrap();
     let block = open(&fs, Path::new("/"), &meta);
     for matchers in matchers() {
-        let hit =
-            |l: &Labels| matchers.iter().all(|m| m.matches(l.get(m.name()).unwrap_or_default()));
-        let expected: Vec<_> = series.keys().filter(|l| hit(l)).collect();
+        let expected: Vec<_> = series.keys().filter(|l| satisfies(l, &matchers)).collect();
         let found = read(&block, ALL, &matchers).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), expected, "{matchers:?}");
 
-        let ctx = QueryContext::background();
-        let querier = block.querier(ALL.0, ALL.1).unwrap();
-        let hints = LabelHints::default();
-        let names: BTreeSet<_> = expected.iter().flat_map(|l| l.iter()).map(|l| l.0).collect();
-        let found = querier.label_names(&ctx, &matchers, &hints).unwrap().values;
-        assert_eq!(found, names.into_iter().collect::<Vec<_>>(), "{matchers:?}");
-        let values: BTreeSet<_> = expected.iter().filter_map(|l| l.get("number")).collect();
-        let found = querier.label_values(&ctx, "number", &matchers, &hints).unwrap().values;
-        assert_eq!(found, values.into_iter().collect::<Vec<_>>(), "{matchers:?}");
+        check_labels(&block, &found, &matchers);
     }
+}
+
+/// Names and values of labels, with and without a limit, are those of the series that were found.
+fn check_labels(block: &Block, found: &Series, matchers: &[Matcher]) {
+    let ctx = QueryContext::background();
+    let querier = block.querier(ALL.0, ALL.1).unwrap();
+    let cut = |all: &BTreeSet<&str>, limit: usize| {
+        let n = if limit == 0 { all.len() } else { limit };
+        all.iter().take(n).map(|s| (*s).to_owned()).collect::<Vec<_>>()
+    };
+    for limit in [0, 1, 2] {
+        let hints = LabelHints { limit };
+        let names: BTreeSet<_> = found.keys().flat_map(|l| l.iter()).map(|l| l.0).collect();
+        let result = querier.label_names(&ctx, matchers, &hints).unwrap();
+        assert_eq!(result.values, cut(&names, limit), "names of {matchers:?}");
+        assert_eq!(result.truncated, limit > 0 && names.len() > limit);
+        for name in ["a", "b", "instance", "number", "nope"] {
+            let values: BTreeSet<_> = found.keys().filter_map(|l| l.get(name)).collect();
+            let result = querier.label_values(&ctx, name, matchers, &hints).unwrap();
+            assert_eq!(result.values, cut(&values, limit), "{name} of {matchers:?}");
+            assert_eq!(result.truncated, limit > 0 && values.len() > limit);
+        }
+    }
+}
+
+#[test]
+fn shards_share_the_series_and_limits_cut_them() {
+    let (_, fs) = sim();
+    let series = some_series();
+    let meta = write(&fs, Path::new("/"), &series, 200).unwrap().unwrap();
+    let block = open(&fs, Path::new("/"), &meta);
+    let (ctx, querier) = (QueryContext::background(), block.querier(ALL.0, ALL.1).unwrap());
+    let select = |shard, limit| {
+        let hints = SelectHints { shard, limit, ..SelectHints::range(ALL.0, ALL.1) };
+        let sets = querier.select(&ctx, &[], &hints).unwrap().sets;
+        let all = |set: &Arc<dyn SeriesSet>| {
+            (0..set.len()).map(|i| labels_of(&**set, i).unwrap()).collect::<Vec<_>>()
+        };
+        sets.iter().flat_map(all).collect::<Vec<_>>()
+    };
+    let mut found = BTreeSet::new();
+    for index in 0..3 {
+        for labels in select(Some(Shard { index, count: 3 }), 0) {
+            assert_eq!(labels.prom_hash() % 3, index);
+            assert!(found.insert(labels));
+        }
+    }
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), series.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(select(None, 7).len(), 7);
+}
+
+#[test]
+fn searches_stay_within_the_budget() {
+    let (_, fs) = sim();
+    let meta = write(&fs, Path::new("/"), &some_series(), 200).unwrap().unwrap();
+    let block = open(&fs, Path::new("/"), &meta);
+    let mut ctx = QueryContext::background();
+    ctx.budget = Budget::root("query", 1000);
+    let querier = block.querier(ALL.0, ALL.1).unwrap();
+    let hints = SelectHints::range(ALL.0, ALL.1);
+    assert!(matches!(querier.select(&ctx, &[], &hints), Err(StorageError::Budget(_))));
+    let app = [Matcher::equal("__name__", "metric_1")];
+    let values = querier.label_values(&ctx, "number", &app, &LabelHints::default());
+    assert!(matches!(values, Err(StorageError::Budget(_))));
+    assert_eq!(ctx.budget.used(), 0);
 }
 
 #[test]
@@ -316,10 +376,6 @@ fn order_is_kept() {
     assert_eq!(read(&open(&fs, Path::new("/"), &meta), ALL, &[]).unwrap().len(), 2);
 }
 
-fn labels() -> impl Strategy<Value = Labels> {
-    prop::collection::vec(("[abc]", "[xyz\u{e9}]{0,2}"), 1..4).prop_map(Labels::from_pairs)
-}
-
 fn samples() -> impl Strategy<Value = Vec<(i64, f64)>> {
     prop::collection::vec((1_i64..50_000, -3_i32..3), 1..60).prop_map(|steps| {
         let mut t = -100_000;
@@ -335,13 +391,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn any_block_reads_back(
-        series in prop::collection::btree_map(labels(), samples(), 1..40),
+        series in prop::collection::btree_map(any_labels(), samples(), 1..40),
         per_chunk in 1_usize..40, mint in -150_000_i64..500_000, len in 0_i64..500_000,
+        matchers in any_matchers(),
     ) {
         let (_, fs) = sim();
         let meta = write(&fs, Path::new("/"), &series, per_chunk).unwrap().unwrap();
         let block = open(&fs, Path::new("/"), &meta);
         prop_assert_eq!(&read(&block, ALL, &[]).unwrap(), &series);
+        let mut expected = series.clone();
+        expected.retain(|labels, _| satisfies(labels, &matchers));
+        prop_assert_eq!(&read(&block, ALL, &matchers).unwrap(), &expected);
+        check_labels(&block, &expected, &matchers);
         let mut expected = series;
         let maxt = mint + len;
         for samples in expected.values_mut() {

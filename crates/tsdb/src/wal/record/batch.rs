@@ -1,8 +1,11 @@
-//! Our own records: what makes a batch atomic. Described in `docs/format/wal.md`.
+//! Our own records: what makes a batch atomic, and what tells late samples from others. Described in
+//! `docs/format/wal.md`.
 //!
 //! ```text
-//! 245 | "FST" | 1 | version u8            marker, the first record of each segment of ours
-//! 245 | "FST" | 2 | uvarint records       commit: the batch is the `records` records before it
+//! 245 | "FST" | 1 | version u8                        marker, the first record of each segment of ours
+//! 245 | "FST" | 2 | uvarint records                   commit: the batch is the `records` records before it
+//! 245 | "FST" | 3 | uvarint records | uvarint number  late: the next `records` records have late samples
+//! 245 | "FST" | 4 | uvarint number | uvarint segment  done: late batches up to `number` are in blocks
 //! ```
 //! Prometheus takes 245 for the type of a record that it does not know and skips it, in replay, in
 //! checkpoints and in remote write. The three letters keep a later Prometheus' type 245 apart.
@@ -26,6 +29,21 @@ pub enum Batch {
         /// How many.
         records: u64,
     },
+    /// The samples of the next records of the batch came out of order. In the log and in the
+    /// out-of-order log the same samples have the same number; numbers ascend.
+    Late {
+        /// How many records; 0 says only that numbers up to `number` were in the log.
+        records: u64,
+        /// The number of these samples.
+        number: u64,
+    },
+    /// In the out-of-order log: what is here no more needed.
+    Done {
+        /// Late samples up to this number are in blocks.
+        number: u64,
+        /// So is everything in segments of the out-of-order log before this one.
+        segment: u64,
+    },
     /// Something that a later version of ours wrote.
     Later,
 }
@@ -48,6 +66,22 @@ pub fn encode_commit(out: &mut Vec<u8>, records: u64) {
     varint::put_uvarint(out, records);
 }
 
+/// Appends a late record.
+pub fn encode_late(out: &mut Vec<u8>, records: u64, number: u64) {
+    out.extend_from_slice(&PREFIX);
+    out.push(3);
+    varint::put_uvarint(out, records);
+    varint::put_uvarint(out, number);
+}
+
+/// Appends a done record.
+pub fn encode_done(out: &mut Vec<u8>, number: u64, segment: u64) {
+    out.extend_from_slice(&PREFIX);
+    out.push(4);
+    varint::put_uvarint(out, number);
+    varint::put_uvarint(out, segment);
+}
+
 /// Reads a record of ours.
 ///
 /// # Errors
@@ -60,6 +94,14 @@ pub fn decode(record: &[u8]) -> Result<Batch, RecordError> {
     Ok(match cursor.u8("kind")? {
         1 => Batch::Marker,
         2 => Batch::Commit { records: cursor.uvarint("number of records")? },
+        3 => Batch::Late {
+            records: cursor.uvarint("number of records")?,
+            number: cursor.uvarint("number of late samples")?,
+        },
+        4 => Batch::Done {
+            number: cursor.uvarint("number of late samples")?,
+            segment: cursor.uvarint("segment")?,
+        },
         _ => Batch::Later,
     })
 }
@@ -78,6 +120,12 @@ mod tests {
         out.clear();
         encode_commit(&mut out, 300);
         assert_eq!(decode(&out), Ok(Batch::Commit { records: 300 }));
+        out.clear();
+        encode_late(&mut out, 2, 700);
+        assert_eq!(decode(&out), Ok(Batch::Late { records: 2, number: 700 }));
+        out.clear();
+        encode_done(&mut out, 700, 3);
+        assert_eq!(decode(&out), Ok(Batch::Done { number: 700, segment: 3 }));
         assert_eq!(RecordType::of(&[TYPE, 1, 2, 3]), RecordType::Unknown);
     }
 }

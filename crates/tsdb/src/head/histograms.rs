@@ -1,4 +1,4 @@
-//! Histogram chunks from the head's histograms.
+//! Histogram chunks from histograms.
 //!
 //! A chunk has one layout, one kind of counts and no counter reset; where one of these changes,
 //! another begins. Where Prometheus encodes a whole chunk anew for additional buckets, we begin one,
@@ -15,7 +15,8 @@ use firesteel_model::{
     is_stale_nan,
 };
 
-use crate::{head::HistogramSample, wal::record::histograms::AnyHistogram};
+use super::stripe::HistogramSample;
+use crate::wal::record::histograms::AnyHistogram;
 
 /// Samples per chunk at most.
 const SAMPLES: usize = 120;
@@ -25,81 +26,112 @@ const MIN_SAMPLES: usize = 10;
 
 /// A chunk that was made.
 #[derive(Debug)]
-pub(super) struct Made {
-    pub(super) mint: Timestamp,
-    pub(super) maxt: Timestamp,
-    pub(super) encoding: Encoding,
-    pub(super) data: Vec<u8>,
+pub(crate) struct Made {
+    pub(crate) mint: Timestamp,
+    pub(crate) maxt: Timestamp,
+    pub(crate) encoding: Encoding,
+    pub(crate) data: Vec<u8>,
 }
 
-/// A chunk under way.
-struct Open {
+/// The open chunk of histograms of a series. It has a sample at least.
+#[derive(Debug)]
+pub(super) struct Open {
     encoder: HistogramEncoder,
     encoding: Encoding,
     layout: HistogramLayout,
     gauge: bool,
     stale: bool,
     mint: Timestamp,
-    maxt: Timestamp,
+    /// A sample at or after this does not go into the chunk.
+    end: Timestamp,
+    last: HistogramSample,
 }
 
 /// Appends the chunks of histograms, in order of time, of a series to `out`. Returns how many
 /// cannot be encoded because their buckets and spans do not fit together; they are left out.
-pub(super) fn encode(samples: &[HistogramSample], out: &mut Vec<Made>) -> usize {
+pub(crate) fn encode(samples: &[HistogramSample], out: &mut Vec<Made>) -> usize {
     let mut open: Option<Open> = None;
-    let mut previous: Option<FloatHistogram> = None;
     let mut bad = 0;
     for sample in samples {
-        if !counts_fit(&sample.value) {
-            bad += 1;
-            continue;
-        }
-        let current = float(&sample.value);
-        let reset = reset(previous.as_ref(), &current);
-        let fits = open.as_ref().is_some_and(|o| o.takes(&sample.value, &current, reset));
-        if !fits {
-            out.extend(open.take().map(Open::finish));
-        }
-        let begun = match open.take() {
-            Some(open) => Ok(open),
-            None => Open::new(sample, &current, reset),
+        let appended = match &mut open {
+            Some(open) => open.append(sample.clone(), |_| Timestamp::MAX),
+            none => Open::new(sample.clone(), None, |_| Timestamp::MAX).map(|o| {
+                *none = Some(o);
+                None
+            }),
         };
-        match begun.and_then(|mut o| o.append(sample, is_stale_nan(current.sum)).map(|()| o)) {
-            Ok(appended) => {
-                open = Some(appended);
-                previous = Some(current);
-            }
-            // More buckets than a chunk may have. Only a new chunk fails, so nothing else is lost.
+        match appended {
+            Ok(closed) => out.extend(closed),
             Err(_) => bad += 1,
         }
     }
-    out.extend(open.map(Open::finish));
+    out.extend(open.as_ref().map(Open::made));
     bad
 }
 
 impl Open {
-    fn new(
-        sample: &HistogramSample,
-        current: &FloatHistogram,
-        reset: CounterReset,
+    /// A chunk with its first sample. `previous` is the sample before it; `end` is told the time of
+    /// the first sample and says where the chunk has to end.
+    ///
+    /// # Errors
+    /// The sample cannot be encoded: its buckets and its spans do not fit together, or are too
+    /// many.
+    pub(super) fn new(
+        sample: HistogramSample,
+        previous: Option<&FloatHistogram>,
+        end: impl FnOnce(Timestamp) -> Timestamp,
     ) -> Result<Self, ChunkError> {
-        let encoding = encoding(&sample.value);
-        let layout = sample.value.layout();
-        Ok(Self {
+        if !counts_fit(&sample.value) {
+            return Err(ChunkError::BadLayout { bit: 0, what: "other buckets than the spans say" });
+        }
+        let current = float(&sample.value);
+        let reset = reset(previous, &current);
+        let (encoding, layout) = (encoding(&sample), sample.value.layout());
+        let mut open = Self {
             encoder: HistogramEncoder::new(encoding, reset, to_chunk(layout))?,
             encoding,
             layout: layout.clone(),
-            gauge: is_gauge(current),
+            gauge: is_gauge(&current),
             stale: false,
             mint: sample.t,
-            maxt: sample.t,
-        })
+            end: end(sample.t),
+            last: sample.clone(),
+        };
+        open.put(sample)?;
+        Ok(open)
+    }
+
+    /// Appends a sample that is newer than those in the chunk. Where it cannot go into that, another
+    /// begins, and the one before is returned.
+    ///
+    /// # Errors
+    /// As [`Open::new`]; nothing has changed then.
+    pub(super) fn append(
+        &mut self,
+        sample: HistogramSample,
+        end: impl FnOnce(Timestamp) -> Timestamp,
+    ) -> Result<Option<Made>, ChunkError> {
+        let previous = float(&self.last.value);
+        if counts_fit(&sample.value) {
+            let current = float(&sample.value);
+            if self.takes(&sample, &current, reset(Some(&previous), &current)) {
+                self.put(sample)?;
+                return Ok(None);
+            }
+        }
+        let next = Self::new(sample, Some(&previous), end)?;
+        Ok(Some(std::mem::replace(self, next).made()))
     }
 
     /// Whether a sample can be added.
-    fn takes(&self, value: &AnyHistogram, current: &FloatHistogram, reset: CounterReset) -> bool {
-        let (num, bytes) = (self.encoder.num_samples(), self.encoder.bytes().len());
-        if self.encoding != encoding(value) || num >= SAMPLES {
+    fn takes(
+        &self,
+        sample: &HistogramSample,
+        current: &FloatHistogram,
+        reset: CounterReset,
+    ) -> bool {
+        let (num, bytes) = (self.encoder.num_samples(), self.bytes().len());
+        if self.encoding != encoding(sample) || num >= SAMPLES || sample.t >= self.end {
             return false;
         }
         if bytes >= BYTES && num >= MIN_SAMPLES {
@@ -112,28 +144,65 @@ impl Open {
                 && reset != CounterReset::Reset
     }
 
-    fn append(&mut self, sample: &HistogramSample, stale: bool) -> Result<(), ChunkError> {
+    fn put(&mut self, sample: HistogramSample) -> Result<(), ChunkError> {
+        let (t, start) = (sample.t, sample.start);
         match &*sample.value {
             AnyHistogram::Int(h) => {
                 let counts = (h.count, h.zero_count, h.sum);
                 let deltas = [&h.positive_deltas[..], &h.negative_deltas].concat();
-                self.encoder.append_integer(sample.t, 0, counts, &deltas)?;
+                self.encoder.append_integer(t, start, counts, &deltas)?;
             }
             AnyHistogram::Float(h) => {
                 let counts = (h.count, h.zero_count, h.sum);
                 let buckets = [&h.positive_buckets[..], &h.negative_buckets].concat();
-                self.encoder.append_float(sample.t, 0, counts, &buckets)?;
+                self.encoder.append_float(t, start, counts, &buckets)?;
             }
         }
-        self.stale = stale;
-        self.maxt = sample.t;
+        self.stale = is_stale_nan(sample.value.sum());
+        self.last = sample;
         Ok(())
     }
 
-    fn finish(self) -> Made {
-        let data = self.encoder.bytes().to_vec();
-        Made { mint: self.mint, maxt: self.maxt, encoding: self.encoding, data }
+    /// The newest sample.
+    pub(super) const fn last(&self) -> &HistogramSample {
+        &self.last
     }
+
+    /// Times of the first and last sample.
+    pub(super) const fn range(&self) -> (Timestamp, Timestamp) {
+        (self.mint, self.last.t)
+    }
+
+    pub(super) const fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The chunk as it stands.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.encoder.bytes()
+    }
+
+    /// A copy of the chunk as it stands.
+    pub(super) fn made(&self) -> Made {
+        let (mint, maxt) = self.range();
+        Made { mint, maxt, encoding: self.encoding, data: self.bytes().to_vec() }
+    }
+
+    /// Bytes of memory, about: the chunk, what is remembered of each bucket, the last sample.
+    pub(super) fn memory(&self) -> usize {
+        let buckets: u32 = [&self.layout.positive_spans, &self.layout.negative_spans]
+            .into_iter()
+            .flatten()
+            .map(|s| s.length)
+            .sum();
+        let fixed = size_of::<Self>() + size_of::<AnyHistogram>();
+        fixed + self.bytes().len() * 3 / 2 + buckets as usize * 32 + 128
+    }
+}
+
+/// Whether a chunk has histograms with float counts.
+pub(super) const fn is_float_histogram(encoding: Encoding) -> bool {
+    matches!(encoding, Encoding::FloatHistogram | Encoding::FloatHistogramSt)
 }
 
 /// Whether a histogram has as many buckets as its spans say.
@@ -148,10 +217,14 @@ fn counts_fit(value: &AnyHistogram) -> bool {
             == (positive as u64, negative as u64)
 }
 
-const fn encoding(value: &AnyHistogram) -> Encoding {
-    match value {
-        AnyHistogram::Int(_) => Encoding::Histogram,
-        AnyHistogram::Float(_) => Encoding::FloatHistogram,
+/// Start timestamps take encodings of their own, which Prometheus 3.5 does not know; so only those
+/// who set them get these.
+fn encoding(sample: &HistogramSample) -> Encoding {
+    match (&*sample.value, sample.start) {
+        (AnyHistogram::Int(_), 0) => Encoding::Histogram,
+        (AnyHistogram::Float(_), 0) => Encoding::FloatHistogram,
+        (AnyHistogram::Int(_), _) => Encoding::HistogramSt,
+        (AnyHistogram::Float(_), _) => Encoding::FloatHistogramSt,
     }
 }
 

@@ -1,0 +1,153 @@
+//! Four hours of samples, sent to us and to the real Prometheus: both directories, dumped by
+//! promtool and by firetool, hold the same.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
+
+mod support;
+#[path = "support/write.rs"]
+mod write;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use support::{Process, Server, escape, free_address, get, now_ms, peer, wait_for};
+use write::{Load, STEP, send};
+
+/// Steps of the load: a little more than four hours.
+const STEPS: usize = 980;
+/// Steps per request.
+const BATCH: usize = 10;
+
+fn config(folder: &Path) -> PathBuf {
+    let file = folder.join("exchange.yml");
+    let text = "scrape_configs: []\nstorage: {tsdb: {out_of_order_time_window: 1h}}\n";
+    fs::write(&file, text).unwrap();
+    file
+}
+
+fn load() -> Load {
+    let now = i64::try_from(now_ms()).unwrap();
+    let start = (now - STEPS as i64 * STEP) / STEP * STEP;
+    Load { floats: 440, histograms: 60, start, late_every: 0 }
+}
+
+fn fill(load: &Load, receivers: &[SocketAddr]) {
+    for from in (0..STEPS).step_by(BATCH) {
+        let body = load.request(from..(from + BATCH).min(STEPS));
+        for &receiver in receivers {
+            let (status, said) = send(receiver, &body);
+            assert!(matches!(status, 200 | 204), "{receiver} at step {from}: {status} {said}");
+        }
+    }
+}
+
+/// Blocks in a data directory.
+fn blocks(data: &Path) -> usize {
+    let entries = fs::read_dir(data).unwrap().flatten();
+    entries.filter(|e| e.path().join("meta.json").exists()).count()
+}
+
+/// The lines of a dump, sorted.
+fn dump(program: &Path, data: &Path) -> Vec<String> {
+    let output = Command::new(program).args(["tsdb", "dump"]).arg(data).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{} {}: {errors}", program.display(), data.display());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+fn assert_same(what: &str, a: &[String], b: &[String]) {
+    let differs = a.iter().zip(b).find(|(a, b)| a != b);
+    if a.len() != b.len() || differs.is_some() {
+        let (in_a, in_b): (BTreeSet<_>, BTreeSet<_>) = (a.iter().collect(), b.iter().collect());
+        let first = |x: &BTreeSet<_>, y: &BTreeSet<_>| {
+            x.difference(y).take(5).map(|l: &&String| (*l).clone()).collect::<Vec<_>>().join("\n  ")
+        };
+        panic!(
+            "{what}: {} and {} lines\nonly in the first ({}):\n  {}\nonly in the second ({}):\n  {}",
+            a.len(),
+            b.len(),
+            in_a.difference(&in_b).count(),
+            first(&in_a, &in_b),
+            in_b.difference(&in_a).count(),
+            first(&in_b, &in_a)
+        );
+    }
+    println!("{what}: {} lines, all the same", a.len());
+}
+
+fn start_prometheus(program: &Path, folder: &Path, data: &Path) -> (Process, SocketAddr) {
+    let address = free_address();
+    let arguments = [
+        format!("--config.file={}", config(folder).display()),
+        format!("--storage.tsdb.path={}", data.display()),
+        format!("--web.listen-address={address}"),
+        "--web.enable-remote-write-receiver".to_owned(),
+        "--enable-feature=native-histograms,exemplar-storage".to_owned(),
+    ];
+    let process = Process::start(program, &arguments, folder);
+    wait_for("the real Prometheus", || (get(address, "/-/ready").ok()?.0 == 200).then_some(()));
+    (process, address)
+}
+
+fn start_ours(folder: &Path) -> Server {
+    let config = format!("--config.file={}", config(folder).display());
+    Server::start(
+        folder,
+        &[
+            &config,
+            "--web.enable-remote-write-receiver",
+            "--web.enable-admin-api",
+            "--enable-feature=exemplar-storage",
+        ],
+    )
+}
+
+#[test]
+fn both_directories_hold_the_same_whoever_reads_them() {
+    let (Some(prometheus), Some(promtool)) = (peer("prometheus"), peer("promtool")) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (folder.path().join("data"), folder.path().join("theirs"));
+    let load = load();
+    let server = start_ours(folder.path());
+    let (process, address) = start_prometheus(&prometheus, folder.path(), &theirs);
+    fill(&load, &[server.address, address]);
+    wait_for("our blocks", || (blocks(&ours) >= 1).then_some(()));
+    wait_for("their blocks", || (blocks(&theirs) >= 1).then_some(()));
+    let exemplars = |address| {
+        let (start, end) = (load.start / 1000, load.time(STEPS) / 1000);
+        let query = escape("{__name__=~\".+\"}");
+        let path = format!("query_exemplars?query={query}&start={start}&end={end}");
+        let mut all = support::api_data(address, &path);
+        all.as_array_mut().unwrap().sort_by_key(|row| row["seriesLabels"].to_string());
+        all
+    };
+    assert_eq!(exemplars(server.address), exemplars(address), "exemplars");
+    // Killed, so that the logs count; stopped below.
+    server.kill();
+    process.stop();
+    let (a, b) = (dump(&promtool, &ours), dump(&promtool, &theirs));
+    assert!(a.len() > 400_000, "{} lines", a.len());
+    assert_same("promtool: our directory after a kill, theirs after a stop", &a, &b);
+    for command in ["list", "analyze"] {
+        let output = Command::new(&promtool).args(["tsdb", command]).arg(&ours).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{command}: {text}{:?}", output.stderr);
+        println!("{}", text.lines().take(4).collect::<Vec<_>>().join("\n"));
+    }
+    // Each starts on the other's, and stops; nothing is lost or added.
+    let (process, _) = start_prometheus(&prometheus, folder.path(), &ours);
+    process.stop();
+    fs::rename(&ours, folder.path().join("was-ours")).unwrap();
+    fs::rename(&theirs, &ours).unwrap();
+    assert!(start_ours(folder.path()).stop().success());
+    let (c, d) = (dump(&promtool, &folder.path().join("was-ours")), dump(&promtool, &ours));
+    assert_same("promtool: ours after a run of Prometheus, theirs after a run of ours", &c, &d);
+    assert_same("promtool: before and after the exchange", &a, &c);
+}
