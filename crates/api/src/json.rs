@@ -86,7 +86,8 @@ impl ValueWriter {
         out.extend_from_slice(b",\"sum\":");
         self.float(out, h.sum);
         let mut any = false;
-        for bucket in h.bucket_iter() {
+        // A negative zero bucket, as of a difference, is left out; other negative buckets are not.
+        for bucket in h.bucket_iter().filter(|b| b.count > 0.0 || b.lower != -b.upper) {
             out.extend_from_slice(if any { b",[" } else { b",\"buckets\":[[" });
             any = true;
             let boundaries = match (bucket.lower_inclusive, bucket.upper_inclusive) {
@@ -116,7 +117,13 @@ pub fn write_query_value(out: &mut Vec<u8>, value: &QueryValue) {
     out.extend_from_slice(value.value_type().as_str().as_bytes());
     out.extend_from_slice(b"\",\"result\":");
     match value {
-        QueryValue::Scalar(sample) => writer.point(out, sample.t, sample.v),
+        QueryValue::Scalar(sample) => {
+            // Never with an exponent, unlike the samples of series: `promql/value.go`.
+            let value = float::format_f(sample.v);
+            out.push(b'[');
+            write_timestamp(out, sample.t);
+            out.extend_from_slice(format!(",\"{value}\"]").as_bytes());
+        }
         QueryValue::String { t, value } => {
             out.push(b'[');
             write_timestamp(out, *t);
@@ -203,6 +210,37 @@ mod tests {
             write_timestamp(&mut out, t);
             assert_eq!(out, text.as_bytes());
         }
+    }
+
+    #[test]
+    fn scalars_have_no_exponent_and_negative_zero_buckets_are_left_out() {
+        use firesteel_model::{HistogramLayout, Sample, Span};
+        let text = |value: &QueryValue| {
+            let mut out = Vec::new();
+            write_query_value(&mut out, value);
+            String::from_utf8(out).unwrap()
+        };
+        let scalar = text(&QueryValue::Scalar(Sample { t: 1000, v: 1e-7 }));
+        assert_eq!(scalar, r#""resultType":"scalar","result":[1,"0.0000001"]"#);
+        let h = FloatHistogram {
+            layout: HistogramLayout {
+                zero_threshold: 0.5,
+                positive_spans: vec![Span { offset: 1, length: 1 }],
+                ..HistogramLayout::default()
+            },
+            zero_count: -1.0,
+            count: -3.0,
+            sum: -2.0,
+            positive_buckets: vec![-2.0],
+            ..FloatHistogram::default()
+        };
+        let sample = firesteel_promql::VectorSample {
+            labels: Labels::empty(),
+            t: 0,
+            value: SampleValue::Histogram(Box::new(h)),
+        };
+        let vector = text(&QueryValue::Vector(vec![sample]));
+        assert!(vector.contains(r#""buckets":[[0,"1","2","-2"]]"#), "{vector}");
     }
 
     #[test]

@@ -15,6 +15,6 @@ pub mod xor2;
 
 pub use encoding::Encoding;
 pub use error::ChunkError;
-pub use histogram::HistogramEncoder;
+pub use histogram::{HistogramAppender, HistogramEncoder};
 pub use xor::{XorEncoder, XorState};
 pub use xor2::Xor2Encoder;

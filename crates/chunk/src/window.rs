@@ -48,6 +48,12 @@ impl Window {
         ChunkError::BadWindow { bit, leading: (bits >> 59) as u32, significant }
     }
 
+    /// Ones where the window is.
+    #[inline(always)]
+    pub(crate) const fn mask(&self) -> u64 {
+        self.mask
+    }
+
     /// The bits at `pos`, put where the window is.
     #[inline(always)]
     pub(crate) fn read(&self, chunk: &[u8], pos: usize) -> u64 {

@@ -47,7 +47,7 @@ struct Entry {
 }
 
 /// Annotations of a query, without duplicates: two are the same if their texts are, wherever in the
-/// query they arose.
+/// query they arose; the position is the one where it arose last.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Annotations {
     entries: BTreeMap<(Severity, String), Entry>,
@@ -95,7 +95,7 @@ impl Annotations {
         self.insert((Severity::Info, text), entry);
     }
 
-    /// Adds all annotations of `other`. The result does not depend on the order of merging.
+    /// Adds all annotations of `other`, which arose later.
     pub fn merge(&mut self, other: Self) {
         for (key, entry) in other.entries {
             self.insert(key, entry);
@@ -107,8 +107,10 @@ impl Annotations {
             self.entries.insert(key, entry);
             return;
         };
-        // Prometheus evaluates from left to right and keeps the position that came last.
-        old.span = old.span.max(entry.span);
+        // Prometheus keeps the position that came last, but where it merges what was noted, the first.
+        if entry.monotonicity.is_none() {
+            old.span = entry.span;
+        }
         if let (Some(a), Some(b)) = (&mut old.monotonicity, entry.monotonicity) {
             a.min_t = a.min_t.min(b.min_t);
             a.max_t = a.max_t.max(b.max_t);
@@ -181,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn same_texts_are_one_and_the_order_of_merging_does_not_matter() {
+    fn same_texts_are_one_at_the_last_position() {
         let query = "a\n+ bb";
         let of = |start: u32, t: i64| {
             let mut a = Annotations::new();
@@ -202,8 +204,9 @@ mod tests {
         let (mut a, mut b) = (of(4, 1000), of(0, 5000));
         a.merge(of(0, 5000));
         b.merge(of(4, 1000));
-        assert_eq!(a, b);
-        assert_eq!(a.warnings(query, 0), ["PromQL warning: something (2:3)", "disk"]);
+        assert_eq!(a.warnings(query, 0), ["PromQL warning: something (1:1)", "disk"]);
+        assert_eq!(b.warnings(query, 0), ["PromQL warning: something (2:3)", "disk"]);
+        assert_eq!(a.infos(query, 0), b.infos(query, 0));
         let infos = a.infos(query, 0);
         assert_eq!(infos.len(), 3);
         assert!(

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use firesteel_config::size;
+use firesteel_tsdb::Compression;
 use tracing::Level;
 
 use crate::{
@@ -59,8 +60,8 @@ pub struct Options {
     pub block_reload_interval: Duration,
     /// Size of a WAL segment.
     pub wal_segment_size: Option<u64>,
-    /// Whether the WAL is compressed.
-    pub wal_compression: bool,
+    /// How the WAL is compressed.
+    pub wal_compression: Compression,
     /// Retention by age as the flag says.
     pub retention_time: Option<Duration>,
     /// Retention by size as the flag says.
@@ -116,7 +117,7 @@ impl Options {
                 .map(PathBuf::from),
             block_reload_interval: seconds("storage.tsdb.block-reload-interval")?,
             wal_segment_size: bytes(flags, "storage.tsdb.wal-segment-size")?,
-            wal_compression: flags.bool("storage.tsdb.wal-compression"),
+            wal_compression: wal_compression(flags)?,
             retention_time: flags.duration("storage.tsdb.retention.time")?,
             retention_size: bytes(flags, "storage.tsdb.retention.size")?,
             lookback: seconds("query.lookback-delta")?,
@@ -207,6 +208,16 @@ fn bytes(flags: &Flags, name: &str) -> Result<Option<u64>, FlagError> {
 fn features(flags: &Flags) -> Vec<String> {
     let all = flags.all("enable-feature").iter().flat_map(|v| v.split(','));
     all.map(str::trim).filter(|f| !f.is_empty()).map(str::to_owned).collect()
+}
+
+fn wal_compression(flags: &Flags) -> Result<Compression, FlagError> {
+    let name = "storage.tsdb.wal-compression-type";
+    match flags.text(name) {
+        "snappy" | "zstd" if !flags.bool("storage.tsdb.wal-compression") => Ok(Compression::None),
+        "snappy" => Ok(Compression::Snappy),
+        "zstd" => Ok(Compression::Zstd),
+        _ => Err(flags.wrong(name, "snappy or zstd")),
+    }
 }
 
 fn log_level(flags: &Flags) -> Result<Level, FlagError> {

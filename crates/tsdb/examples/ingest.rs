@@ -12,7 +12,7 @@ use firesteel_model::{
         SeriesRef,
     },
 };
-use firesteel_tsdb::{Db, Durability};
+use firesteel_tsdb::{Compression, Db, Durability};
 
 const PER_COMMIT: usize = 1000;
 const SCRAPES: i64 = 240;
@@ -77,9 +77,10 @@ fn main() -> Result<(), Failure> {
     let before = resident();
     let db = match std::env::var("INGEST").as_deref() {
         Ok("memory") => Db::in_memory(),
-        Ok("plain") => {
-            Db::builder(&dir).durability(Durability::Os).wal_compression(false).open()?
-        }
+        Ok("plain") => Db::builder(&dir)
+            .durability(Durability::Os)
+            .wal_compression(Compression::None)
+            .open()?,
         _ => Db::builder(&dir).durability(Durability::Os).open()?,
     };
     let options = AppendOptions::default();

@@ -75,7 +75,8 @@ fn samples_are_refused_as_prometheus_does() {
     let sorted = families.into_sorted();
     assert!(sorted.iter().any(|f| f.name == "prometheus_tsdb_head_series"));
     for f in &sorted {
-        assert!(f.name.starts_with("prometheus_tsdb_"), "{}", f.name);
+        let ours = f.name.starts_with("firesteel_tsdb_");
+        assert!(ours || f.name.starts_with("prometheus_tsdb_"), "{}", f.name);
     }
 }
 

@@ -6,6 +6,7 @@ mod common;
 
 use std::{
     collections::BTreeMap,
+    ops::ControlFlow,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -17,8 +18,9 @@ use std::{
 use common::{Samples, append, commit_all, labels, read, read_all, sim_builder};
 use firesteel_model::{Labels, Matcher, clock::ManualClock, storage::Appendable};
 use firesteel_tsdb::{
-    Db, Durability,
+    Db, Durability, WalPosition,
     fs::{Crash, Fault, SimFs},
+    wal::follow::{WalBatch, WalCursor, WalRead},
 };
 use proptest::prelude::*;
 
@@ -30,6 +32,9 @@ enum Step {
     Tick,
     Restart,
     Flush,
+    Verify,
+    /// Whoever follows the log reads up to its end.
+    Follow,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -39,6 +44,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Tick),
         1 => Just(Step::Restart),
         1 => Just(Step::Flush),
+        1 => Just(Step::Verify),
+        1 => Just(Step::Follow),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -81,6 +88,46 @@ impl Model {
     }
 }
 
+/// Who follows the log, over restarts.
+#[derive(Default)]
+struct Follower {
+    position: WalPosition,
+    cursor: Option<WalCursor>,
+    series: BTreeMap<u64, Labels>,
+    samples: Samples,
+}
+
+impl Follower {
+    fn begin(&mut self, db: &Db) {
+        let mut cursor = db.wal_cursor(Some(self.position)).unwrap();
+        cursor.keep_segments(1 << 30);
+        self.cursor = Some(cursor);
+        self.series.clear();
+    }
+
+    /// Every sample comes once.
+    fn read(&mut self) {
+        let cursor = self.cursor.as_mut().unwrap();
+        let mut batch = WalBatch::default();
+        loop {
+            match cursor.read(&mut batch).unwrap() {
+                WalRead::Batch => {
+                    self.series
+                        .extend(batch.series.iter().map(|s| (s.reference, s.labels.clone())));
+                    for s in &batch.samples {
+                        let samples =
+                            self.samples.entry(self.series[&s.series].clone()).or_default();
+                        assert_eq!(samples.insert(s.t, s.v.to_bits()), None);
+                    }
+                }
+                WalRead::CaughtUp => break,
+                skipped @ WalRead::Skipped { .. } => panic!("{skipped:?}"),
+            }
+        }
+        self.position = cursor.position();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
     #[test]
@@ -89,6 +136,8 @@ proptest! {
         let open = || sim_builder(&fs, &clock).retention(None).open().unwrap();
         let mut db = open();
         let mut model = Model { newest: 5000, ..Model::default() };
+        let mut follower = Follower::default();
+        follower.begin(&db);
         for step in &steps {
             match step {
                 Step::Append(samples, commit) => model.transaction(&db, samples, *commit),
@@ -102,11 +151,19 @@ proptest! {
                     fs.crash(Crash::KeepAll);
                     db = open();
                     prop_assert!(db.open_report().is_clean(), "{}", db.open_report());
+                    follower.begin(&db);
                 }
+                Step::Verify => {
+                    let report = db.verify(&mut |_| ControlFlow::Continue(())).unwrap();
+                    prop_assert_eq!(report.findings, []);
+                }
+                Step::Follow => follower.read(),
             }
             model.newest += 7;
         }
         prop_assert_eq!(read_all(&db), model.samples.clone());
+        follower.read();
+        prop_assert_eq!(&follower.samples, &model.samples);
         let mut odd = model.samples;
         odd.retain(|l, _| l.has("odd") && l.get("job") != Some("job-1"));
         let matchers = [Matcher::equal("odd", "odd"), Matcher::not_equal("job", "job-1")];

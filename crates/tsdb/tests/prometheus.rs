@@ -15,6 +15,7 @@ use std::{
 };
 
 use common::{Samples, append, assert_same, conformance, digest, labels, peer, read_all};
+use firesteel_chunk::varint;
 use firesteel_model::{
     CounterResetHint, Histogram, HistogramLayout, Labels, STALE_NAN, Span, Value,
     clock::{Clock, ManualClock},
@@ -22,7 +23,7 @@ use firesteel_model::{
     stale_nan,
     storage::{AppendOptions, Appendable, Appender, SeriesKey},
 };
-use firesteel_tsdb::{Db, DbBuilder};
+use firesteel_tsdb::{Compression, Db, DbBuilder};
 
 const DAY: i64 = 86_400_000;
 /// Data of the tests begins here, at a multiple of two hours.
@@ -35,11 +36,16 @@ struct Prometheus {
 
 impl Prometheus {
     fn start(binary: &Path, data: &Path) -> Self {
-        Self::start_with(binary, data, |_| "scrape_configs: []\n".to_owned())
+        Self::start_with(binary, data, &[], |_| "scrape_configs: []\n".to_owned())
     }
 
-    /// Starts it with the configuration for its port.
-    fn start_with(binary: &Path, data: &Path, config: impl FnOnce(u16) -> String) -> Self {
+    /// Starts it with flags and with the configuration for its port.
+    fn start_with(
+        binary: &Path,
+        data: &Path,
+        flags: &[&str],
+        config: impl FnOnce(u16) -> String,
+    ) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let text = config(port);
         let config = data.with_extension("yml");
@@ -51,6 +57,7 @@ impl Prometheus {
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .arg("--storage.tsdb.retention.time=100y")
             .arg("--web.enable-remote-write-receiver")
+            .args(flags)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -77,6 +84,43 @@ impl Prometheus {
         stream.read_to_string(&mut answer).ok()?;
         let status = answer.split(' ').nth(1)?.parse().ok()?;
         Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
+    }
+
+    /// Writes a float for each of `series` series.
+    fn write(&self, series: usize, t: i64, v: f64) {
+        let field = |out: &mut Vec<u8>, number: u8, bytes: &[u8]| {
+            out.push(number << 3 | 2);
+            varint::put_uvarint(out, bytes.len() as u64);
+            out.extend_from_slice(bytes);
+        };
+        let mut request = Vec::new();
+        for i in 0..series {
+            let mut one = Vec::new();
+            for (name, value) in [("__name__", "written"), ("i", &i.to_string())] {
+                let mut label = Vec::new();
+                field(&mut label, 1, name.as_bytes());
+                field(&mut label, 2, value.as_bytes());
+                field(&mut one, 1, &label);
+            }
+            let mut sample = vec![1 << 3 | 1];
+            sample.extend_from_slice(&v.to_bits().to_le_bytes());
+            sample.push(2 << 3);
+            varint::put_uvarint(&mut sample, t as u64);
+            field(&mut one, 2, &sample);
+            field(&mut request, 1, &one);
+        }
+        let body = snap::raw::Encoder::new().compress_vec(&request).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let head = format!(
+            "POST /api/v1/write HTTP/1.0\r\nHost: x\r\nContent-Encoding: snappy\r\n\
+             Content-Type: application/x-protobuf\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&body).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.split(' ').nth(1) == Some("204"), "{answer}");
     }
 
     /// All samples of `days` days, staleness markers excepted; histograms as their sums.
@@ -311,6 +355,99 @@ fn prometheus_reads_what_we_wrote_and_we_what_it_leaves() {
     }
 }
 
+/// Several kinds of damage in the log: what a start of ours leaves, Prometheus reads whole and without
+/// a complaint.
+#[test]
+fn prometheus_reads_a_log_that_we_have_repaired() {
+    let Some(binary) = peer("prometheus") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let original = folder.path().join("original");
+    let db = builder(&original).open().unwrap();
+    for i in 0..300 {
+        scrape(&db, 0..40, START + i * 15_000);
+    }
+    drop(db);
+    let path = |dir: &Path, n: usize| dir.join(format!("wal/{n:08}"));
+    let segments = (0..).take_while(|&n| path(&original, n).exists()).count();
+    assert!(segments >= 3, "{segments} segments");
+    type Damage = fn(&mut Vec<u8>);
+    let kinds: [(&str, Damage); 6] = [
+        ("a flipped byte", |b| b[40_000] ^= 0x10),
+        ("zeros", |b| b[10_000..14_000].fill(0)),
+        ("noise", |b| b[20_000..40_000].iter_mut().enumerate().for_each(|(i, x)| *x ^= i as u8)),
+        ("a wrong type", |b| b[0] = 7),
+        ("cut off", |b| b.truncate(45_001)),
+        ("a page of another place", |b| b.copy_within(0..32_768, 32_768)),
+    ];
+    for (kind, damage) in kinds {
+        for segment in [0, segments - 2] {
+            let what = format!("{kind} in segment {segment}");
+            let dir = folder.path().join(format!("{kind} {segment}").replace(' ', "-"));
+            copy(&original, &dir);
+            let mut bytes = std::fs::read(path(&dir, segment)).unwrap();
+            bytes.resize(bytes.len().max(66_000), 0);
+            damage(&mut bytes);
+            std::fs::write(path(&dir, segment), bytes).unwrap();
+            let db = builder(&dir).open().unwrap();
+            assert!(!db.open_report().is_clean(), "{what}");
+            // Blocks are cut from what is left, and the log goes on.
+            let report = db.open_report().to_string();
+            scrape(&db, 0..40, START + 300 * 15_000);
+            let ours = read_all(&db);
+            drop(db);
+            let prometheus = Prometheus::start(&binary, &dir);
+            let theirs = prometheus.read_all(1);
+            prometheus.kill();
+            assert_same(&theirs, &without_stale(ours));
+            let log = std::fs::read_to_string(dir.with_extension("log")).unwrap();
+            assert!(!log.to_lowercase().contains("corrupt"), "{what}; {report}; {log}");
+            assert!(!log.contains("unknown series"), "{what}; {report}; {log}");
+        }
+    }
+}
+
+/// Bytes with which a zstd frame begins.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// How many zstd frames begin in the log.
+fn zstd_records(data: &Path) -> usize {
+    let segments = std::fs::read_dir(data.join("wal")).unwrap().map(|e| e.unwrap().path());
+    let bytes = segments.filter(|p| p.is_file()).map(|p| std::fs::read(p).unwrap());
+    bytes.map(|b| b.windows(4).filter(|w| **w == ZSTD_MAGIC).count()).sum()
+}
+
+#[test]
+fn logs_compressed_with_zstd_are_read_both_ways() {
+    let Some(binary) = peer("prometheus") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let zstd = || builder(&data).wal_compression(Compression::Zstd);
+    let db = zstd().open().unwrap();
+    for n in 0..200_i64 {
+        scrape(&db, 0..30, START + n * 15_000);
+    }
+    let expected = without_stale(read_all(&db));
+    drop(db);
+    let ours = zstd_records(&data);
+    assert!(ours > 200, "{ours}");
+    let flag = "--storage.tsdb.wal-compression-type=zstd";
+    let prometheus =
+        Prometheus::start_with(&binary, &data, &[flag], |_| "scrape_configs: []\n".to_owned());
+    assert_same(&prometheus.read_all(1), &expected);
+    for n in 200..210_i64 {
+        prometheus.write(100, START + n * 15_000, n as f64);
+    }
+    let more = prometheus.read_all(1);
+    prometheus.stop();
+    let theirs = zstd_records(&data);
+    assert!(theirs >= ours + 10, "{theirs}");
+    let log = std::fs::read_to_string(data.with_extension("log")).unwrap();
+    assert!(!log.contains("level=ERROR"), "{log}");
+    let db = zstd().open().unwrap();
+    assert!(db.open_report().is_clean(), "{}", db.open_report());
+    assert_same(&without_stale(read_all(&db)), &more);
+}
+
 #[test]
 fn a_head_snapshot_hides_nothing_that_prometheus_adds() {
     let Some(binary) = peer("prometheus") else { return };
@@ -330,7 +467,7 @@ fn a_head_snapshot_hides_nothing_that_prometheus_adds() {
     assert!(db.open_report().snapshot.as_ref().is_some_and(|s| s.unused.is_none()));
     assert_same(&read_all(&db), &all);
     drop(db);
-    let prometheus = Prometheus::start_with(&binary, &data, |port| {
+    let prometheus = Prometheus::start_with(&binary, &data, &[], |port| {
         format!(
             "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: self\n  \
              static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n"

@@ -134,6 +134,31 @@ impl HistogramEncoder {
         self.buffer.bytes()
     }
 
+    /// Whether the last sample is stale.
+    pub(super) const fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// Counts of the last sample: all, zero bucket, buckets as differences. Zeros in a chunk of
+    /// floats.
+    pub(super) fn integer_counts(&self) -> (u64, u64, impl Iterator<Item = i64> + '_) {
+        let value = |n: &Number| match n {
+            Number::Integer(moving) => moving.value,
+            Number::Float(_) => 0,
+        };
+        let buckets = self.buckets.iter().map(value);
+        (value(&self.count) as u64, value(&self.zero_count) as u64, buckets)
+    }
+
+    /// Counts of the last sample: all, zero bucket, buckets. Zeros in a chunk of integers.
+    pub(super) fn float_counts(&self) -> (f64, f64, impl Iterator<Item = f64> + '_) {
+        let value = |n: &Number| match n {
+            Number::Integer(_) => 0.0,
+            Number::Float(xored) => f64::from_bits(xored.bits),
+        };
+        (value(&self.count), value(&self.zero_count), self.buckets.iter().map(value))
+    }
+
     /// Appends a histogram with integer counts. `deltas` are its buckets, positive ones first, each
     /// as the difference to the one before it, positive and negative ones apart; `start` is its
     /// start timestamp, 0 for unknown. With the staleness marker as its sum the rest is ignored.

@@ -4,12 +4,17 @@
 //! All histograms of a chunk share a layout, which stands in front of the samples.
 //! `docs/format/chunk.md` has a drawing.
 
+mod appender;
+#[cfg(test)]
+mod appender_tests;
 mod decode;
 mod encode;
 mod layout;
+mod merge;
 #[cfg(test)]
 mod tests;
 
+pub use appender::{Appended, HistogramAppender, Sample, SampleCounts};
 pub use decode::decode;
 pub use encode::HistogramEncoder;
 pub use layout::{CUSTOM_BUCKETS_SCHEMA, Layout, Span};

@@ -211,9 +211,22 @@ impl Cursor {
         let Some(values) = values.get_mut(..num) else { return Ok(0) };
         let Self { mut pos, mut t, mut delta, mut v, mut window } = *self;
         let mut i = 2;
+        let mut reused = false;
         while i < num {
             let start = pos;
             let mut bits = peek(chunk, pos);
+            // Gauges have long runs of these, slow counters none: the second one in a row decides.
+            if !RANGED && !CHECKED && reused && bits >> 61 == 0b010 {
+                let (times, values) = (&mut times[i..], &mut values[i..]);
+                let mut at = Self { pos, t, delta, v, window };
+                let n = at.windowed(chunk, times, values);
+                Self { pos, t, v, .. } = at;
+                i += n;
+                reused = false;
+                if n > 0 {
+                    continue;
+                }
+            }
             if bits >> 63 == 0 {
                 // Two zeros are a sample at the same pace with the same value.
                 if !RANGED && bits >> (64 - 2 * MIN_RUN) == 0 {
@@ -221,6 +234,7 @@ impl Cursor {
                     pos += 2 * run;
                     t = steady(t, delta, v, &mut times[i..i + run], &mut values[i..i + run]);
                     i += run;
+                    reused = false;
                     if CHECKED && pos > chunk.len() * 8 {
                         return Err(ChunkError::Truncated { bit: start, sample: i });
                     }
@@ -242,8 +256,10 @@ impl Cursor {
             // At least 41 bits of `bits` are real here.
             if bits >> 63 == 0 {
                 pos += 1;
+                reused = false;
             } else {
-                if bits >> 62 == 0b10 {
+                reused = bits >> 62 == 0b10;
+                if reused {
                     pos += 2;
                 } else {
                     let Some(new) = Window::from_bits(bits << 2) else {
@@ -273,6 +289,34 @@ impl Cursor {
         }
         *self = Self { pos, t, delta, v, window };
         Ok(if RANGED { out } else { num })
+    }
+
+    /// Reads samples at a steady pace whose values differ within the window that holds, as long as
+    /// there are such and 16 bytes are left. Returns how many there were.
+    ///
+    /// A call of its own, so that the other loop keeps its registers.
+    #[inline(never)]
+    fn windowed(&mut self, chunk: &[u8], times: &mut [i64], values: &mut [f64]) -> usize {
+        let Self { mut pos, mut t, delta, mut v, window } = *self;
+        let taken = 3 + window.significant as usize;
+        let mut n = 0;
+        for (time, value) in times.iter_mut().zip(values) {
+            let Some(bytes) = chunk.get(pos >> 3..).and_then(<[u8]>::first_chunk::<16>) else {
+                break;
+            };
+            let bits = u128::from_be_bytes(*bytes) << (pos & 7);
+            if bits >> 125 != 0b010 {
+                break;
+            }
+            v ^= (bits >> 61) as u64 >> window.leading & window.mask();
+            t = t.wrapping_add(delta as i64);
+            pos += taken;
+            *time = t;
+            *value = f64::from_bits(v);
+            n += 1;
+        }
+        *self = Self { pos, t, delta, v, window };
+        n
     }
 }
 

@@ -6,15 +6,12 @@ use crate::{
     writer::{ChunkBuffer, PutWindow, StartEncoder, low, next_count, put_varint},
 };
 
-use super::{HEADER_LEN, STALE_NAN};
+use super::{HEADER_LEN, MAX_SAMPLES, STALE_NAN, decode};
 
 /// The most bytes that a sample adds: time or dod, value, start.
 const MAX_SAMPLE_LEN: usize = 10 + 11 + StartEncoder::MAX_LEN;
 
-/// An XOR2 chunk being written.
-///
-/// Cut it at 127 samples or before: from there on a sample without a start timestamp takes three
-/// bytes more than it needs, an oddity of the format.
+/// An XOR2 chunk being written, of [`MAX_SAMPLES`] samples at most.
 #[derive(Clone, Debug)]
 pub struct Xor2Encoder {
     buffer: ChunkBuffer,
@@ -60,11 +57,33 @@ impl Xor2Encoder {
         self.buffer.bytes()
     }
 
+    /// Goes on with a chunk that was written before.
+    ///
+    /// # Errors
+    /// It is damaged, or has as many samples as it may have.
+    pub fn resume(chunk: &[u8]) -> Result<Self, ChunkError> {
+        let (mut times, mut starts, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        decode(chunk, &mut times, &mut starts, &mut values)?;
+        let mut encoder = Self::new();
+        for (i, (&t, &v)) in times.iter().zip(&values).enumerate() {
+            encoder.append(t, starts.get(i).copied().unwrap_or(0), v)?;
+        }
+        Ok(encoder)
+    }
+
     /// Appends a sample; `start` is its start timestamp, 0 for unknown.
     ///
     /// # Errors
-    /// [`ChunkError::TooManySamples`] at 65 535.
+    /// [`ChunkError::TooManySamples`] at [`MAX_SAMPLES`]; nothing has changed then.
     pub fn append(&mut self, t: i64, start: i64, v: f64) -> Result<(), ChunkError> {
+        if self.num >= MAX_SAMPLES {
+            return Err(ChunkError::TooManySamples);
+        }
+        self.append_any(t, start, v)
+    }
+
+    /// As [`Xor2Encoder::append`], up to what the header can count.
+    pub(super) fn append_any(&mut self, t: i64, start: i64, v: f64) -> Result<(), ChunkError> {
         let num = next_count(self.num, 16)?;
         let bits = v.to_bits();
         let delta = (t as u64).wrapping_sub(self.t as u64);

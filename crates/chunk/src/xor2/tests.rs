@@ -49,7 +49,7 @@ fn encode(times: &[i64], starts: &[i64], values: &[u64]) -> Vec<u8> {
     let mut chunk = Xor2Encoder::new();
     for (i, &t) in times.iter().enumerate() {
         let start = starts.get(i).copied().unwrap_or(0);
-        chunk.append(t, start, f64::from_bits(values[i])).unwrap();
+        chunk.append_any(t, start, f64::from_bits(values[i])).unwrap();
     }
     chunk.bytes().to_vec()
 }
@@ -79,7 +79,40 @@ fn sizes_are_prometheus() {
     }
 }
 
+#[test]
+fn no_chunk_is_longer_than_its_header_can_say_where_starts_change() {
+    let mut chunk = Xor2Encoder::new();
+    for t in 0..MAX_SAMPLES as i64 {
+        chunk.append(t, 0, 1.0).unwrap();
+    }
+    assert_eq!(chunk.append(127, 1, 1.0), Err(ChunkError::TooManySamples));
+    assert_eq!(decoded(chunk.bytes()).unwrap().1, []);
+    let full = Xor2Encoder::resume(chunk.bytes()).unwrap();
+    assert_eq!(full.bytes(), chunk.bytes());
+}
+
 proptest! {
+    #[test]
+    fn resumes_where_it_was(
+        samples in crate::xor::tests::samples(120), cut in 1_usize..100, starts in 0_i64..3,
+    ) {
+        let start = |i: usize| if i % 50 < 25 { 5 * starts } else { starts * i as i64 };
+        let mut chunk = Xor2Encoder::new();
+        let mut again = Xor2Encoder::new();
+        for (i, (t, v)) in samples.iter().enumerate() {
+            if i == cut {
+                again = Xor2Encoder::resume(chunk.bytes()).unwrap();
+            }
+            chunk.append(*t, start(i), *v).unwrap();
+            if i >= cut {
+                again.append(*t, start(i), *v).unwrap();
+            }
+        }
+        if samples.len() > cut {
+            prop_assert_eq!(again.bytes(), chunk.bytes());
+        }
+    }
+
     #[test]
     fn round_trip(samples in crate::xor::tests::samples(200), starts in 0_u8..4, seed: i64) {
         let times: Vec<i64> = samples.iter().map(|s| s.0).collect();

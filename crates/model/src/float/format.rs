@@ -18,7 +18,25 @@ impl Digits {
         let written = write!(digits, "{:e}", v.abs());
         debug_assert!(written.is_ok(), "the buffer holds the longest float");
         digits.split_exponent();
+        if may_lie_halfway(v) {
+            digits.round_half_to_even(v.abs());
+        }
         digits
+    }
+
+    /// Of two shortest texts that are equally near Go takes the one with an even digit at the end,
+    /// Rust the greater one.
+    fn round_half_to_even(&mut self, v: f64) {
+        // The digits of the exact value: those of the lesser text, and a 5.
+        let exact = format!("{v:.0$}", fraction_bits(v) as usize);
+        let exact: Vec<u8> = exact.bytes().filter(u8::is_ascii_digit).collect();
+        let leading = exact.iter().take_while(|b| **b == b'0').count();
+        let Some((b'5', lesser)) = exact[leading..].split_last() else { return };
+        let odd = |digits: &[u8]| digits.last().is_some_and(|b| b % 2 == 1);
+        let greater = &self.text[..self.len];
+        if lesser.len() == greater.len() && lesser != greater && odd(greater) {
+            self.text[..lesser.len()].copy_from_slice(lesser);
+        }
     }
 
     /// Turns `d.dddeX` into digits alone and a position of the point.
@@ -36,6 +54,24 @@ impl Digits {
     fn as_str(&self) -> &str {
         std::str::from_utf8(&self.text[..self.len]).unwrap_or_default()
     }
+}
+
+/// How many bits, and so digits, there are behind the point of a finite float; 0 for integers.
+const fn fraction_bits(v: f64) -> i32 {
+    let bits = v.to_bits();
+    let exponent = (bits >> 52 & 0x7ff) as i32;
+    let mantissa = bits & 0x000f_ffff_ffff_ffff | 0x0010_0000_0000_0000;
+    let behind = 1075 - exponent - mantissa.trailing_zeros() as i32;
+    if exponent == 0 || behind < 0 { 0 } else { behind }
+}
+
+/// Whether a float may lie halfway between two texts of which both read back as it: it has few bits
+/// behind the point, and one digit less than these says as much as a float does.
+fn may_lie_halfway(v: f64) -> bool {
+    let digits = fraction_bits(v);
+    // 10^(digits - 1) is at least 2^precision.
+    let precision = 1075 - (v.to_bits() >> 52 & 0x7ff) as i32;
+    (2..=18).contains(&digits) && (digits - 1) * 10 >= precision * 3
 }
 
 impl Write for Digits {
@@ -74,6 +110,9 @@ pub fn write_f(out: &mut String, v: f64) {
     // Fast path: most samples are small integers.
     let written = if v < EXACT && v.fract() == 0.0 {
         write!(out, "{}", v as u64)
+    } else if may_lie_halfway(v) {
+        push_f(out, &Digits::new(v));
+        Ok(())
     } else {
         write!(out, "{v}")
     };
@@ -216,6 +255,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn halfway_between_two_texts_the_last_digit_is_even() {
+        // As Prometheus prints them.
+        for (v, f) in [
+            (921_674_180_655_479.25, "921674180655479.2"),
+            (921_674_180_655_479.75, "921674180655479.8"),
+            (921_674_180_655_479.125, "921674180655479.1"),
+            (-1_125_899_906_842_624.25, "-1125899906842624.2"),
+            (2.5, "2.5"),
+            (0.125, "0.125"),
+        ] {
+            assert_eq!(with(write_f, v), f);
+            assert_eq!(f.parse::<f64>().unwrap(), v);
+        }
+        assert_eq!(with(write_g, 921_674_180_655_479.25), "9.216741806554792e+14");
+    }
+
     proptest! {
         #[test]
         fn every_form_reads_back_the_same(bits in any::<u64>(), small in -1e9..1e9_f64) {
@@ -225,7 +281,9 @@ mod tests {
                     let back: f64 = text.parse().unwrap();
                     prop_assert!(back.to_bits() == v.to_bits() || v.is_nan(), "{text}");
                 }
-                prop_assert!(!v.is_finite() || with(write_f, v) == v.to_string());
+                prop_assert!(
+                    !v.is_finite() || may_lie_halfway(v) || with(write_f, v) == v.to_string()
+                );
                 let digits = |s: &str| s.bytes().filter(|b| (b'1'..=b'9').contains(b)).count();
                 prop_assert!(!v.is_finite() || v == 0.0 || digits(&with(write_g, v)) > 0);
             }

@@ -405,7 +405,9 @@ impl Evaluator<'_> {
         if let Some((_, _, error)) = error.0 {
             return Err(error);
         }
-        for r in &remarks {
+        let mut distinct = Vec::new();
+        remarks.into_iter().flatten().for_each(|r| push_once(&mut distinct, r));
+        for r in &distinct {
             self.remark(binary.op, span, r);
         }
         let mut out = out;
@@ -463,7 +465,8 @@ struct Join<'j, 'e> {
     /// The match group that each row of the result came from first.
     sources: Vec<usize>,
     error: FirstError,
-    remarks: Vec<Remark>,
+    /// What is to be said, by step; empty if nothing is.
+    remarks: Vec<Option<Remark>>,
     scratch: Vec<Pair>,
 }
 
@@ -728,9 +731,15 @@ impl Join<'_, '_> {
         let mut results = Vec::new();
         let mut valid = here.to_vec();
         for step in bits::ones(here) {
-            let remarks = &mut self.remarks;
+            let mut remark = None;
             let (x, y) = (Operand::of(a, step), Operand::of(b, step));
-            match elementwise(self.binary.op, x, y, &mut |r| push_once(remarks, r)) {
+            let result = elementwise(self.binary.op, x, y, &mut |r| remark = Some(r));
+            if remark.is_some() {
+                // Prometheus keeps the last one of a step.
+                self.remarks.resize_with(here.len() * 64, || None);
+                self.remarks[step] = remark;
+            }
+            match result {
                 Some(result) => {
                     if result.keep || self.binary.return_bool {
                         bits::set(&mut kept, step);

@@ -9,7 +9,7 @@ use super::{
     eval::Evaluator,
     labels::{Numbering, SetId},
     notes as text,
-    plan::Call,
+    plan::{Call, NodeId},
 };
 use crate::{
     ForcedMonotonicity,
@@ -49,8 +49,9 @@ impl Evaluator<'_> {
         use FunctionId as F;
         match call.func {
             F::HistogramQuantile => {
-                let q = self.quantile_argument(call, 0, grid)?;
+                let q = self.scalar_argument(call, 0, grid)?;
                 let block = self.argument(call, 1, grid)?;
+                self.warn_of_quantiles(&q, call.args[0]);
                 let span = self.span(call.args[1]);
                 let groups = self.split(&block, span)?;
                 let result = self.answer(&block, &groups, &Question::Quantile(q), span, grid)?;
@@ -78,11 +79,14 @@ impl Evaluator<'_> {
         let span = self.span(call.args[0]);
         let mut questions = Vec::new();
         for i in 2..call.args.len() {
-            questions.push(self.quantile_argument(call, i, grid)?);
+            questions.push((self.scalar_argument(call, i, grid)?, call.args[i]));
+        }
+        for (q, arg) in &questions {
+            self.warn_of_quantiles(q, *arg);
         }
         let groups = self.split(&block, span)?;
         let mut all = Block::new(grid.n);
-        for q in questions {
+        for (q, _) in questions {
             // Almost always the quantile is the same at all steps.
             let mut distinct = q.clone();
             distinct.sort_by(f64::total_cmp);
@@ -107,15 +111,10 @@ impl Evaluator<'_> {
         self.merge_results(all, grid)
     }
 
-    /// A quantile argument; warns where it is none.
-    fn quantile_argument(
-        &mut self,
-        call: &Call,
-        index: usize,
-        grid: Grid,
-    ) -> Result<Vec<f64>, EvalError> {
-        let q = self.scalar_argument(call, index, grid)?;
-        let span = self.span(call.args[index]);
+    /// Warns of quantiles that are none. To be called when all arguments have been evaluated: theirs
+    /// come first.
+    fn warn_of_quantiles(&mut self, q: &[f64], arg: NodeId) {
+        let span = self.span(arg);
         let mut last = None;
         for bad in q.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
             if last != Some(bad.to_bits()) {
@@ -123,7 +122,6 @@ impl Evaluator<'_> {
                 last = Some(bad.to_bits());
             }
         }
-        Ok(q)
     }
 
     /// Sorts rows into histograms.

@@ -54,6 +54,7 @@ impl Evaluator<'_> {
             Kind::Vector(selector) => self.instant_selector(*selector, grid, Pick::Value, id),
             Kind::StepInvariant(inner) => self.step_invariant(*inner, grid),
             Kind::Negate(inner) => self.negate(*inner, grid),
+            Kind::Plus(inner) => self.eval(*inner, grid),
             Kind::Binary(_) => self.binary_chain(id, grid),
             Kind::Aggregate(aggregate) => self.aggregate(id, aggregate, grid),
             Kind::Call(call) => self.call(id, call, grid),

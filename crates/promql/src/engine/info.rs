@@ -77,7 +77,9 @@ impl Evaluator<'_> {
                     around.push((s.offset, s.at));
                     stack.push((s.expr, around));
                 }
-                Kind::StepInvariant(inner) | Kind::Negate(inner) => stack.push((*inner, around)),
+                Kind::StepInvariant(inner) | Kind::Negate(inner) | Kind::Plus(inner) => {
+                    stack.push((*inner, around));
+                }
                 Kind::Binary(b) => stack.extend([(b.rhs, around.clone()), (b.lhs, around)]),
                 Kind::Aggregate(a) => {
                     stack.extend(a.param.map(|p| (p, around.clone())));

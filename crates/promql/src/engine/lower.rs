@@ -123,11 +123,9 @@ impl Lowering {
             Expr::Binary(b) => self.binary(b, context),
             Expr::Unary(u) => {
                 let inner = self.expr(&u.expr, context)?;
-                if !u.negative {
-                    return Ok(inner);
-                }
                 let value_type = self.plan.node(inner.id).value_type;
-                let id = self.push(Kind::Negate(inner.id), u.span, value_type);
+                let kind = if u.negative { Kind::Negate } else { Kind::Plus }(inner.id);
+                let id = self.push(kind, u.span, value_type);
                 Ok(Lowered { id, ..inner })
             }
             // Unwrapped above.

@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     /// Evaluated at the first step only, and repeated.
     StepInvariant(NodeId),
     Negate(NodeId),
+    /// With a plus sign: the same, but no selector any more, which matters to `timestamp`.
+    Plus(NodeId),
     Binary(Binary),
     Aggregate(Aggregate),
     Call(Call),

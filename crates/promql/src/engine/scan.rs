@@ -303,7 +303,9 @@ impl Shared<'_> {
             let samples = view.samples();
             done.2 += samples;
             self.samples.add(samples, passing)?;
-            if row.histograms.len() < grid.n || row.histograms.iter().any(Option::is_none) {
+            let is_float =
+                |step: usize| row.histograms.get(step).is_none_or(std::option::Option::is_none);
+            if bits::ones(&row.present).any(is_float) {
                 bits::set(&mut done.1, series);
             }
             take(&mut sink, series, &row);

@@ -2,7 +2,7 @@
 
 use firesteel_model::{CounterResetHint, FloatHistogram, histogram::CUSTOM_BUCKETS_SCHEMA};
 
-use super::{bound, exponential_bound, indexed, is_custom, to_spans};
+use super::{bucket_bound, indexed, is_custom, to_spans};
 use crate::window::kahan;
 
 /// A number and its compensation.
@@ -210,7 +210,7 @@ impl Work {
         let threshold = self.zero_threshold;
         for entries in [&mut other.positive, &mut other.negative] {
             let first =
-                entries.iter().position(|e| exponential_bound(e.0, self.schema) > threshold);
+                entries.iter().position(|e| bucket_bound(self.schema, e.0, &[]) > threshold);
             entries.drain(..first.unwrap_or(entries.len()));
         }
         combine(&mut self.positive, &other.positive, mode);
@@ -232,7 +232,7 @@ impl Work {
     fn map_custom(&mut self, bounds: &[f64]) {
         let mut mapped: Vec<Entry> = Vec::new();
         for &(index, number) in &self.positive {
-            let upper = bound(index, CUSTOM_BUCKETS_SCHEMA, &self.custom);
+            let upper = bucket_bound(CUSTOM_BUCKETS_SCHEMA, index, &self.custom);
             let at = bounds.partition_point(|b| *b < upper) as i32;
             match mapped.last_mut() {
                 Some(last) if last.0 == at => {
@@ -287,9 +287,9 @@ impl Work {
         let cut = |entries: &[Entry], threshold: f64| {
             entries
                 .iter()
-                .map(|e| (exponential_bound(e.0.wrapping_sub(1), schema), e))
+                .map(|e| (bucket_bound(schema, e.0.wrapping_sub(1), &[]), e))
                 .take_while(|(lower, _)| *lower < threshold)
-                .map(|(_, e)| (exponential_bound(e.0, schema), e.1.0))
+                .map(|(_, e)| (bucket_bound(schema, e.0, &[]), e.1.0))
                 .find(|(upper, count)| *upper > threshold && *count != 0.0)
                 .map(|(upper, _)| upper)
         };
@@ -299,7 +299,7 @@ impl Work {
             threshold = wider;
         }
         for entries in [&mut self.positive, &mut self.negative] {
-            let inside = |e: &Entry| exponential_bound(e.0.wrapping_sub(1), schema) < threshold;
+            let inside = |e: &Entry| bucket_bound(schema, e.0.wrapping_sub(1), &[]) < threshold;
             let n = entries.iter().take_while(|e| inside(e)).count();
             for (_, number) in entries.drain(..n) {
                 self.zero = kahan::add(number.0, self.zero.0, self.zero.1 + number.1);
@@ -373,13 +373,15 @@ pub(crate) fn detect_reset(current: &FloatHistogram, previous: &FloatHistogram) 
     lost(&now.positive, &before.positive) || lost(&now.negative, &before.negative)
 }
 
-/// Whether a bucket lost observations.
+/// Whether a bucket lost observations, or is gone though it held something, be it NaN.
 fn lost(now: &[Entry], before: &[Entry]) -> bool {
     let mut rest = now.iter().peekable();
-    before.iter().filter(|e| e.1.0 != 0.0).any(|e| {
+    before.iter().any(|e| {
         while rest.next_if(|n| n.0 < e.0).is_some() {}
-        let count = rest.peek().filter(|n| n.0 == e.0).map_or(0.0, |n| n.1.0);
-        count < e.1.0
+        match rest.peek().filter(|n| n.0 == e.0) {
+            Some(n) => n.1.0 < e.1.0,
+            None => e.1.0 != 0.0,
+        }
     })
 }
 
@@ -441,6 +443,11 @@ mod tests {
         assert!(!detect_reset(&b, &a) && detect_reset(&a, &b));
         let moved = histogram(0, &[0.0, 9.0], 1.0);
         assert!(detect_reset(&moved, &a));
+        // A bucket that is gone, whatever it held.
+        let odd = histogram(0, &[f64::NAN, f64::NAN], 0.0);
+        let gone = FloatHistogram { count: f64::NAN, ..histogram(1, &[f64::NAN], 0.0) };
+        assert!(detect_reset(&gone, &odd) && !detect_reset(&odd, &odd));
+        assert!(detect_reset(&histogram(0, &[-1.0], 0.0), &histogram(0, &[0.0], -1.0)));
         let hinted = FloatHistogram { counter_reset_hint: CounterResetHint::NotReset, ..a };
         assert!(!detect_reset(&hinted, &b));
     }

@@ -6,7 +6,10 @@ mod arithmetic;
 mod quantile;
 mod trim;
 
-use firesteel_model::{CounterResetHint, FloatHistogram, Span, histogram::CUSTOM_BUCKETS_SCHEMA};
+use firesteel_model::{
+    CounterResetHint, FloatHistogram, Span,
+    histogram::{CUSTOM_BUCKETS_SCHEMA, bucket_bound},
+};
 
 use crate::functions::gomath;
 
@@ -40,49 +43,6 @@ impl Bucket {
 /// Whether bounds are given one by one.
 pub(crate) const fn is_custom(h: &FloatHistogram) -> bool {
     h.layout.schema == CUSTOM_BUCKETS_SCHEMA
-}
-
-/// `2^exponent`, exactly, 0 and infinity where it does not fit.
-fn power_of_two(exponent: i64) -> f64 {
-    match exponent {
-        1024.. => f64::INFINITY,
-        -1022..1024 => f64::from_bits(((exponent + 1023) as u64) << 52),
-        -1074..-1022 => f64::from_bits(1 << (exponent + 1074)),
-        _ => 0.0,
-    }
-}
-
-/// Upper bound of the exponential bucket `index`.
-pub(crate) fn exponential_bound(index: i32, schema: i32) -> f64 {
-    let index = i64::from(index);
-    if schema < 0 {
-        let exponent = index << schema.unsigned_abs().min(8);
-        return if exponent == 1024 { f64::MAX } else { power_of_two(exponent) };
-    }
-    let schema = schema.min(8);
-    let steps = 1_i64 << schema;
-    let (whole, part) = (index.div_euclid(steps), index.rem_euclid(steps));
-    if part == 0 {
-        // The bucket that ends where floats do.
-        return if whole == 1024 { f64::MAX } else { power_of_two(whole) };
-    }
-    let within = (part as f64 / steps as f64).exp2();
-    if whole >= -1022 {
-        within * power_of_two(whole)
-    } else {
-        within * power_of_two(whole + 60) * power_of_two(-60)
-    }
-}
-
-/// Upper bound of the bucket `index`.
-pub(crate) fn bound(index: i32, schema: i32, custom: &[f64]) -> f64 {
-    if schema != CUSTOM_BUCKETS_SCHEMA {
-        return exponential_bound(index, schema);
-    }
-    match usize::try_from(index) {
-        Ok(i) => custom.get(i).copied().unwrap_or(f64::INFINITY),
-        Err(_) => f64::NEG_INFINITY,
-    }
 }
 
 /// Buckets by index.
@@ -119,8 +79,8 @@ fn to_spans(buckets: impl Iterator<Item = (i32, f64)>) -> (Vec<Span>, Vec<f64>) 
 fn positive_buckets(h: &FloatHistogram) -> impl Iterator<Item = Bucket> + '_ {
     let (schema, custom) = (h.layout.schema, &h.layout.custom_values);
     indexed(&h.layout.positive_spans, &h.positive_buckets).map(move |(index, count)| Bucket {
-        lower: bound(index.wrapping_sub(1), schema, custom),
-        upper: bound(index, schema, custom),
+        lower: bucket_bound(schema, index.wrapping_sub(1), custom),
+        upper: bucket_bound(schema, index, custom),
         count,
         index,
     })
@@ -130,8 +90,8 @@ fn positive_buckets(h: &FloatHistogram) -> impl Iterator<Item = Bucket> + '_ {
 fn negative_buckets(h: &FloatHistogram) -> impl Iterator<Item = Bucket> + '_ {
     let schema = h.layout.schema;
     indexed(&h.layout.negative_spans, &h.negative_buckets).map(move |(index, count)| Bucket {
-        lower: -exponential_bound(index, schema),
-        upper: -exponential_bound(index.wrapping_sub(1), schema),
+        lower: -bucket_bound(schema, index, &[]),
+        upper: -bucket_bound(schema, index.wrapping_sub(1), &[]),
         count,
         index,
     })
@@ -226,18 +186,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn bounds() {
-        assert_eq!(exponential_bound(0, 0), 1.0);
-        assert_eq!(exponential_bound(3, 0), 8.0);
-        assert_eq!(exponential_bound(-1, 0), 0.5);
-        assert_eq!(exponential_bound(1, 1), std::f64::consts::SQRT_2);
-        assert_eq!(exponential_bound(1, -2), 16.0);
-        assert_eq!(exponential_bound(1024, 0), f64::MAX);
-        assert_eq!(exponential_bound(1025, 0), f64::INFINITY);
-        assert_eq!(exponential_bound(-1074, 0), 5e-324);
-        assert_eq!(exponential_bound(i32::MIN, -4), 0.0);
-        assert_eq!(bound(-1, CUSTOM_BUCKETS_SCHEMA, &[1.0]), f64::NEG_INFINITY);
-        assert_eq!(bound(1, CUSTOM_BUCKETS_SCHEMA, &[1.0]), f64::INFINITY);
+    fn bounds_have_the_rounding_errors_of_prometheus() {
+        let mut h = histogram(30, &[1.0, 1.0], 0.0);
+        h.layout.schema = 3;
+        let first = all_buckets(&h)[0];
+        assert_eq!((first.lower, first.upper), (12.337_686_603_263_526, 13.454_342_644_059_43));
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub static FLAGS: &[Flag] = &[
     flag("storage.tsdb.no-lockfile", "false", Bool, Server, Works, "Do not lock the data folder."),
     flag("storage.tsdb.allow-overlapping-compaction", "true", Bool, Server, Works, "Merge overlapping blocks."),
     flag("storage.tsdb.wal-compression", "true", Bool, Server, Works, "Compress the WAL."),
-    flag("storage.tsdb.wal-compression-type", "snappy", Value, Server, Ignored("snappy alone is written"), "How to compress the WAL."),
+    flag("storage.tsdb.wal-compression-type", "snappy", Value, Server, Works, "How to compress the WAL: snappy or zstd."),
     flag("storage.tsdb.head-chunks-write-queue-size", "0", Value, Server, Ignored("head chunks need no queue here"), "Queue of head chunks."),
     flag("storage.tsdb.samples-per-chunk", "120", Value, Server, Ignored("chunks have 120 samples"), "Samples per chunk."),
     flag("storage.tsdb.delayed-compaction.max-percent", "10", Value, Server, Ignored(DELAY), "Upper limit of the random compaction delay."),

@@ -128,9 +128,29 @@ impl ChunkFiles {
 
     /// Damage in the chunk at a reference.
     pub(super) fn corrupt(&self, reference: u64, what: impl Into<String>) -> TsdbError {
-        let segment = (reference >> 32) as usize;
-        let place = self.segments.get(segment).map_or_else(PathBuf::new, |s| s.path().to_owned());
-        TsdbError::corrupt(place, reference & 0xffff_ffff, what)
+        let (segment, at) = ((reference >> 32) as usize, reference & 0xffff_ffff);
+        match self.segments.get(segment) {
+            Some(source) => source.corrupt(at, what),
+            None => TsdbError::corrupt(PathBuf::new(), at, what),
+        }
+    }
+
+    /// Takes note of a damaged chunk of a file.
+    pub(super) fn note_damage(&self, path: &Path, offset: u64, what: &str) {
+        if let Some(source) = self.segments.iter().find(|s| s.path() == path) {
+            let _ = source.corrupt(offset, what);
+        }
+    }
+
+    /// Whether the chunk at a reference was found damaged before.
+    pub(super) fn is_damaged(&self, reference: u64) -> bool {
+        let source = self.segments.get((reference >> 32) as usize);
+        source.is_some_and(|s| s.is_damaged_at(reference & 0xffff_ffff))
+    }
+
+    /// How many damaged places were found so far.
+    pub(super) fn damaged(&self) -> usize {
+        self.segments.iter().map(|s| s.damage().len()).sum()
     }
 }
 

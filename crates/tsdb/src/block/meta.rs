@@ -147,6 +147,22 @@ impl BlockMeta {
         BlockDesc { ulid: self.ulid, min_time: self.min_time, max_time: self.max_time }
     }
 
+    /// Whether `other` says the same about the block, but for what changes while a block lives:
+    /// deletions and marks of compaction, and fields of others.
+    #[must_use]
+    pub fn same_block(&self, other: &Self) -> bool {
+        let counts = |s: &BlockStats| {
+            let floats = (s.num_float_samples, s.num_histogram_samples);
+            (s.num_samples, floats, s.num_series, s.num_chunks)
+        };
+        let (a, b) = (&self.compaction, &other.compaction);
+        self.desc() == other.desc()
+            && self.version == other.version
+            && counts(&self.stats) == counts(&other.stats)
+            && (a.level, &a.sources, &a.parents, &a.hints)
+                == (b.level, &b.sources, &b.parents, &b.hints)
+    }
+
     /// Reads the `meta.json` of a block's directory.
     ///
     /// # Errors
@@ -179,7 +195,7 @@ impl BlockMeta {
         replace_file(fs, &dir.join(META_FILE), &self.to_json()?)
     }
 
-    fn from_json(bytes: &[u8]) -> Result<Self, String> {
+    pub(crate) fn from_json(bytes: &[u8]) -> Result<Self, String> {
         let value: Value = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         let mut fields = Fields::new(value)?;
         Ok(Self {

@@ -6,6 +6,7 @@
 mod chunks;
 mod decode;
 mod delete;
+pub(crate) mod integrity;
 mod labels;
 mod merge;
 mod meta;
@@ -16,13 +17,17 @@ mod repair;
 mod tests;
 mod tombstones;
 mod ulid;
+pub(crate) mod verify;
+mod visit;
 mod writer;
 
+pub use integrity::{FileSum, Integrity};
 pub use meta::{BlockDesc, BlockMeta, BlockStats, Compaction};
 pub use reader::Block;
 pub use repair::repair_version;
 pub use tombstones::{Interval, Tombstones};
 pub use ulid::{Ulid, UlidError};
+pub use visit::ChunkInfo;
 pub use writer::{BlockWriter, EncodedChunk};
 
 pub(crate) use decode::{ChunkDecoder, retain};

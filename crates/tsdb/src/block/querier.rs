@@ -123,7 +123,8 @@ impl Querier for BlockQuerier {
             return Ok(Selection::default());
         }
         QueryStats::add(&ctx.stats.series, set.ids.len() as u64);
-        Ok(Selection { sets: vec![Arc::new(set)], warnings: Vec::new() })
+        let warnings = self.files.warning().into_iter().collect();
+        Ok(Selection { sets: vec![Arc::new(set)], warnings })
     }
 
     fn label_names(
@@ -348,7 +349,8 @@ impl SampleReader for BlockReader<'_> {
             if chunk.mint > self.set.range.maxt {
                 break;
             }
-            if self.set.wants(id, chunk) {
+            // The query that first met a damaged chunk failed; later ones do without, and say so.
+            if self.set.wants(id, chunk) && !self.set.files.chunks.is_damaged(chunk.reference) {
                 self.chunks.push(chunk);
             }
         }

@@ -33,6 +33,16 @@ pub(super) struct Files {
     pub(super) chunks: ChunkFiles,
 }
 
+impl Files {
+    /// What a query has to be told.
+    pub(super) fn warning(&self) -> Option<String> {
+        let n = self.chunks.damaged();
+        let index = self.index.source().path();
+        let dir = index.parent().unwrap_or(index).display();
+        (n > 0).then(|| format!("{n} damaged chunks of block {dir} are left out"))
+    }
+}
+
 impl Block {
     /// Opens the block in `dir`: reads `meta.json` and the tombstones.
     ///
@@ -112,6 +122,26 @@ impl Block {
         let opened = Arc::new(Files { index, chunks });
         *files = Some(Arc::clone(&opened));
         Ok(opened)
+    }
+
+    /// Damage of the index that reading it has met so far: offset and what was found.
+    #[must_use]
+    pub fn index_damage(&self) -> Option<(u64, String)> {
+        let files = self.files.lock();
+        files.as_ref().and_then(|f| f.index.source().damage().into_iter().next())
+    }
+
+    /// Number of damaged places that reading chunks has met so far.
+    #[must_use]
+    pub fn damaged_chunks(&self) -> usize {
+        self.files.lock().as_ref().map_or(0, |f| f.chunks.damaged())
+    }
+
+    /// Has queries leave a chunk out that was found damaged by other means.
+    pub(crate) fn note_damaged_chunk(&self, path: &Path, offset: u64, what: &str) {
+        if let Ok(files) = self.files() {
+            files.chunks.note_damage(path, offset, what);
+        }
     }
 
     /// Looks at the beginnings and ends of the files, which is cheap: magic numbers, versions,

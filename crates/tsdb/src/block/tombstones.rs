@@ -99,7 +99,7 @@ impl Tombstones {
         replace_file(fs, &dir.join(TOMBSTONES_FILE), &self.encode())
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_LEN + 4 + 12 * self.len());
         out.extend_from_slice(&MAGIC.to_be_bytes());
         out.push(VERSION);
@@ -116,7 +116,7 @@ impl Tombstones {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, (usize, &'static str)> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, (usize, &'static str)> {
         let (body, crc) = bytes.split_last_chunk::<4>().ok_or((0, "tombstones are cut"))?;
         let mut head = Decoder::new(body);
         if head.u32() != Some(MAGIC) {

@@ -8,8 +8,8 @@ use std::{
 use firesteel_chunk::Encoding;
 
 use super::{
-    BlockMeta, BlockStats, CHUNKS_DIR, INDEX_FILE, SymbolTable, TMP_CREATION_SUFFIX, Tombstones,
-    chunks::ChunkWriter,
+    BlockMeta, BlockStats, CHUNKS_DIR, INDEX_FILE, Integrity, SymbolTable, TMP_CREATION_SUFFIX,
+    Tombstones, chunks::ChunkWriter,
 };
 use crate::{
     TsdbError,
@@ -150,6 +150,7 @@ impl BlockWriter {
         index.finish()?;
         Tombstones::default().write(&*self.fs, &self.dir)?;
         self.meta.write(&*self.fs, &self.dir)?;
+        Integrity::describe(&*self.fs, &self.dir)?.write(&*self.fs, &self.dir)?;
         let place = self.parent.join(self.meta.ulid.to_string());
         self.fs.sync_dir(&self.dir).map_err(TsdbError::io("sync", &self.dir))?;
         self.fs.rename(&self.dir, &place).map_err(TsdbError::io("rename", &self.dir))?;

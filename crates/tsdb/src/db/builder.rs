@@ -11,12 +11,15 @@ use firesteel_model::{
     clock::{Clock, SystemClock},
 };
 
-use super::{Db, HeadLoader, compact::Rules};
+use super::{Db, Event, HeadLoader, compact::Rules, events::Events};
 use crate::{
     TsdbError,
-    fs::{Fs, OsFs},
+    fs::{Fs, OsFs, ReadOnlyFs},
     head::DEFAULT_CAP,
-    wal::writer::{DEFAULT_SEGMENT_SIZE, Durability},
+    wal::{
+        Compression,
+        writer::{DEFAULT_SEGMENT_SIZE, Durability},
+    },
 };
 
 /// Settings of a [`Db`]; the defaults are Prometheus', durability excepted.
@@ -36,15 +39,19 @@ pub struct DbBuilder {
     pub(super) stale_series_threshold: f64,
     pub(super) durability: Durability,
     pub(super) block_range: Duration,
-    pub(super) wal_compression: bool,
+    pub(super) wal_compression: Compression,
     pub(super) wal_segment_size: u64,
     pub(super) lock: bool,
+    pub(super) read_only: bool,
     pub(super) max_exemplars: usize,
     pub(super) late_window: Duration,
     pub(super) late_cap: usize,
     pub(super) seed: u64,
     pub(super) threads: Option<usize>,
     pub(super) snapshot_bytes: Option<u64>,
+    pub(super) reserve: Option<u64>,
+    pub(super) describe_blocks: bool,
+    pub(super) events: Events,
 }
 
 /// A duration in milliseconds.
@@ -69,15 +76,19 @@ impl DbBuilder {
             stale_series_threshold: 0.0,
             durability: Durability::default(),
             block_range: Duration::from_secs(2 * 3600),
-            wal_compression: true,
+            wal_compression: Compression::default(),
             wal_segment_size: DEFAULT_SEGMENT_SIZE,
             lock: true,
+            read_only: false,
             max_exemplars: 100_000,
             late_window: Duration::ZERO,
             late_cap: DEFAULT_CAP,
             seed: fastrand::u64(..),
             threads: None,
             snapshot_bytes: Some(64 << 20),
+            reserve: None,
+            describe_blocks: false,
+            events: Events::default(),
         }
     }
 
@@ -178,10 +189,10 @@ impl DbBuilder {
         self
     }
 
-    /// Whether the log is compressed with snappy; it is by default.
+    /// How the log is compressed; with snappy by default.
     #[must_use]
-    pub const fn wal_compression(mut self, compress: bool) -> Self {
-        self.wal_compression = compress;
+    pub const fn wal_compression(mut self, compression: Compression) -> Self {
+        self.wal_compression = compression;
         self
     }
 
@@ -198,6 +209,21 @@ impl DbBuilder {
     pub const fn lock(mut self, lock: bool) -> Self {
         self.lock = lock;
         self
+    }
+
+    /// Opens the directory, which must be there, for reading, whoever may have it open: the log is
+    /// replayed in memory, nothing is written, repaired or removed, and no lock is taken. What the
+    /// owner of the directory writes later is not seen. Appending fails.
+    ///
+    /// # Errors
+    /// The directory cannot be read; an owner that removes files meanwhile may be the cause.
+    pub fn open_read_only(mut self) -> Result<Db, TsdbError> {
+        if let Some(dir) = &self.dir {
+            self.fs.read_dir(dir).map_err(TsdbError::io("list", dir))?;
+        }
+        self.fs = Arc::new(ReadOnlyFs::new(self.fs));
+        (self.lock, self.read_only) = (false, true);
+        self.open()
     }
 
     /// How many exemplars are kept in memory; 0 for none.
@@ -253,6 +279,30 @@ impl DbBuilder {
     pub(super) fn threads(&self) -> usize {
         let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.threads.unwrap_or_else(all).max(1)
+    }
+
+    /// Bytes that are kept free for checkpoints and retention on a full disk; by default a 64th of the
+    /// free space, at most 16 MiB. 0 for none.
+    #[must_use]
+    pub const fn reserve(mut self, bytes: u64) -> Self {
+        self.reserve = Some(bytes);
+        self
+    }
+
+    /// Whether [`Db::verify`] gives blocks of Prometheus that it finds sound an integrity file, so
+    /// that later damage is found out; it does not by default.
+    #[must_use]
+    pub const fn describe_foreign_blocks(mut self, describe: bool) -> Self {
+        self.describe_blocks = describe;
+        self
+    }
+
+    /// Who is told of what happens. Called from whatever thread it happens in, with locks held: it
+    /// must return soon and must not call into the database.
+    #[must_use]
+    pub fn on_event(mut self, listener: Arc<dyn Fn(&Event) + Send + Sync>) -> Self {
+        self.events = Events(Some(listener));
+        self
     }
 
     pub(super) fn range_ms(&self) -> i64 {

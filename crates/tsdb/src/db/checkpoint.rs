@@ -10,8 +10,9 @@ use crate::{
     fs::Fs,
     head::Head,
     wal::{
+        Compression,
         segments::{checkpoint_path, list_checkpoints, segment_path},
-        writer::PlainSegment,
+        writer::{Batch, PlainSegment},
     },
 };
 
@@ -29,15 +30,19 @@ pub(super) fn shorten(
         return Ok(0);
     }
     let dir = data.join(WAL_DIR);
-    let closed = head.with_wal(|wal| wal.closed().to_vec()).unwrap_or_default();
-    let covered: Vec<_> = closed.iter().take_while(|s| s.max_time < mint).collect();
+    let log = head.with_wal(|wal| (wal.closed().to_vec(), wal.needed()));
+    let (closed, needed) = log.unwrap_or_default();
+    let stays = |index: u64| needed.is_some_and(|needed| index >= needed);
+    let covered: Vec<_> =
+        closed.iter().take_while(|s| s.max_time < mint && !stays(s.index)).collect();
     let Some(last) = covered.last().map(|s| s.index) else { return Ok(0) };
     let place = checkpoint_path(&dir, last);
     let tmp = place.with_extension(format!("{last:08}.tmp"));
     if fs.exists(&tmp).map_err(TsdbError::io("look for", &tmp))? {
         fs.remove_dir_all(&tmp).map_err(TsdbError::io("remove", &tmp))?;
     }
-    if let Err(error) = write(head, fs, &tmp, mint, segment_size) {
+    let ended = head.with_wal(|wal| wal.remembered(last)).unwrap_or_default();
+    if let Err(error) = write(head, fs, &tmp, mint, segment_size, &ended) {
         let _ = fs.remove_dir_all(&tmp);
         return Err(error);
     }
@@ -58,6 +63,7 @@ fn write(
     dir: &Path,
     mint: Timestamp,
     segment_size: u64,
+    ended: &[Vec<u8>],
 ) -> Result<(), TsdbError> {
     fs.create_dir_all(dir).map_err(TsdbError::io("make", dir))?;
     let mut index = 0;
@@ -74,6 +80,11 @@ fn write(
         }
         segment.as_mut().map_or(Ok(()), |s| s.batch(batch))
     })?;
+    if let Some(last) = &mut segment {
+        let mut batch = Batch::new(Compression::None);
+        ended.iter().for_each(|record| batch.record(|out| out.extend_from_slice(record)));
+        last.batch(&batch)?;
+    }
     if let Some(last) = segment {
         last.finish()?;
     }

@@ -13,12 +13,13 @@ use std::{
 use firesteel_model::Timestamp;
 
 use super::{
-    Db, DbBuilder, Inner,
+    Db, DbBuilder, Event, Inner,
     blocks::sort_blocks,
     checkpoint,
     compact::Uploads,
     head_snapshot::Snapshots,
     open::describe,
+    reserve::Reserve,
     to_block::{self, Source},
 };
 use crate::{
@@ -36,11 +37,11 @@ pub(super) const RETRY: Duration = Duration::from_secs(10);
 pub(super) struct Maintenance {
     pub(super) rng: fastrand::Rng,
     /// Monotonic reading of the last look at memory, blocks and retention; `None` before the first.
-    looked: Option<Duration>,
+    pub(super) looked: Option<Duration>,
     /// When the head snapshot is due.
     pub(super) snapshots: Snapshots,
     /// When a block could not be made, and the monotonic reading from which it is tried again.
-    retry: Option<Duration>,
+    pub(super) retry: Option<Duration>,
     /// Blocks that are out of use and have still to be deleted.
     pub(super) trash: BTreeSet<Ulid>,
     /// Blocks of which it was said that they cannot be read.
@@ -49,6 +50,10 @@ pub(super) struct Maintenance {
     pub(super) uploads: Uploads,
     /// Monotonic reading of when the head was last made into a block.
     pub(super) head_compacted: Option<Duration>,
+    /// Space for a full disk; `None` without a directory.
+    pub(super) reserve: Option<Reserve>,
+    /// Whether the owner was told that the disk is full.
+    pub(super) full: bool,
     /// Whether there are out-of-order chunks of Prometheus among its head chunks.
     pub(super) late_chunks: bool,
     /// Late samples that are in blocks, and still on disk where they came from.
@@ -66,6 +71,8 @@ impl Maintenance {
             unreadable: BTreeSet::new(),
             uploads: Uploads::default(),
             head_compacted: None,
+            reserve: options.dir.as_ref().map(|dir| Reserve::new(dir, options.reserve)),
+            full: false,
             late_chunks: false,
             late_done: None,
         }
@@ -217,6 +224,7 @@ impl Inner {
         let mut maintenance = self.maintenance.lock();
         let mut failed = None;
         let monotonic = self.options.clock.monotonic();
+        self.look_at_space(&mut maintenance);
         stats.series_removed += self.head.reclaim();
         if maintenance.retry.is_none_or(|at| monotonic >= at) {
             maintenance.retry = None;
@@ -227,6 +235,10 @@ impl Inner {
                 self.metrics.compactions_failed.inc();
                 // What filled the disk or broke the file system will hardly be gone in a moment.
                 maintenance.retry = Some(monotonic + RETRY);
+                let full = made.as_ref().err().filter(|e| e.is_out_of_space());
+                if let Some(error) = full {
+                    self.out_of_space(&mut maintenance, describe(error));
+                }
             }
             note(&mut failed, made);
         }
@@ -238,11 +250,30 @@ impl Inner {
             self.head.account();
             note(&mut failed, self.reload_blocks(&mut maintenance));
             note(&mut failed, self.delete_blocks(&mut maintenance, stats));
+            note(&mut failed, self.put_damaged_aside());
             note(&mut failed, self.compact_stale(&mut maintenance, now, stats));
             note(&mut failed, self.compact_blocks(&mut maintenance, now, stop, stats));
         }
-        note(&mut failed, self.tick_snapshot(&mut maintenance.snapshots, monotonic, stats));
+        if !maintenance.full {
+            let snapshots = &mut maintenance.snapshots;
+            note(&mut failed, self.tick_snapshot(snapshots, monotonic, stats));
+        }
+        self.announce(stats);
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Tells the owner which blocks came and went.
+    fn announce(&self, stats: &TickStats) {
+        for meta in self.view.read().blocks.iter().map(|b| b.meta()) {
+            if stats.blocks_made.contains(&meta.ulid) {
+                let meta = Box::new((*meta).clone());
+                self.options.events.send(&Event::BlockWritten { meta });
+            }
+        }
+        if !stats.blocks_deleted.is_empty() {
+            let blocks = stats.blocks_deleted.clone();
+            self.options.events.send(&Event::BlocksDeleted { blocks });
+        }
     }
 
     /// Whether the head has so much that a block is to be made of it.

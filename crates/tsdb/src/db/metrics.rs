@@ -1,6 +1,6 @@
 //! The database's own metrics, under Prometheus' names.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use firesteel_model::{
     MetricType,
@@ -33,12 +33,16 @@ pub(super) struct DbMetrics {
     pub(super) time_retentions: Counter,
     pub(super) size_retentions: Counter,
     pub(super) wal_corruptions: Counter,
+    pub(super) quarantined: Counter,
+    /// Chunks that queries leave out because they are damaged.
+    pub(super) damaged_chunks: AtomicU64,
 }
 
 impl DbMetrics {
     /// Takes note of what was found in the log.
     pub(super) fn opened(&self, report: &OpenReport) {
         self.wal_corruptions.add(report.damage.len() as u64);
+        self.quarantined.add(report.quarantined.len() as u64);
     }
 
     pub(super) fn new() -> Self {
@@ -60,6 +64,8 @@ impl DbMetrics {
             time_retentions: Counter::new(),
             size_retentions: Counter::new(),
             wal_corruptions: Counter::new(),
+            quarantined: Counter::new(),
+            damaged_chunks: AtomicU64::new(0),
         }
     }
 
@@ -214,6 +220,12 @@ impl Db {
         let metrics = &self.0.metrics;
         let wal = self.0.head.with_wal(|wal| (wal.counts, wal.size(), wal.last_index()));
         let Some((counts, size, segment)) = wal else { return };
+        let full = self.0.head.with_wal(|wal| wal.full().is_some()).unwrap_or(false);
+        out.gauge(
+            "firesteel_tsdb_out_of_space",
+            "Whether commits are refused because the disk is full.",
+            f64::from(u8::from(full)),
+        );
         out.gauge(
             "prometheus_tsdb_wal_segment_current",
             "Write log segment index that TSDB is currently writing to.",
@@ -303,6 +315,16 @@ impl Db {
             "prometheus_tsdb_storage_blocks_bytes",
             "The number of bytes that are currently used for local storage by all blocks.",
             inner.block_bytes.load(Ordering::Relaxed) as f64,
+        );
+        out.gauge(
+            "firesteel_tsdb_damaged_chunks",
+            "Number of damaged chunks met so far that queries leave out.",
+            inner.metrics.damaged_chunks.load(Ordering::Relaxed) as f64,
+        );
+        out.counter(
+            "firesteel_tsdb_blocks_quarantined_total",
+            "Total number of damaged blocks that were put aside.",
+            inner.metrics.quarantined.value() as f64,
         );
         let lowest = self.time_range().map_or(0, |r| r.0);
         out.gauge(

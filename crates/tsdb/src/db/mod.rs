@@ -5,19 +5,23 @@ mod builder;
 mod checkpoint;
 mod compact;
 mod delete;
+mod events;
 mod head_snapshot;
 mod late;
 mod loading;
 mod maintain;
 mod metrics;
 mod open;
+mod quarantine;
 mod replay;
 mod report;
+mod reserve;
 mod retention;
 mod snapshot;
 mod sync;
 mod to_block;
 mod unreadable;
+mod verify;
 
 use std::{
     path::Path,
@@ -36,9 +40,11 @@ use parking_lot::{Mutex, RwLock};
 
 pub use self::{
     builder::DbBuilder,
+    events::Event,
     loading::{HeadLoader, OpenPhase, OpenProgress},
     maintain::{MaintenanceThread, TickStats},
     report::{DamageReport, OpenReport, SnapshotReport},
+    verify::{Finding, Severity, VerifyProgress, VerifyReport, verify_directory},
 };
 use self::{
     compact::Rules,
@@ -54,6 +60,7 @@ use crate::{
     block::{Block, BlockMeta},
     fs::Lock,
     head::Head,
+    wal::{WalPosition, follow::WalCursor},
 };
 
 /// A database in a directory, or in memory. A handle: clones share it.
@@ -199,10 +206,7 @@ impl Db {
         let late = self.0.head.late_range().filter(|_| done);
         let view = self.0.view.read();
         let blocks = view.blocks.iter().map(|b| (b.meta().min_time, b.meta().max_time - 1));
-        blocks
-            .chain(head)
-            .chain(late)
-            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+        blocks.chain(head).chain(late).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
     /// Bytes that the head holds, about. Looks at all of it.
@@ -236,6 +240,19 @@ impl Db {
         self.0.head.exemplars(mint, maxt, matchers)
     }
 
+    /// Follows the log: what is committed after `from` (an earlier [`WalCursor::position`]; `None`
+    /// for now), batch by batch, and first the series that are known until then. The position is
+    /// gone where a checkpoint has removed it; the cursor tells how much it skips.
+    ///
+    /// # Errors
+    /// There is no log (a database in memory), or the directory cannot be read.
+    pub fn wal_cursor(&self, from: Option<WalPosition>) -> Result<WalCursor, TsdbError> {
+        let tail = self.0.head.with_wal(|wal| Arc::clone(wal.tail()));
+        let none = || TsdbError::NotReady("there is no log to follow".to_owned());
+        let (tail, dir) = tail.zip(self.0.options.dir.as_ref()).ok_or_else(none)?;
+        WalCursor::new(Arc::clone(&self.0.options.fs), &dir.join(open::WAL_DIR), tail, from)
+    }
+
     /// Brings everything committed to disk.
     ///
     /// # Errors
@@ -255,6 +272,9 @@ impl Db {
         let mut maintenance = self.0.maintenance.lock();
         self.0.head.close();
         let result = self.0.sync_wal();
+        let released = maintenance.reserve.as_mut().is_some_and(|r| r.release(&*self.0.options.fs));
+        // What there was no space for a moment ago is tried again with the reserve's.
+        let result = if released && result.is_err() { self.0.sync_wal() } else { result };
         if self.0.progress.is_done()
             && let Err(error) = self.0.head.spill_to_disk()
         {

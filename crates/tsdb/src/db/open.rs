@@ -15,11 +15,13 @@ use super::{
     Db, DbBuilder, Inner, View,
     blocks::{delete_dir, obsolete, sort_blocks},
     builder,
+    events::Event,
     head_snapshot::Snapshots,
     late,
     loading::{HeadLoader, OpenPhase, Progress},
     maintain::Maintenance,
     metrics::DbMetrics,
+    quarantine,
     replay::replay,
     report::OpenReport,
     retention::Retention,
@@ -27,7 +29,7 @@ use super::{
 };
 use crate::{
     TsdbError,
-    block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid, repair_version},
+    block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid, integrity, repair_version},
     fs::{DirEntry, Fs, Lock},
     head::{CHUNKS_DIR, ChunkFiles, FoundChunks, Head, HeadOptions},
     wal::segments::{make_dir, remove_leftovers},
@@ -35,8 +37,6 @@ use crate::{
 
 /// The directory of the log.
 pub(super) const WAL_DIR: &str = "wal";
-/// Where damaged blocks go.
-const QUARANTINE_DIR: &str = "quarantine";
 const LOCK_FILE: &str = "lock";
 /// A thread that opens fewer blocks is not worth its start.
 const MIN_BLOCKS_PER_THREAD: usize = 4;
@@ -55,7 +55,9 @@ pub(super) fn open_blocks_first(options: DbBuilder) -> Result<(Db, HeadLoader), 
     let mut lock = None;
     if let Some(dir) = &options.dir {
         let fs = &*options.fs;
-        make_dir(fs, dir)?;
+        if !options.read_only {
+            make_dir(fs, dir)?;
+        }
         if options.lock {
             let path = dir.join(LOCK_FILE);
             lock = Some(fs.lock(&path).map_err(|e| match e.kind() {
@@ -63,7 +65,9 @@ pub(super) fn open_blocks_first(options: DbBuilder) -> Result<(Db, HeadLoader), 
                 _ => TsdbError::io("lock", &path)(e),
             })?);
         }
-        remove_unfinished(fs, dir, &mut report)?;
+        if !options.read_only {
+            remove_unfinished(fs, dir, &mut report)?;
+        }
         blocks = open_blocks(&options, dir, &mut report)?;
         report.blocks = blocks.len();
     }
@@ -98,6 +102,7 @@ pub(super) fn load(inner: &Inner) -> Result<(), TsdbError> {
     *inner.log.lock() = LogCare::new(options, newest);
     maintenance.snapshots = Snapshots::after_load(options, &report);
     inner.metrics.opened(&report);
+    announce(options, &report);
     let _ = inner.report.set(report);
     progress.enter(OpenPhase::Done);
     Ok(())
@@ -117,7 +122,7 @@ pub(super) fn in_memory(options: DbBuilder) -> Db {
 fn head_options(options: &DbBuilder) -> HeadOptions {
     HeadOptions {
         chunk_range: options.range_ms(),
-        compress: options.wal_compression,
+        compression: options.wal_compression,
         max_exemplars: options.max_exemplars,
         late_window: builder::millis(options.late_window),
         late_cap: options.late_cap,
@@ -155,6 +160,23 @@ fn assemble(
     }))
 }
 
+/// Sends events of what opening has found.
+fn announce(options: &DbBuilder, report: &OpenReport) {
+    for (path, reason) in &report.quarantined {
+        let (path, reason) = (path.clone(), reason.clone());
+        options.events.send(&Event::BlockQuarantined { path, reason });
+    }
+    for damage in &report.damage {
+        let what = format!("byte {}: {}; {}", damage.start, damage.what, damage.outcome);
+        options.events.send(&Event::CorruptionFound { path: damage.path.clone(), what });
+    }
+    let dir = options.dir.clone().unwrap_or_default();
+    for what in report.not_read.iter().chain(&report.restored) {
+        let what = what.clone();
+        options.events.send(&Event::CorruptionFound { path: dir.clone(), what });
+    }
+}
+
 /// Samples before this lie in blocks. Blocks of late samples do not count.
 pub(super) fn min_valid(blocks: &[Arc<Block>]) -> Timestamp {
     let in_order = |b: &&Arc<Block>| b.meta().compaction.hints.is_empty();
@@ -186,7 +208,7 @@ fn open_blocks(
     let fs = &*options.fs;
     let mut names = fs.read_dir(dir).map_err(TsdbError::io("list", dir))?;
     names.retain(|entry| entry.is_dir && entry.name.parse::<Ulid>().is_ok());
-    let open_some = |names: &[DirEntry]| -> Vec<Result<Block, TsdbError>> {
+    let open_some = |names: &[DirEntry]| -> Vec<Result<(Block, Vec<String>), TsdbError>> {
         names.iter().map(|entry| open_block(&options.fs, &dir.join(&entry.name))).collect()
     };
     let share = names.len().div_ceil(options.threads()).max(MIN_BLOCKS_PER_THREAD);
@@ -203,14 +225,21 @@ fn open_blocks(
     let (mut blocks, mut failed) = (Vec::with_capacity(names.len()), Vec::new());
     for (entry, opened) in names.iter().zip(opened) {
         match opened {
-            Ok(block) => blocks.push(Arc::new(block)),
+            Ok((block, notes)) => {
+                report.restored.extend(notes);
+                blocks.push(Arc::new(block));
+            }
             Err(error) => failed.push((entry.name.clone(), error)),
         }
     }
     drop_obsolete(fs, dir, &mut blocks, &mut failed, report)?;
     for (name, error) in failed {
-        quarantine(fs, dir, &name, &error);
-        report.quarantined.push((dir.join(name), describe(&error)));
+        let why = describe(&error);
+        // What merely could not be read now stays.
+        if quarantine::is_damage(&error) {
+            let _ = quarantine::put_aside(fs, dir, &name, &why);
+        }
+        report.quarantined.push((dir.join(name), why));
     }
     sort_blocks(&mut blocks);
     Ok(blocks)
@@ -237,12 +266,14 @@ fn drop_obsolete(
     Ok(())
 }
 
-/// Opens a block without reading its tables: it may never be asked.
-fn open_block(fs: &Arc<dyn Fs>, path: &Path) -> Result<Block, TsdbError> {
+/// Opens a block without reading its tables: it may never be asked. Returns it and what was put
+/// right.
+fn open_block(fs: &Arc<dyn Fs>, path: &Path) -> Result<(Block, Vec<String>), TsdbError> {
+    let notes = integrity::check(&**fs, path)?;
     repair_version(&**fs, path)?;
     let block = Block::open(Arc::clone(fs), path)?;
     block.probe()?;
-    Ok(block)
+    Ok((block, notes))
 }
 
 /// An error with its cause.
@@ -251,29 +282,6 @@ pub(super) fn describe(error: &TsdbError) -> String {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     }
-}
-
-/// Moves a damaged block out of the way, so that Prometheus starts, too. What merely could not be
-/// read now stays. Whether it was moved.
-pub(super) fn quarantine(fs: &dyn Fs, dir: &Path, name: &str, error: &TsdbError) -> bool {
-    let damaged = match error {
-        TsdbError::Corrupt { .. } => true,
-        TsdbError::Io { source, .. } => matches!(
-            source.kind(),
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof
-        ),
-        _ => false,
-    };
-    let to = dir.join(QUARANTINE_DIR);
-    if damaged
-        && fs.create_dir_all(&to).is_ok()
-        && fs.rename(&dir.join(name), &to.join(name)).is_ok()
-    {
-        let _ = fs.sync_dir(&to);
-        let _ = fs.sync_dir(dir);
-        return true;
-    }
-    false
 }
 
 /// Puts into the report what of the head chunks is not read.

@@ -21,7 +21,7 @@ use crate::{
     head::{FoundChunks, Head, Replay, group_chunks},
     wal::{
         page::PAGE,
-        read::{Summary, read_segment, read_segment_from},
+        read::{Summary, read_part, read_segment},
         repair::{Repair, repair},
         segments::{checkpoint_path, list_checkpoints, list_segments, segment_path},
         writer::{SegmentInfo, Writer},
@@ -47,13 +47,17 @@ pub(super) fn replay(
     }
     progress.check()?;
     progress.enter(OpenPhase::Log);
-    let mut log =
-        Log { fs, wal: &wal, checkpoints: &checkpoints, head, progress, read: LogRead::default() };
-    let (done, stats, unknown) = head.replay(
-        options.threads(),
-        min_valid,
-        group_chunks(chunks),
-        |replay| match &snapshot {
+    let mut log = Log {
+        fs,
+        wal: &wal,
+        checkpoints: &checkpoints,
+        head,
+        progress,
+        spills: !options.read_only,
+        read: LogRead::default(),
+    };
+    let (done, stats, unknown) =
+        head.replay(options.threads(), min_valid, group_chunks(chunks), |replay| match &snapshot {
             None => log.replay(replay, report),
             Some(snapshot) => {
                 if let Err(error) = head.image_records_into(snapshot, replay) {
@@ -63,8 +67,7 @@ pub(super) fn replay(
                 replay.take_known_chunks();
                 log.replay_tail(&snapshot.manifest, replay, report)
             }
-        },
-    );
+        });
     let LogRead { next, infos, covered, mut logged } = log.read;
     done?;
     (report.replay, report.unknown_series) = (stats, unknown);
@@ -139,6 +142,8 @@ struct Log<'a> {
     checkpoints: &'a [u64],
     head: &'a Head,
     progress: &'a Progress,
+    /// Whether closed chunks can be written meanwhile.
+    spills: bool,
     read: LogRead,
 }
 
@@ -244,7 +249,7 @@ impl Log<'_> {
         replay.newest = newest;
         let len = replay_segment(self.fs, &path, from, replay, report)?;
         self.head.note_old_log(path.clone());
-        if self.head.many_wait() {
+        if self.spills && self.head.many_wait() {
             replay.drain();
             if let Err(error) = self.head.spill() {
                 let error = describe(&error);
@@ -296,10 +301,6 @@ pub(super) fn mend(
     summary: &Summary,
     report: &mut OpenReport,
 ) -> Result<(), TsdbError> {
-    if let Some(damage) = summary.damage.iter().find(|d| d.unsupported) {
-        // Not damage: going on would leave out, and in the end delete, what is sound.
-        return Err(TsdbError::corrupt(path, damage.start as u64, damage.what.clone()));
-    }
     report.unclosed_records += summary.unclosed;
     let outcome = match repair(fs, path, data, summary) {
         Ok(Repair::None) => "nothing done".to_owned(),
@@ -332,7 +333,7 @@ fn read_from(
     let len = fs.metadata(path).map_err(TsdbError::io("stat", path))?.len;
     let data = fs.read(path, base..len).map_err(TsdbError::io("read", path))?;
     let at = (from - base) as usize;
-    let summary = read_segment_from(&data, at, |records| replay.batch(records));
+    let summary = read_part(&data, at, true, |records, _| replay.batch(records));
     if summary.damage.is_empty() && summary.unclosed == 0 {
         return Ok((data, summary));
     }

@@ -32,6 +32,9 @@ pub struct OpenReport {
     pub quarantined: Vec<(PathBuf, String)>,
     /// Unfinished work of an earlier process that was removed.
     pub removed: Vec<PathBuf>,
+    /// Files of blocks that were damaged and could be restored, and what else is to be known of
+    /// sound blocks.
+    pub restored: Vec<String>,
     /// What is there and was not read, and why.
     pub not_read: Vec<String>,
 }
@@ -77,6 +80,8 @@ impl OpenReport {
         self.damage.is_empty()
             && self.unclosed_records == 0
             && self.quarantined.is_empty()
+            && self.restored.is_empty()
+            && self.unknown_series == 0
             && self.not_read.is_empty()
             && self.replay.bad_records == 0
     }
@@ -118,6 +123,9 @@ impl fmt::Display for OpenReport {
         }
         for (path, why) in &self.quarantined {
             write!(f, "; block {} is put aside: {why}", path.display())?;
+        }
+        for what in &self.restored {
+            write!(f, "; {what}")?;
         }
         for what in &self.not_read {
             write!(f, "; not read: {what}")?;

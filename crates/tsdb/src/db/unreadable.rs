@@ -9,7 +9,7 @@ use firesteel_model::{
     },
 };
 
-use super::{Inner, open};
+use super::{Inner, open, quarantine};
 use crate::{TsdbError, block::Block};
 
 /// Stands for a block that cannot be read: it has nothing, and says so.
@@ -24,13 +24,11 @@ impl Inner {
         let ulid = block.meta().ulid;
         let why = open::describe(error);
         let warning = format!("block {ulid} cannot be read and is left out: {why}");
-        if let (Some(_maintenance), Some(dir)) = (self.maintenance.try_lock(), &self.options.dir)
-            && open::quarantine(&*self.options.fs, dir, &ulid.to_string(), error)
+        if let Some(_maintenance) = self.maintenance.try_lock()
+            && quarantine::is_damage(error)
+            && let Err(failed) = self.quarantine(ulid, &why)
         {
-            tracing::error!(block = %ulid, error = why, "a damaged block was put aside");
-            let mut view = self.view.write();
-            let rest = view.blocks.iter().filter(|b| b.meta().ulid != ulid).cloned();
-            view.blocks = Arc::new(rest.collect());
+            tracing::error!(block = %ulid, error = %failed, "a damaged block cannot be put aside");
         }
         Arc::new(Unreadable { warning })
     }

@@ -5,6 +5,7 @@
 
 mod append;
 mod os;
+mod read_only;
 mod sim;
 mod slice;
 mod source;
@@ -15,6 +16,7 @@ use std::{fmt, io, ops::Range, path::Path, sync::Arc};
 
 pub(crate) use append::{AppendWriter, replace_file};
 pub use os::OsFs;
+pub use read_only::ReadOnlyFs;
 pub use sim::{Crash, Fault, OpKind, SimFs};
 pub use slice::Slice;
 pub(crate) use source::{Source, Window};

@@ -1,10 +1,16 @@
 //! Files that are read in pieces.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+
+use parking_lot::Mutex;
 
 use super::{File, Fs, Open, Slice};
 use crate::TsdbError;
@@ -12,6 +18,8 @@ use crate::TsdbError;
 /// What a [`Window`] reads at least, and what it reads ahead at most.
 const MIN_WINDOW: usize = 4 << 10;
 const MAX_WINDOW: usize = 128 << 10;
+/// How many damaged places of a file are remembered.
+const MAX_DAMAGE: usize = 10_000;
 
 enum Bytes {
     Slice(Slice),
@@ -23,6 +31,9 @@ pub(crate) struct Source {
     path: PathBuf,
     len: u64,
     bytes: Bytes,
+    /// Damage that was met, by offset; the first of it stays.
+    damage: Mutex<BTreeMap<u64, String>>,
+    damaged: AtomicBool,
 }
 
 impl fmt::Debug for Source {
@@ -41,7 +52,8 @@ impl Source {
             let len = file.len().map_err(TsdbError::io("stat", path))?;
             (len, Bytes::File(file))
         };
-        Ok(Self { path: path.to_owned(), len, bytes })
+        let (damage, damaged) = (Mutex::default(), AtomicBool::new(false));
+        Ok(Self { path: path.to_owned(), len, bytes, damage, damaged })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -52,9 +64,30 @@ impl Source {
         self.len
     }
 
-    /// Damage at an offset of this file.
+    /// Damage at an offset of this file. It is remembered.
+    #[cold]
     pub(crate) fn corrupt(&self, offset: u64, what: impl Into<String>) -> TsdbError {
+        let what = what.into();
+        let mut damage = self.damage.lock();
+        if damage.len() < MAX_DAMAGE {
+            damage.entry(offset).or_insert_with(|| what.clone());
+        }
+        drop(damage);
+        self.damaged.store(true, Ordering::Release);
         TsdbError::corrupt(&self.path, offset, what)
+    }
+
+    /// Whether something at this offset was found damaged before.
+    pub(crate) fn is_damaged_at(&self, offset: u64) -> bool {
+        self.damaged.load(Ordering::Acquire) && self.damage.lock().contains_key(&offset)
+    }
+
+    /// What was found damaged so far, by offset.
+    pub(crate) fn damage(&self) -> Vec<(u64, String)> {
+        if !self.damaged.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        self.damage.lock().iter().map(|(at, what)| (*at, what.clone())).collect()
     }
 
     /// Checks that the file has `len` bytes at `offset`, before memory is taken for them.

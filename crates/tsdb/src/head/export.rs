@@ -171,7 +171,7 @@ impl Head {
         write: &mut dyn FnMut(&Batch) -> Result<(), TsdbError>,
     ) -> Result<(), TsdbError> {
         const SERIES: usize = 1000;
-        let mut batch = Batch::new(self.compress);
+        let mut batch = Batch::new(self.compression);
         // Else nothing would say that these numbers were in the log.
         let late = self.late_number();
         batch.record(|out| record::batch::encode_late(out, 0, late));

@@ -43,8 +43,7 @@ pub(crate) fn decode_histograms(
     Ok(rows(&histogram::decode(encoding, data)?))
 }
 
-/// The samples of a decoded chunk.
-pub(super) fn rows(found: &Histograms) -> Vec<HistogramSample> {
+fn rows(found: &Histograms) -> Vec<HistogramSample> {
     let layout = to_model(&found.layout);
     let (positive, width) = (found.layout.num_positive(), found.layout.num_buckets());
     let gauge = found.counter_reset == CounterReset::Gauge;
@@ -95,7 +94,7 @@ pub(super) fn rows(found: &Histograms) -> Vec<HistogramSample> {
     samples.collect()
 }
 
-pub(super) fn to_model(layout: &Layout) -> HistogramLayout {
+fn to_model(layout: &Layout) -> HistogramLayout {
     let spans = |spans: &[histogram::Span]| {
         spans.iter().map(|s| Span { offset: s.offset, length: s.length }).collect()
     };

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::{
     Head, LOGGED,
+    pending::put_series,
     stale::Ended,
     stripe::{NEVER, STRIPES, stripe_of},
 };
@@ -129,7 +130,7 @@ impl Head {
 
     /// Takes series, in order, out of the index, those that have got samples meanwhile excepted.
     fn unlink(&self, mut ids: Vec<u32>) -> Vec<u32> {
-        let _committer = self.committer.lock();
+        let mut committer = self.committer.lock();
         let mut index = self.index.write();
         let idle = self.readers.idle();
         ids.retain(|&id| {
@@ -146,6 +147,11 @@ impl Head {
             }
             false
         });
+        if let Some(wal) = &mut committer.wal
+            && !ids.is_empty()
+        {
+            wal.remember(|out| put_series(out, &index, &ids));
+        }
         let mut aliases = self.aliases.lock();
         for &id in &ids {
             self.bind(index.reference(id), None);

@@ -17,6 +17,7 @@ mod export;
 mod from_chunk;
 mod gc;
 mod hash;
+mod histogram_chunk;
 mod histograms;
 mod image;
 mod index;
@@ -56,7 +57,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub(crate) use chunk_files::{
     ChunkFiles, ChunkReader, DIR as CHUNKS_DIR, Data, Found as FoundChunks, Sealed,
-    remove_out_of_order,
+    check as check_chunk_file, remove_out_of_order,
 };
 pub use export::HeadStats;
 pub(crate) use from_chunk::{Decoded, decode as decode_samples, decode_histograms};
@@ -79,7 +80,7 @@ use self::{
     readers::Readers,
     stripe::{NEVER, STRIPES, Stripe, stripe_of},
 };
-use crate::wal::writer::Writer;
+use crate::wal::{Compression, writer::Writer};
 
 /// The series is in the log.
 const LOGGED: u8 = 1;
@@ -93,8 +94,8 @@ const RESERVE_STEP: u64 = 1 << 20;
 pub(crate) struct HeadOptions {
     /// Length of a block, milliseconds. Chunks do not cross its multiples.
     pub(crate) chunk_range: i64,
-    /// Whether log records are compressed.
-    pub(crate) compress: bool,
+    /// How log records are compressed.
+    pub(crate) compression: Compression,
     /// How many exemplars are kept.
     pub(crate) max_exemplars: usize,
     /// How much older than the newest sample of all a sample may be that is older than its series',
@@ -178,7 +179,7 @@ impl<T> std::ops::Deref for Padded<T> {
 /// The head.
 pub(crate) struct Head {
     chunk_range: i64,
-    compress: bool,
+    compression: Compression,
     /// Whether there is a log.
     logs: bool,
     index: RwLock<Index>,
@@ -269,7 +270,7 @@ impl Head {
     pub(crate) fn new(options: &HeadOptions, logs: bool) -> Self {
         Self {
             chunk_range: options.chunk_range.max(1),
-            compress: options.compress,
+            compression: options.compression,
             logs,
             index: RwLock::default(),
             refs: Paged::new(),
@@ -504,8 +505,10 @@ impl Head {
 
     fn take_pending(&self) -> Box<Pending> {
         let pooled = self.pool.lock().pop();
-        let mut pending =
-            pooled.unwrap_or_else(|| Box::new(Pending::new(self.compress && self.logs)));
+        let mut pending = pooled.unwrap_or_else(|| {
+            let compression = if self.logs { self.compression } else { Compression::None };
+            Box::new(Pending::new(compression))
+        });
         pending.unlinks = self.unlinks.load(Ordering::Acquire);
         pending
     }

@@ -5,6 +5,7 @@ use hashbrown::HashMap;
 
 use super::{Head, index::Index, stripe::NEVER};
 use crate::wal::{
+    Compression,
     record::{self, exemplars::RefExemplar, histograms::AnyHistogram, series},
     writer::Batch,
 };
@@ -83,7 +84,7 @@ pub(super) struct Pending {
     pub(super) batch: Batch,
     /// For the out-of-order log; made for the first transaction that needs one.
     pub(super) late_batch: Option<Batch>,
-    compress: bool,
+    compression: Compression,
 }
 
 /// Kinds of histogram records, in the order in which they are written.
@@ -98,7 +99,7 @@ impl HistogramEntry {
 }
 
 impl Pending {
-    pub(super) fn new(compress: bool) -> Self {
+    pub(super) fn new(compression: Compression) -> Self {
         Self {
             floats: Vec::new(),
             histograms: Vec::new(),
@@ -110,9 +111,9 @@ impl Pending {
             last_part: 0,
             bounds: Bounds::NONE,
             num_late: 0,
-            batch: Batch::new(compress),
+            batch: Batch::new(compression),
             late_batch: None,
-            compress,
+            compression,
         }
     }
 
@@ -183,7 +184,7 @@ impl Pending {
 
     /// Encodes the late samples, for the out-of-order log, and adds their records to the others.
     pub(super) fn encode_late(&mut self, number: u64) {
-        let late = self.late_batch.get_or_insert_with(|| Batch::new(self.compress));
+        let late = self.late_batch.get_or_insert_with(|| Batch::new(self.compression));
         late.clear();
         for part in 0..=self.last_part {
             encode_part(&self.floats, &self.histograms, (part, true), late);

@@ -106,6 +106,9 @@ impl Head {
             }
         }
         waiting.retain(|(_, chunk)| chunk.series != 0);
+        if waiting.is_empty() {
+            return Ok(0);
+        }
         waiting.sort_unstable_by_key(|(id, chunk)| (*id, chunk.mint));
         let (ids, chunks): (Vec<u32>, Vec<ToWrite>) = waiting.into_iter().unzip();
         let mut written = 0;

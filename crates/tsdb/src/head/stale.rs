@@ -63,7 +63,7 @@ impl Head {
                 && !self.late.contains(e.id)
         });
         if let Some(wal) = &mut committer.wal {
-            let mut batch = Batch::new(self.compress);
+            let mut batch = Batch::new(self.compression);
             let (mint, maxt) = (Timestamp::MIN, Timestamp::MAX);
             let stone = |e: &Ended| Stone { series: e.reference, mint, maxt };
             for part in ended.chunks(STONES) {

@@ -439,7 +439,7 @@ impl Stripe {
         let end = |t| range_end(t, chunk_range).min(t.saturating_add(MAX_SPAN));
         let closed = match &mut cold.histograms {
             Some(open) => open.append(sample, end),
-            none => Open::new(sample, None, end).map(|open| {
+            none => Open::new(sample, end).map(|open| {
                 *none = Some(Box::new(open));
                 None
             }),

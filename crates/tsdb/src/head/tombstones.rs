@@ -55,7 +55,7 @@ impl Head {
         drop(index);
         let records: Vec<Stone> = stones.iter().map(|s| s.1).collect();
         if let Some(wal) = &mut committer.wal {
-            let mut batch = Batch::new(self.compress);
+            let mut batch = Batch::new(self.compression);
             for part in records.chunks(STONES) {
                 batch.record(|out| tombstones::encode(out, part));
             }

@@ -5,14 +5,14 @@
 //! it is, bit 3 that the record is compressed with snappy, bit 4 with zstd. Source: Prometheus
 //! `tsdb/wlog/{wlog,reader}.go`.
 
+use super::compress::{Compression, Decompressor};
+
 /// Bytes per page.
 pub const PAGE: usize = 32 * 1024;
 /// Bytes before the data of a fragment.
 pub const HEADER: usize = 7;
 const SNAPPY: u8 = 1 << 3;
 const ZSTD: u8 = 1 << 4;
-/// Snappy copies at most 64 bytes with three, so a record can grow no more than this.
-const MAX_SNAPPY_RATIO: usize = 24;
 
 /// Part of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +43,18 @@ impl Part {
 pub struct Encoded<'a> {
     /// The bytes, compressed or not.
     pub bytes: &'a [u8],
-    /// Whether they are compressed with snappy.
-    pub snappy: bool,
+    /// How they are compressed.
+    pub compression: Compression,
 }
 
 /// Appends a record's fragments to `out`, where the first byte of `out` lies at `base` in the
 /// segment. Pages that have no room for more than a header are filled with zeros.
 pub fn frame(out: &mut Vec<u8>, base: u64, record: Encoded<'_>) {
-    let flag = if record.snappy { SNAPPY } else { 0 };
+    let flag = match record.compression {
+        Compression::None => 0,
+        Compression::Snappy => SNAPPY,
+        Compression::Zstd => ZSTD,
+    };
     let mut rest = record.bytes;
     let mut first = true;
     loop {
@@ -119,8 +123,6 @@ pub struct Damage {
     pub what: String,
     /// Whether it is merely the segment's end that is missing, as after a crash.
     pub torn: bool,
-    /// Whether the bytes are fine and only we cannot read them (zstd).
-    pub unsupported: bool,
 }
 
 /// Reads the records of a segment and gets over damage: after a bad checksum it goes on with the
@@ -134,8 +136,7 @@ pub struct Reader<'a> {
     /// Where it began; `None` between records.
     began: Option<usize>,
     packed: Vec<u8>,
-    plain: Vec<u8>,
-    snappy: snap::raw::Decoder,
+    decompressor: Decompressor,
     /// Where skipping began, while fragments of a lost record go by.
     lost: Option<(usize, String)>,
 }
@@ -150,22 +151,21 @@ impl<'a> Reader<'a> {
     /// Reads a whole segment.
     #[must_use]
     pub fn new(data: &'a [u8]) -> Self {
+        Self::starting_at(data, 0)
+    }
+
+    /// Reads from `at` on, where a record begins; `data` begins where a page does.
+    #[must_use]
+    pub fn starting_at(data: &'a [u8], at: usize) -> Self {
         Self {
             data,
-            at: 0,
+            at,
             joined: Vec::new(),
             began: None,
             packed: Vec::new(),
-            plain: Vec::new(),
-            snappy: snap::raw::Decoder::new(),
+            decompressor: Decompressor::default(),
             lost: None,
         }
-    }
-
-    /// Reads a segment from the end of a record on. `data` begins with a page.
-    #[must_use]
-    pub fn new_at(data: &'a [u8], at: usize) -> Self {
-        Self { at, ..Self::new(data) }
     }
 
     /// The next record or damage; `None` at the end.
@@ -300,7 +300,7 @@ impl<'a> Reader<'a> {
     }
 
     fn damage(&self, start: usize, end: usize, what: String) -> Damage {
-        Damage { start, end, what, torn: false, unsupported: false }
+        Damage { start, end, what, torn: false }
     }
 
     fn report(&mut self, start: usize, what: String, torn: bool) -> Damage {
@@ -309,7 +309,7 @@ impl<'a> Reader<'a> {
             Some((earlier, first)) => (earlier, first, false),
             None => (start, what, torn),
         };
-        Damage { start, end: self.at, what, torn, unsupported: false }
+        Damage { start, end: self.at, what, torn }
     }
 
     /// What is unfinished at the segment's end.
@@ -336,38 +336,18 @@ impl<'a> Reader<'a> {
             self.joined.clear();
             &self.packed
         };
-        if kind & SNAPPY != 0 {
-            return match decompress(&mut self.snappy, packed, &mut self.plain) {
-                Ok(n) => {
-                    Found::Record { start, end, bytes: self.plain.get(..n).unwrap_or_default() }
-                }
-                Err(what) => Found::Damage(self.damage(start, end, what)),
-            };
+        let plain = if kind & SNAPPY != 0 {
+            self.decompressor.snappy(packed)
+        } else if kind & ZSTD != 0 {
+            self.decompressor.zstd(packed)
+        } else {
+            Ok(packed)
+        };
+        match plain {
+            Ok(bytes) => Found::Record { start, end, bytes },
+            Err(what) => Found::Damage(Damage { start, end, what, torn: false }),
         }
-        if kind & ZSTD != 0 {
-            let what = "the record is compressed with zstd, which is not supported".to_owned();
-            let damage = Damage { unsupported: true, ..self.damage(start, end, what) };
-            return Found::Damage(damage);
-        }
-        Found::Record { start, end, bytes: packed }
     }
-}
-
-fn decompress(
-    decoder: &mut snap::raw::Decoder,
-    packed: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<usize, String> {
-    let bad = |e: snap::Error| format!("snappy: {e}");
-    let len = snap::raw::decompress_len(packed).map_err(bad)?;
-    if len > packed.len().saturating_mul(MAX_SNAPPY_RATIO) + 64 {
-        return Err(format!("snappy: {} bytes cannot hold {len}", packed.len()));
-    }
-    // Only ever grows: the decoder wants initialised memory.
-    if out.len() < len {
-        out.resize(len, 0);
-    }
-    decoder.decompress(packed, &mut out[..len]).map_err(bad)
 }
 
 enum Complete {
@@ -389,17 +369,20 @@ enum Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wal::compress::Compressor;
     use proptest::prelude::*;
 
     fn segment(records: &[(Vec<u8>, bool)]) -> Vec<u8> {
         let mut out = Vec::new();
-        for (bytes, compress) in records {
-            if *compress {
-                let packed = snap::raw::Encoder::new().compress_vec(bytes).unwrap();
-                frame(&mut out, 0, Encoded { bytes: &packed, snappy: true });
-            } else {
-                frame(&mut out, 0, Encoded { bytes, snappy: false });
-            }
+        for (i, (bytes, compress)) in records.iter().enumerate() {
+            let compression = match (compress, i % 2) {
+                (false, _) => Compression::None,
+                (true, 0) => Compression::Snappy,
+                (true, _) => Compression::Zstd,
+            };
+            let mut packed = Vec::new();
+            let compression = Compressor::new(compression).append(&mut bytes.clone(), &mut packed);
+            frame(&mut out, 0, Encoded { bytes: &packed, compression });
         }
         out
     }
@@ -457,14 +440,6 @@ mod tests {
             assert_eq!(found.len(), ends.iter().filter(|&&e| e <= cut).count());
             assert!(damage.len() <= 1 && damage.iter().all(|d| d.torn && d.end == cut));
         }
-    }
-
-    #[test]
-    fn zstd_is_named_and_not_taken_for_damage() {
-        let mut data = segment(&[(vec![1, 2, 3], false)]);
-        data[0] |= ZSTD;
-        let (_, damage) = read(&data);
-        assert!(damage[0].unsupported && damage[0].what.contains("zstd"));
     }
 
     proptest! {

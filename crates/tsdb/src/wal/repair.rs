@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::{
+    compress::{Compression, Compressor},
     page::Encoded,
     read::{Records, Summary, read_segment},
     record::batch,
@@ -49,7 +50,7 @@ pub fn repair(
 }
 
 const fn plain(bytes: &[u8]) -> Encoded<'_> {
-    Encoded { bytes, snappy: false }
+    Encoded { bytes, compression: Compression::None }
 }
 
 /// Writes a segment anew with those of its batches that `keep` keeps, and without what is damaged.
@@ -71,20 +72,21 @@ pub fn retain(
         out.record(plain(&scratch))?;
     }
     let mut result = Ok(());
-    let mut encoder = snap::raw::Encoder::new();
+    let mut compressor = Compressor::new(Compression::Snappy);
+    let (mut plain_record, mut packed) = (Vec::new(), Vec::new());
     read_segment(data, |records| {
         let mut write = || -> Result<(), TsdbError> {
             for record in records.iter() {
-                match encoder.compress_vec(record) {
-                    Ok(packed) if packed.len() < record.len() => {
-                        out.record(Encoded { bytes: &packed, snappy: true })?;
-                    }
-                    _ => out.record(plain(record))?,
-                }
+                plain_record.clear();
+                packed.clear();
+                plain_record.extend_from_slice(record);
+                let compression = compressor.append(&mut plain_record, &mut packed);
+                out.record(Encoded { bytes: &packed, compression })?;
             }
             if summary.ours {
                 scratch.clear();
-                batch::encode_commit(&mut scratch, records.len() as u64);
+                let checksums: Vec<u32> = records.iter().map(crc32c::crc32c).collect();
+                batch::encode_commit(&mut scratch, checksums.into_iter());
                 out.record(plain(&scratch))?;
             }
             Ok(())
@@ -124,7 +126,9 @@ mod tests {
         let mut writer =
             Writer::new(Arc::new(fs.clone()), dir, 0, Vec::new(), 1 << 20, Durability::Os);
         for i in 0..n {
-            let mut batch = Batch::new(i % 2 == 0);
+            let mut batch = Batch::new(
+                [Compression::None, Compression::Snappy, Compression::Zstd][usize::from(i) % 3],
+            );
             batch.record(|out| out.extend(vec![1, i, 1, 1, 1, 1]));
             batch.record(|out| out.extend(vec![2; 100 + usize::from(i)]));
             batch.record(|_| ());

@@ -8,6 +8,8 @@ use std::{
 };
 
 use super::{
+    Tail, WalPosition,
+    compress::{Compression, Compressor},
     page::{self, Encoded, PAGE, frame, framed_len},
     record::batch,
     segments::{make_dir, segment_path},
@@ -41,9 +43,11 @@ impl Default for Durability {
 /// lock; keeps its buffers from batch to batch.
 pub struct Batch {
     bytes: Vec<u8>,
-    records: Vec<(Range<usize>, bool)>,
+    records: Vec<(Range<usize>, Compression)>,
+    /// Checksum of each record before compression.
+    checksums: Vec<u32>,
     plain: Vec<u8>,
-    snappy: Option<Box<snap::raw::Encoder>>,
+    compressor: Compressor,
     framed: usize,
     /// Newest sample in it, milliseconds.
     pub max_time: i64,
@@ -58,12 +62,13 @@ impl std::fmt::Debug for Batch {
 impl Batch {
     /// An empty batch, whose records will be compressed or not.
     #[must_use]
-    pub fn new(compress: bool) -> Self {
+    pub fn new(compression: Compression) -> Self {
         Self {
             bytes: Vec::new(),
             records: Vec::new(),
+            checksums: Vec::new(),
             plain: Vec::new(),
-            snappy: compress.then(|| Box::new(snap::raw::Encoder::new())),
+            compressor: Compressor::new(compression),
             framed: 0,
             max_time: i64::MIN,
         }
@@ -73,6 +78,7 @@ impl Batch {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.records.clear();
+        self.checksums.clear();
         self.framed = 0;
         self.max_time = i64::MIN;
     }
@@ -91,21 +97,11 @@ impl Batch {
             return;
         }
         let start = self.bytes.len();
-        let packed = self.snappy.as_mut().and_then(|snappy| {
-            let room = snap::raw::max_compress_len(self.plain.len());
-            self.bytes.resize(start + room, 0);
-            let n = snappy.compress(&self.plain, &mut self.bytes[start..]).ok()?;
-            (n < self.plain.len()).then_some(n)
-        });
-        if let Some(n) = packed {
-            self.bytes.truncate(start + n);
-        } else {
-            self.bytes.truncate(start);
-            self.bytes.extend_from_slice(&self.plain);
-        }
+        self.checksums.push(crc32c::crc32c(&self.plain));
+        let compression = self.compressor.append(&mut self.plain, &mut self.bytes);
         let range = start..self.bytes.len();
         self.framed += framed_len(range.len());
-        self.records.push((range, packed.is_some()));
+        self.records.push((range, compression));
     }
 
     /// Adds the record that `write` writes in front of all others.
@@ -114,6 +110,7 @@ impl Batch {
         self.record(write);
         if self.records.len() > n {
             self.records.rotate_right(1);
+            self.checksums.rotate_right(1);
         }
     }
 
@@ -129,22 +126,23 @@ impl Batch {
         self.bytes.extend_from_slice(&other.bytes);
         let moved = |r: &Range<usize>| r.start + start..r.end + start;
         self.records.extend(other.records.iter().map(|(range, packed)| (moved(range), *packed)));
+        self.checksums.extend_from_slice(&other.checksums);
         self.framed += other.framed;
     }
 
     /// Adds the commit record, which makes the batch atomic.
     fn close(&mut self) {
         let start = self.bytes.len();
-        batch::encode_commit(&mut self.bytes, self.records.len() as u64);
+        batch::encode_commit(&mut self.bytes, self.checksums.iter().copied());
         let range = start..self.bytes.len();
         self.framed += framed_len(range.len());
-        self.records.push((range, false));
+        self.records.push((range, Compression::None));
     }
 
     fn frame(&self, out: &mut Vec<u8>, base: u64) {
-        for (range, snappy) in &self.records {
+        for (range, compression) in &self.records {
             let bytes = self.bytes.get(range.clone()).unwrap_or_default();
-            frame(out, base, Encoded { bytes, snappy: *snappy });
+            frame(out, base, Encoded { bytes, compression: *compression });
         }
     }
 }
@@ -183,11 +181,22 @@ pub struct Writer {
     /// Segments that could not be synced, to be written anew.
     lost: Vec<PathBuf>,
     buffer: Vec<u8>,
+    /// What the file system said when the disk was full; `None` where it is not.
+    full: Option<String>,
+    /// Bytes that must be free, apart from what is written, before a full disk counts as usable.
+    keep_free: u64,
+    tail: Arc<Tail>,
+    /// Records of series that ended while the log was followed, and the segment written then.
+    ended: Vec<(u64, Vec<u8>)>,
     /// Length of the current segment before the last write to it.
     before_last: Option<u64>,
     /// What the log has counted, for metrics.
     pub counts: Counts,
 }
+
+/// What must be free beyond a batch after the disk was full: for other files, and so that it is not
+/// full again at once.
+const MARGIN: u64 = 64 << 10;
 
 /// Counts of a [`Writer`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -222,7 +231,13 @@ impl Writer {
         segment_size: u64,
         durability: Durability,
     ) -> Self {
+        let tail = Arc::new(Tail::default());
+        tail.moved_to(WalPosition { segment: next_index, offset: 0 });
         Self {
+            full: None,
+            keep_free: 0,
+            tail,
+            ended: Vec::new(),
             fs,
             dir: dir.to_owned(),
             segment_size: segment_size.max(PAGE as u64),
@@ -253,12 +268,78 @@ impl Writer {
         }
         self.counts.writes += 1;
         self.before_last = None;
-        let result = self.write_closed(batches, needed);
-        match result {
-            Ok(()) => self.counts.batches += batches.len() as u64,
-            Err(_) => self.counts.failed += 1,
+        let result = self.check_space(needed).and_then(|()| self.write_closed(batches, needed));
+        match &result {
+            Ok(()) => {
+                self.counts.batches += batches.len() as u64;
+                self.full = None;
+                if let Some(current) = &self.current {
+                    let (segment, offset) = (current.info.index, current.info.len);
+                    self.tail.moved_to(WalPosition { segment, offset });
+                }
+            }
+            Err(error) => {
+                self.counts.failed += 1;
+                if self.full.is_none() && error.is_out_of_space() {
+                    self.full = Some(describe_io(error));
+                }
+            }
         }
         result
+    }
+
+    /// Refuses, once the disk was full, until there is space for more than this write: what little
+    /// is there is for the work that makes space.
+    fn check_space(&self, needed: u64) -> Result<(), TsdbError> {
+        if self.full.is_none() {
+            return Ok(());
+        }
+        // Where it cannot be told, the write itself will.
+        let enough = needed.saturating_add(self.keep_free).saturating_add(MARGIN);
+        if self.fs.space(&self.dir).is_ok_and(|space| space.free < enough) {
+            let full = rustix::io::Errno::NOSPC;
+            return Err(TsdbError::io("write", &self.dir)(full.into()));
+        }
+        Ok(())
+    }
+
+    /// What the file system said when it was full, as long as writes are refused because of that.
+    #[must_use]
+    pub fn full(&self) -> Option<&str> {
+        self.full.as_deref()
+    }
+
+    /// Sets how many bytes must be free before writes to a full disk are tried again.
+    pub const fn keep_free(&mut self, bytes: u64) {
+        self.keep_free = bytes;
+    }
+
+    /// How far it is written.
+    pub(crate) const fn tail(&self) -> &Arc<Tail> {
+        &self.tail
+    }
+
+    /// Takes note of a record of series that are dropped from memory: as long as segments stay for
+    /// those who follow, checkpoints must have them.
+    pub(crate) fn remember(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.tail.is_followed() {
+            let mut record = Vec::new();
+            write(&mut record);
+            self.ended.push((self.last_index(), record));
+        }
+    }
+
+    /// The records of dropped series that segments after `index` may name. Forgets the others.
+    pub(crate) fn remembered(&mut self, index: u64) -> Vec<Vec<u8>> {
+        self.ended.retain(|(segment, _)| *segment > index);
+        self.ended.iter().map(|(_, record)| record.clone()).collect()
+    }
+
+    /// The oldest segment that must stay for those who follow the log.
+    #[must_use]
+    pub fn needed(&self) -> Option<u64> {
+        let all = || self.closed.iter().chain(self.current.as_ref().map(|c| &c.info));
+        self.tail.needed(|from| all().filter(|s| s.index >= from).map(|s| s.len).sum())
     }
 
     fn write_closed(&mut self, batches: &mut [&mut Batch], needed: u64) -> Result<(), TsdbError> {
@@ -326,6 +407,7 @@ impl Writer {
             return false;
         }
         current.info.len = before;
+        self.tail.moved_to(WalPosition { segment: current.info.index, offset: before });
         // After a power cut it may be there again: the caller was told that it failed, which leaves
         // both open.
         if self.durability == Durability::Sync && current.file.sync().is_err() {
@@ -342,7 +424,7 @@ impl Writer {
         let mut marker = Vec::new();
         batch::encode_marker(&mut marker);
         let mut bytes = Vec::new();
-        frame(&mut bytes, 0, Encoded { bytes: &marker, snappy: false });
+        frame(&mut bytes, 0, Encoded { bytes: &marker, compression: Compression::None });
         let made = file
             .append(&bytes)
             .map_err(TsdbError::io("write", &path))
@@ -461,6 +543,11 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn describe_io(error: &TsdbError) -> String {
+    let cause = std::error::Error::source(error).map(|s| format!(": {s}")).unwrap_or_default();
+    format!("{error}{cause}")
 }
 
 /// Writes records into a segment that is not part of the live log: a checkpoint's, a repaired one.

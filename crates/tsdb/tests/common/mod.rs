@@ -35,7 +35,7 @@ pub fn digest(count: f64, sum: f64, buckets: impl Iterator<Item = f64>) -> u64 {
     buckets.fold(start, u64::wrapping_add)
 }
 
-fn row_digest(h: &firesteel_model::FloatHistogram) -> u64 {
+pub fn row_digest(h: &firesteel_model::FloatHistogram) -> u64 {
     if firesteel_model::is_stale_nan(h.sum) {
         return h.sum.to_bits();
     }

@@ -85,7 +85,8 @@ impl Inner {
         let (Some(dir), Some(_)) = (&self.options.dir, self.options.snapshot_bytes) else {
             return Ok(false);
         };
-        if !self.progress.is_done() || self.head.wbl_is_behind() {
+        let read_only = self.options.read_only;
+        if read_only || !self.progress.is_done() || self.head.wbl_is_behind() {
             return Ok(false);
         }
         let logged = self.head.with_wal(|wal| wal.counts.bytes).unwrap_or(0);

@@ -16,6 +16,7 @@ use crate::{
     fs::Fs,
     head::{Decoded, Head, LateSample, LateValue, Sealed, decode_samples, late_samples},
     wal::{
+        Compression,
         read::{Records, Summary, read_segment},
         record::{
             RecordError, RecordType,
@@ -206,7 +207,9 @@ pub(in crate::db) fn restore(
     report: &mut OpenReport,
 ) -> Result<(), TsdbError> {
     let (fs, wbl) = (&*options.fs, dir.join(WBL_DIR));
-    remove_leftovers(fs, &wbl)?;
+    if !options.read_only {
+        remove_leftovers(fs, &wbl)?;
+    }
     let (numbers, damaged) = look_through(fs, &wbl)?;
     if logged.floor.is_some_and(|floor| damaged || numbers.newest() < floor) {
         // The log may still have what is gone.
@@ -233,7 +236,9 @@ pub(in crate::db) fn restore(
         let path = segment_path(&wbl, segment);
         next = segment + 1;
         if segment < numbers.done.1 {
-            fs.remove_file(&path).map_err(TsdbError::io("remove", &path))?;
+            if !options.read_only {
+                fs.remove_file(&path).map_err(TsdbError::io("remove", &path))?;
+            }
             continue;
         }
         let len = read(fs, &path, last_whole, &mut gathered, report)?;
@@ -259,7 +264,7 @@ pub(in crate::db) fn restore(
     let newest = newest_logged.unwrap_or(0).max(numbers.newest());
     if last_whole == u64::MAX && newest_logged.is_some_and(|n| n < newest) {
         // So that the next start does not take what damage has left for the rest of a power cut.
-        let mut note = Batch::new(false);
+        let mut note = Batch::new(Compression::None);
         note.record(|out| batch::encode_late(out, 0, newest));
         let _ = head.with_wal(|wal| wal.write(&mut [&mut note]));
     }

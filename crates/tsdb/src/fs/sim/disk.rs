@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io,
+    ops::Range,
     path::{Component, Path},
 };
 
@@ -17,11 +18,13 @@ pub(super) enum Change {
     SetLen(u64),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Data {
     pub(super) seen: Vec<u8>,
     pub(super) disk: Vec<u8>,
     pub(super) pending: Vec<Change>,
+    /// Bytes reserved, whether they are written or not.
+    pub(super) reserved: u64,
     /// Names of the file; without one it takes no space.
     pub(super) links: usize,
 }
@@ -32,7 +35,7 @@ pub(super) struct Dir {
     pub(super) disk: BTreeMap<String, u64>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Inode {
     File(Data),
     Dir(Dir),
@@ -41,7 +44,7 @@ pub(super) enum Inode {
 /// Entries of directories that change together: directory, name, what it names afterwards.
 pub(super) type Rename = Vec<(u64, String, Option<u64>)>;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) inodes: HashMap<u64, Inode>,
     pub(super) next: u64,
@@ -54,12 +57,15 @@ pub(super) struct State {
     /// Handles of an earlier generation died in a crash.
     pub(super) generation: u64,
     pub(super) calls: u64,
+    /// Before which calls to keep a copy, and the copies.
+    pub(super) capture: Option<(Range<u64>, Vec<(u64, State)>)>,
 }
 
 pub(super) enum Keep {
     All,
     Nothing,
     Random(fastrand::Rng),
+    Names,
 }
 
 impl Keep {
@@ -68,12 +74,13 @@ impl Keep {
             Crash::KeepAll => Self::All,
             Crash::DropUnsynced => Self::Nothing,
             Crash::Random { seed } => Self::Random(fastrand::Rng::with_seed(seed)),
+            Crash::NamesOnly => Self::Names,
         }
     }
 
     pub(super) fn one(&mut self) -> bool {
         match self {
-            Self::All => true,
+            Self::All | Self::Names => true,
             Self::Nothing => false,
             Self::Random(rng) => rng.bool(),
         }
@@ -109,6 +116,12 @@ impl Data {
                 Change::Write(at, bytes) => {
                     let mut at = at as usize;
                     let mut rest = &bytes[..];
+                    if matches!(keep, Keep::Names) {
+                        // The length is kept with the names, the content is not.
+                        let len = self.disk.len().max(at + rest.len());
+                        self.disk.resize(len, 0);
+                        continue;
+                    }
                     while !rest.is_empty() {
                         let n = rest.len().min(SECTOR - at % SECTOR);
                         if keep.one() {
@@ -158,6 +171,7 @@ impl State {
             total,
             generation: 0,
             calls: 0,
+            capture: None,
         }
     }
 
@@ -165,6 +179,7 @@ impl State {
     pub(super) fn crash(&mut self, mode: Crash) {
         self.generation += 1;
         self.locks.clear();
+        self.capture = None;
         self.faults.clear();
         self.short_writes = None;
         let mut keep = Keep::new(mode);
@@ -188,6 +203,13 @@ impl State {
 
     /// Counts the call and fails it where that is planned.
     pub(super) fn call(&mut self, kind: OpKind) -> io::Result<()> {
+        if let Some((range, mut copies)) = self.capture.take() {
+            // What only reads leaves the disk as it was.
+            if range.contains(&self.calls) && kind != OpKind::Read {
+                copies.push((self.calls, self.clone()));
+            }
+            self.capture = Some((range, copies));
+        }
         self.calls += 1;
         for (fault, count) in &mut self.faults {
             if fault.kind.is_some_and(|k| k != kind) {
@@ -302,7 +324,7 @@ impl State {
 
     pub(super) fn used(&self) -> u64 {
         let len = |inode: &Inode| match inode {
-            Inode::File(data) if data.links > 0 => data.seen.len() as u64,
+            Inode::File(data) if data.links > 0 => data.reserved.max(data.seen.len() as u64),
             Inode::File(_) | Inode::Dir(_) => 0,
         };
         self.inodes.values().map(len).sum()

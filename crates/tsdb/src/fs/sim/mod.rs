@@ -25,6 +25,9 @@ pub enum Crash {
         /// Decides which part.
         seed: u64,
     },
+    /// Names and lengths of files, but of what was not synced zeros instead of the content, as
+    /// file systems do that write their own structures first.
+    NamesOnly,
 }
 
 /// A kind of call, for [`Fault`].
@@ -74,6 +77,34 @@ impl SimFs {
     /// are free, faults are forgotten.
     pub fn crash(&self, mode: Crash) {
         self.0.lock().crash(mode);
+    }
+
+    /// An independent copy of the disk and of what processes see of it, without handles, locks and
+    /// faults.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self::detached(self.0.lock().clone())
+    }
+
+    fn detached(mut state: State) -> Self {
+        state.generation += 1;
+        state.locks.clear();
+        state.faults.clear();
+        (state.short_writes, state.capture) = (None, None);
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// Copies the file system before each call of these numbers that changes something, see
+    /// [`SimFs::calls`].
+    pub fn capture(&self, calls: Range<u64>) {
+        self.0.lock().capture = Some((calls, Vec::new()));
+    }
+
+    /// Ends the capture and hands out the copies, each with the number of calls before it.
+    #[must_use]
+    pub fn take_captured(&self) -> Vec<(u64, Self)> {
+        let captured = self.0.lock().capture.take().map_or_else(Vec::new, |c| c.1);
+        captured.into_iter().map(|(n, state)| (n, Self::detached(state))).collect()
     }
 
     /// Plans a failure. Several may be planned; each counts for itself.
@@ -155,7 +186,8 @@ impl File for SimFile {
             }
             let room = state.total.saturating_sub(state.used());
             let file = state.data(self.id)?;
-            let grow = (offset + n as u64).saturating_sub(file.seen.len() as u64);
+            let held = file.reserved.max(file.seen.len() as u64);
+            let grow = (offset + n as u64).saturating_sub(held);
             if grow > room {
                 n = n.saturating_sub((grow - room) as usize);
                 if n == 0 {
@@ -204,6 +236,7 @@ impl File for SimFile {
         self.with(OpKind::Write, |state| {
             let file = state.data(self.id)?;
             file.seen.resize(len as usize, 0);
+            file.reserved = 0;
             file.pending.push(Change::SetLen(len));
             Ok(())
         })?;
@@ -214,8 +247,13 @@ impl File for SimFile {
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.with(OpKind::Write, |state| {
             let room = state.total.saturating_sub(state.used());
-            let grow = len.saturating_sub(state.data(self.id)?.seen.len() as u64);
-            if grow > room { Err(rustix::io::Errno::NOSPC.into()) } else { Ok(()) }
+            let data = state.data(self.id)?;
+            let grow = len.saturating_sub(data.reserved.max(data.seen.len() as u64));
+            if grow > room {
+                return Err(rustix::io::Errno::NOSPC.into());
+            }
+            data.reserved = data.reserved.max(len);
+            Ok(())
         })
     }
 }

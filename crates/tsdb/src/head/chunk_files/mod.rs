@@ -26,7 +26,7 @@ use firesteel_model::Timestamp;
 use parking_lot::{Mutex, RwLock};
 
 pub(crate) use self::{
-    open::Found,
+    open::{Found, check},
     reader::ChunkReader,
     sealed::{Data, Place, Sealed, Stored},
     write::ToWrite,

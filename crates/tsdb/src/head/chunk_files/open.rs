@@ -117,6 +117,13 @@ impl ChunkFiles {
     }
 }
 
+/// Checks the bytes of a file: where they are damaged, and how.
+pub(crate) fn check(bytes: &[u8]) -> Result<(), (u64, &'static str)> {
+    let empty = bytes.iter().all(|&b| b == 0);
+    let scanned = if empty { Ok((0, 0)) } else { scan(0, bytes, &mut Found::default()) };
+    scanned.map(|_| ()).map_err(|(_, at, what)| (at, what))
+}
+
 fn remove(fs: &dyn Fs, path: &Path, found: &mut Found, at: u64, what: &str) {
     let removed = fs.remove_file(path).is_ok();
     let done = if removed { "removed, the log has it" } else { "left out, the log has it" };

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     TsdbError,
     wal::{
+        Compression,
         record::batch,
         writer::{Batch, Writer},
     },
@@ -311,7 +312,7 @@ impl Head {
 
     /// Logs that frozen samples are in blocks.
     pub(crate) fn log_done(&self, frozen: Frozen) -> Result<(), TsdbError> {
-        let mut done = Batch::new(false);
+        let mut done = Batch::new(Compression::None);
         done.record(|out| batch::encode_done(out, frozen.number, frozen.segment));
         self.with_wbl(|wbl| wbl.write(&mut [&mut done])).unwrap_or(Ok(()))
     }

@@ -186,7 +186,14 @@ impl Applied {
 
     /// Takes a staleness marker for one of a histogram, where the series' last sample is one.
     #[cold]
-    fn stale(&mut self, head: &Head, stripe: &mut Stripe, id: u32, t: Timestamp, before: Timestamp) -> bool {
+    fn stale(
+        &mut self,
+        head: &Head,
+        stripe: &mut Stripe,
+        id: u32,
+        t: Timestamp,
+        before: Timestamp,
+    ) -> bool {
         let last = stripe.last_encoding(id).filter(|l| l.0 == before && !l.1.is_float());
         let Some((_, encoding)) = last else { return false };
         let sample = stale_histogram(is_float_histogram(encoding), t);

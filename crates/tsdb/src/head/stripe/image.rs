@@ -5,7 +5,8 @@
 //! open chunk, flag 1:  state 26 bytes | next_at i64 | uvarint length | chunk
 //! closed, flag 2:      uvarint count | count x (varint mint | varint maxt | encoding u8 | 0 | data)
 //!                        or, for a chunk in a file, (... | 1 | uvarint file, offset, length)
-//! histograms, flag 4:  encoding u8 | hint u8 | varint end | uvarint length | chunk
+//! histograms, flag 4:  encoding u8 | varint end | uvarint length | chunk
+//!                        varint start | uvarint length | WAL record, of the last
 //! ```
 
 use firesteel_chunk::{Encoding, XorState, varint, xor};

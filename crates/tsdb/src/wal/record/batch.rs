@@ -4,9 +4,14 @@
 //! ```text
 //! 245 | "FST" | 1 | version u8                        marker, the first record of each segment of ours
 //! 245 | "FST" | 2 | uvarint records                   commit: the batch is the `records` records before it
+//!     | records x CRC32C u32BE                        of the bytes of each, decompressed
 //! 245 | "FST" | 3 | uvarint records | uvarint number  late: the next `records` records have late samples
 //! 245 | "FST" | 4 | uvarint number | uvarint segment  done: late batches up to `number` are in blocks
 //! ```
+//! The log's own checksums do not cover the type of a fragment, which says what part of a record it
+//! is and whether that is compressed. The checksums here do, so that a wrong type never makes another
+//! record of sound bytes. Commits without them (version 1 at first had none) are taken as they are.
+//!
 //! Prometheus takes 245 for the type of a record that it does not know and skips it, in replay, in
 //! checkpoints and in remote write. The three letters keep a later Prometheus' type 245 apart.
 
@@ -20,7 +25,7 @@ const PREFIX: [u8; 4] = [TYPE, b'F', b'S', b'T'];
 const VERSION: u8 = 1;
 
 /// A record of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Batch {
     /// The segment was written by us: each batch in it is closed by a commit.
     Marker,
@@ -28,6 +33,8 @@ pub enum Batch {
     Commit {
         /// How many.
         records: u64,
+        /// The checksum of each; none where the writer gave none.
+        checksums: Vec<u32>,
     },
     /// The samples of the next records of the batch came out of order. In the log and in the
     /// out-of-order log the same samples have the same number; numbers ascend.
@@ -59,11 +66,14 @@ pub fn encode_marker(out: &mut Vec<u8>) {
     out.extend_from_slice(&[1, VERSION]);
 }
 
-/// Appends a commit record for a batch of `records` records.
-pub fn encode_commit(out: &mut Vec<u8>, records: u64) {
+/// Appends a commit record for a batch of records with these checksums.
+pub fn encode_commit(out: &mut Vec<u8>, checksums: impl ExactSizeIterator<Item = u32>) {
     out.extend_from_slice(&PREFIX);
     out.push(2);
-    varint::put_uvarint(out, records);
+    varint::put_uvarint(out, checksums.len() as u64);
+    for checksum in checksums {
+        out.extend_from_slice(&checksum.to_be_bytes());
+    }
 }
 
 /// Appends a late record.
@@ -93,7 +103,15 @@ pub fn decode(record: &[u8]) -> Result<Batch, RecordError> {
     }
     Ok(match cursor.u8("kind")? {
         1 => Batch::Marker,
-        2 => Batch::Commit { records: cursor.uvarint("number of records")? },
+        2 => {
+            let records = cursor.uvarint("number of records")?;
+            let mut checksums = Vec::new();
+            if records.checked_mul(4) == Some(cursor.len() as u64) {
+                let (all, _) = cursor.bytes(cursor.len(), "checksums")?.as_chunks::<4>();
+                checksums.extend(all.iter().map(|c| u32::from_be_bytes(*c)));
+            }
+            Batch::Commit { records, checksums }
+        }
         3 => Batch::Late {
             records: cursor.uvarint("number of records")?,
             number: cursor.uvarint("number of late samples")?,
@@ -118,8 +136,12 @@ mod tests {
         assert_eq!(RecordType::of(&out), RecordType::Ours);
         assert_eq!(decode(&out), Ok(Batch::Marker));
         out.clear();
-        encode_commit(&mut out, 300);
-        assert_eq!(decode(&out), Ok(Batch::Commit { records: 300 }));
+        let checksums: Vec<u32> = (0..300).map(|i| i * 7_654_321).collect();
+        encode_commit(&mut out, checksums.iter().copied());
+        assert_eq!(decode(&out), Ok(Batch::Commit { records: 300, checksums }));
+        // As it was first.
+        let old = decode(&[TYPE, b'F', b'S', b'T', 2, 3]);
+        assert_eq!(old, Ok(Batch::Commit { records: 3, checksums: vec![] }));
         out.clear();
         encode_late(&mut out, 2, 700);
         assert_eq!(decode(&out), Ok(Batch::Late { records: 2, number: 700 }));

@@ -12,7 +12,8 @@
 //! buckets: uvarint n, n x (varint delta, or f64BE count)
 //! ```
 //! 7 and 12 hold integer histograms, 8 and 13 float histograms, 9 and 10 those with custom buckets
-//! (in version 2 there is no difference). We write version 1 and read both.
+//! (in version 2 there is no difference). Version 1 is read by every Prometheus, version 2 from 3.10
+//! on. We read both.
 
 use firesteel_chunk::varint;
 use firesteel_model::{
@@ -97,6 +98,35 @@ pub fn encode<'a>(
         varint::put_varint(out, series.wrapping_sub(series0) as i64);
         varint::put_varint(out, t.wrapping_sub(t0));
         put_histogram(out, value);
+    }
+}
+
+/// Appends a version 2 record with those of `histograms`, given with their start timestamps, whose
+/// counts are floats or are not; nothing where there is none.
+pub fn encode_v2<'a>(
+    out: &mut Vec<u8>,
+    float: bool,
+    histograms: impl IntoIterator<Item = (u64, i64, i64, &'a AnyHistogram)>,
+) {
+    let mut before: Option<(u64, i64, i64)> = None;
+    let (mut first_t, mut first_start) = (0, 0);
+    for (series, t, start, value) in histograms {
+        if matches!(value, AnyHistogram::Float(_)) != float {
+            continue;
+        }
+        if let Some(previous) = before {
+            varint::put_varint(out, series.wrapping_sub(previous.0) as i64);
+            varint::put_varint(out, t.wrapping_sub(first_t));
+            start::put(out, start, previous.2, first_start);
+        } else {
+            out.push(if float { 13 } else { 12 });
+            varint::put_varint(out, series as i64);
+            varint::put_varint(out, t);
+            varint::put_varint(out, start);
+            (first_t, first_start) = (t, start);
+        }
+        put_histogram(out, value);
+        before = Some((series, t, start));
     }
 }
 
@@ -324,6 +354,37 @@ mod tests {
             out.clear();
             encode(&mut out, 99, [(5, T, &value)]);
             assert!(out.is_empty());
+        } else {
+            let mut out = Vec::new();
+            encode_v2(&mut out, false, [(5, T, start, &value)]);
+            assert_eq!(out, bytes);
+        }
+    }
+
+    #[test]
+    fn version_2_keeps_start_timestamps() {
+        let value = |i: u64| {
+            let h = Histogram { count: i, ..h0() };
+            if i.is_multiple_of(3) {
+                AnyHistogram::Float(h.to_float())
+            } else {
+                AnyHistogram::Int(h)
+            }
+        };
+        let all: Vec<_> = (0..20_u64)
+            .map(|i| RefHistogram {
+                series: (i * 7919) % 100,
+                t: T + i as i64 % 5,
+                start: [0, 5, 5, T - 1][i as usize / 2 % 4],
+                value: value(i),
+            })
+            .collect();
+        for float in [false, true] {
+            let (mut bytes, mut out) = (Vec::new(), Vec::new());
+            encode_v2(&mut bytes, float, all.iter().map(|h| (h.series, h.t, h.start, &h.value)));
+            decode(&bytes, &mut out).unwrap();
+            let is = |h: &&RefHistogram| matches!(h.value, AnyHistogram::Float(_)) == float;
+            assert_eq!(out, all.iter().filter(is).cloned().collect::<Vec<_>>());
         }
     }
 

@@ -79,10 +79,24 @@ impl RecordType {
 
 /// How version 2 records store a start timestamp. Source: `record.go`, `readSTMarker`.
 mod start {
+    use firesteel_chunk::varint;
+
     use super::{Cursor, RecordError};
 
     const NONE: u8 = 0;
     const SAME: u8 = 1;
+    const EXPLICIT: u8 = 2;
+
+    pub(super) fn put(out: &mut Vec<u8>, start: i64, previous: i64, first: i64) {
+        if start == 0 {
+            out.push(NONE);
+        } else if start == previous {
+            out.push(SAME);
+        } else {
+            out.push(EXPLICIT);
+            varint::put_varint(out, start.wrapping_sub(first));
+        }
+    }
 
     pub(super) fn read(
         cursor: &mut Cursor<'_>,

@@ -1,0 +1,49 @@
+//! Fuzz targets as plain functions: each takes any bytes and must neither panic nor take long. The
+//! driver in `main.rs` calls them with mutated seeds; any other fuzzer can, too.
+#![allow(clippy::unwrap_used, reason = "what fails here is a finding")]
+
+mod mutate;
+mod seal;
+mod tsdb;
+
+pub use mutate::mutate;
+pub use tsdb::{chunks, head_chunks, index, integrity, meta_json, tombstones, wal};
+
+/// A fuzz target.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name.
+    pub name: &'static str,
+    /// Takes any bytes.
+    pub run: fn(&[u8]),
+    /// Well-formed inputs to begin with.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Makes the checksums of an input right, so that what is behind them is reached.
+    pub seal: fn(&mut [u8]),
+}
+
+/// All targets.
+pub const TARGETS: [Target; 7] = [
+    Target { name: "wal", run: wal, seeds: tsdb::wal_seeds, seal: seal::wal },
+    Target { name: "index", run: index, seeds: tsdb::index_seeds, seal: seal::index },
+    Target { name: "chunks", run: chunks, seeds: tsdb::chunks_seeds, seal: seal::chunks },
+    Target { name: "meta_json", run: meta_json, seeds: tsdb::meta_seeds, seal: |_| () },
+    Target {
+        name: "tombstones",
+        run: tombstones,
+        seeds: tsdb::stone_seeds,
+        seal: seal::tombstones,
+    },
+    Target {
+        name: "head_chunks",
+        run: head_chunks,
+        seeds: tsdb::head_seeds,
+        seal: seal::head_chunks,
+    },
+    Target {
+        name: "integrity",
+        run: integrity,
+        seeds: tsdb::integrity_seeds,
+        seal: seal::integrity,
+    },
+];

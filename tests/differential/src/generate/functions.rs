@@ -1,0 +1,258 @@
+//! Calls of functions.
+
+use super::Generator;
+use crate::{
+    data::Shape,
+    tree::{Kind, Node},
+};
+
+impl Generator<'_> {
+    fn string(text: &str) -> Node {
+        Node::leaf(Kind::Text, "string", format!("{text:?}"))
+    }
+
+    /// A function of a range vector.
+    pub(super) fn range_call(&mut self, depth: usize) -> Node {
+        const COUNTERS: [&str; 6] = ["rate", "rate", "increase", "irate", "resets", "rate"];
+        const GAUGES: [&str; 5] = ["delta", "idelta", "deriv", "changes", "predict_linear"];
+        const ANY: [&str; 20] = [
+            "avg_over_time",
+            "min_over_time",
+            "max_over_time",
+            "sum_over_time",
+            "count_over_time",
+            "stddev_over_time",
+            "stdvar_over_time",
+            "last_over_time",
+            "present_over_time",
+            "absent_over_time",
+            "quantile_over_time",
+            "mad_over_time",
+            "ts_of_min_over_time",
+            "ts_of_max_over_time",
+            "ts_of_last_over_time",
+            "double_exponential_smoothing",
+            "avg_over_time",
+            "max_over_time",
+            "sum_over_time",
+            "quantile_over_time",
+        ];
+        let shape = self.focused().shape;
+        let counter = matches!(shape, Shape::Counter | Shape::Buckets | Shape::Native);
+        let name = match self.rng.u8(0..10) {
+            0..4 if counter => *self.pick(&COUNTERS),
+            0..3 => *self.pick(&GAUGES),
+            4 => *self.pick(&COUNTERS),
+            5 => *self.pick(&GAUGES),
+            _ => *self.pick(&ANY),
+        };
+        let matrix = self.matrix(depth);
+        let arguments = match name {
+            "quantile_over_time" => vec![self.quantile(), matrix],
+            "predict_linear" => {
+                let t = if self.chance(0.2) { self.scalar(1) } else { self.number() };
+                vec![matrix, t]
+            }
+            "double_exponential_smoothing" => {
+                let mut factor = || {
+                    let text = *self.pick(&["0.1", "0.5", "0.9", "0.3", "0.99"]);
+                    Node::leaf(Kind::Scalar, "number", text)
+                };
+                let (smoothing, trend) = (factor(), factor());
+                vec![matrix, smoothing, trend]
+            }
+            _ => vec![matrix],
+        };
+        Node::call(Kind::Vector, name, arguments)
+    }
+
+    /// A function of an instant vector.
+    pub(super) fn simple_call(&mut self, depth: usize) -> Node {
+        const MATH: [&str; 24] = [
+            "abs", "ceil", "floor", "exp", "ln", "log2", "log10", "sqrt", "sgn", "deg", "rad",
+            "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh",
+            "atanh", "abs",
+        ];
+        const DATES: [&str; 8] = [
+            "minute",
+            "hour",
+            "day_of_week",
+            "day_of_month",
+            "day_of_year",
+            "days_in_month",
+            "month",
+            "year",
+        ];
+        match self.weighted(&[30, 8, 8, 8, 8, 6, 6, 3, 3]) {
+            0 => {
+                let name = *self.pick(&MATH);
+                Node::call(Kind::Vector, name, vec![self.vector(depth)])
+            }
+            1 => {
+                let name = *self.pick(&DATES);
+                let arguments =
+                    if self.chance(0.2) { Vec::new() } else { vec![self.vector(depth)] };
+                Node::call(Kind::Vector, name, arguments)
+            }
+            2 => Node::call(Kind::Vector, "timestamp", vec![self.vector(depth)]),
+            3 => {
+                let mut arguments = vec![self.vector(depth)];
+                if self.rng.bool() {
+                    let to = *self.pick(&["0.5", "10", "0.1", "5", "1e-3", "0", "-2"]);
+                    arguments.push(Node::leaf(Kind::Scalar, "number", to));
+                }
+                Node::call(Kind::Vector, "round", arguments)
+            }
+            4 => {
+                let name = *self.pick(&["clamp", "clamp_min", "clamp_max"]);
+                let mut arguments = vec![self.vector(depth), self.near()];
+                if name == "clamp" {
+                    arguments.push(self.near());
+                }
+                Node::call(Kind::Vector, name, arguments)
+            }
+            5 => {
+                let name = *self.pick(&["sort", "sort_desc"]);
+                Node::call(Kind::Vector, name, vec![self.vector(depth)])
+            }
+            6 => {
+                let name = *self.pick(&["sort_by_label", "sort_by_label_desc"]);
+                let mut arguments = vec![self.vector(depth)];
+                for label in ["instance", "job", "code", "missing"] {
+                    if self.chance(0.4) || arguments.len() == 1 {
+                        arguments.push(Self::string(label));
+                    }
+                }
+                Node::call(Kind::Vector, name, arguments)
+            }
+            7 => Node::call(Kind::Vector, "absent", vec![self.vector(depth)]),
+            _ => {
+                const CHOICES: [&str; 5] = [
+                    "{version=~\".+\"}",
+                    "{env=\"prod\"}",
+                    "{__name__=\"target_info\", env=~\"p.*|\"}",
+                    "{env!=\"dev\"}",
+                    "{version=\"1.0\"}",
+                ];
+                let mut arguments = vec![self.vector(depth)];
+                if self.rng.bool() {
+                    let text = *self.pick(&CHOICES);
+                    // Of a type of its own: it is no vector that could stand elsewhere.
+                    arguments.push(Node::leaf(Kind::Text, "info selector", text));
+                }
+                Node::call(Kind::Vector, "info", arguments)
+            }
+        }
+    }
+
+    /// A function of histograms, mostly over histograms.
+    pub(super) fn histogram_call(&mut self, depth: usize) -> Node {
+        const OF_VECTOR: [&str; 5] = [
+            "histogram_count",
+            "histogram_sum",
+            "histogram_avg",
+            "histogram_stddev",
+            "histogram_stdvar",
+        ];
+        let shapes = if self.chance(0.7) {
+            &[Shape::Native, Shape::Native][..]
+        } else {
+            &[Shape::Buckets, Shape::Mixed][..]
+        };
+        let native = self.family_of(shapes);
+        let classic = self.family_of(&[Shape::Buckets]);
+        match self.weighted(&[10, 8, 8, 6]) {
+            0 => {
+                let name = *self.pick(&OF_VECTOR);
+                let vector = self.refocused(native, |g| g.histograms(depth));
+                Node::call(Kind::Vector, name, vec![vector])
+            }
+            1 => {
+                let vector = self.refocused(native, |g| g.histograms(depth));
+                let quantile = self.quantile();
+                Node::call(Kind::Vector, "histogram_quantile", vec![quantile, vector])
+            }
+            2 => {
+                let vector = self.refocused(classic, |g| g.buckets(depth));
+                let quantile = self.quantile();
+                Node::call(Kind::Vector, "histogram_quantile", vec![quantile, vector])
+            }
+            _ => {
+                const BOUNDS: [&str; 8] = ["-Inf", "0", "0.1", "0.5", "1", "2", "5", "Inf"];
+                let family = if self.chance(0.3) { classic } else { native };
+                let vector = self.refocused(family, |g| g.histograms(depth));
+                let mut bound = || Node::leaf(Kind::Scalar, "number", *self.pick(&BOUNDS));
+                let (lower, upper) = (bound(), bound());
+                Node::call(Kind::Vector, "histogram_fraction", vec![lower, upper, vector])
+            }
+        }
+    }
+
+    /// A vector that keeps histograms.
+    fn histograms(&mut self, depth: usize) -> Node {
+        match self.rng.u8(0..8) {
+            0..3 => self.instant_selector(),
+            3..5 => {
+                let matrix = self.matrix(0);
+                const KEEP: [&str; 6] = [
+                    "rate",
+                    "increase",
+                    "sum_over_time",
+                    "avg_over_time",
+                    "last_over_time",
+                    "delta",
+                ];
+                Node::call(Kind::Vector, *self.pick(&KEEP), vec![matrix])
+            }
+            _ => self.vector(depth),
+        }
+    }
+
+    /// Buckets of classic histograms, mostly with `le`.
+    fn buckets(&mut self, depth: usize) -> Node {
+        match self.rng.u8(0..8) {
+            0..2 => self.instant_selector(),
+            2..4 => {
+                let matrix = self.matrix(0);
+                let name = *self.pick(&["rate", "increase"]);
+                Node::call(Kind::Vector, name, vec![matrix])
+            }
+            4..7 => {
+                let matrix = self.matrix(0);
+                let rate = Node::call(Kind::Vector, "rate", vec![matrix]);
+                let by = *self.pick(&[" by (le) ", " by (job, le) ", " without (instance) "]);
+                let mut sum = Node::call(Kind::Vector, "sum", vec![rate]);
+                sum.parts.insert(0, crate::tree::Part::Text(format!("sum{by}(")));
+                sum.parts.remove(1);
+                sum
+            }
+            _ => self.vector(depth),
+        }
+    }
+
+    pub(super) fn label_call(&mut self, depth: usize) -> Node {
+        let vector = self.vector(depth);
+        let destination = *self.pick(&["new", "instance", "job", "code", "__name__"]);
+        if self.chance(0.4) {
+            let mut arguments = vec![vector, Self::string(destination), Self::string("-")];
+            for source in ["job", "instance", "missing"] {
+                if self.chance(0.6) {
+                    arguments.push(Self::string(source));
+                }
+            }
+            return Node::call(Kind::Vector, "label_join", arguments);
+        }
+        const RULES: [(&str, &str, &str); 7] = [
+            ("$1", "instance", "(.*):.*"),
+            ("${1}x", "job", "(a).*"),
+            ("", "job", ".*"),
+            ("const", "", ""),
+            ("$1-$2", "instance", "(.):(..)"),
+            ("v", "missing", ""),
+            ("$0", "__name__", ".*"),
+        ];
+        let (replacement, source, regex) = *self.pick(&RULES);
+        let texts = [destination, replacement, source, regex].map(Self::string);
+        Node::call(Kind::Vector, "label_replace", std::iter::once(vector).chain(texts).collect())
+    }
+}
