@@ -262,7 +262,7 @@ fn path_of(dir: &Path, from: Position) -> PathBuf {
 }
 
 /// The snapshots of a data directory, oldest first, and what unfinished ones have left.
-fn list(fs: &dyn Fs, data: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), TsdbError> {
+pub(super) fn list(fs: &dyn Fs, data: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), TsdbError> {
     let dir = data.join(DIR);
     let (mut done, mut left) = (Vec::new(), Vec::new());
     if fs.exists(&dir).map_err(TsdbError::io("look for", &dir))? {
@@ -444,6 +444,25 @@ pub(super) fn find(
         });
         (path, snapshot)
     }))
+}
+
+/// Checks all of a snapshot.
+///
+/// # Errors
+/// What is wrong.
+pub(super) fn check(fs: &dyn Fs, path: &Path) -> Result<(), String> {
+    let snapshot = open(fs, path).map_err(|why| match why {
+        Unusable::Damaged(what) | Unusable::Outdated(what) => what,
+    })?;
+    let (mut part, mut end) = (Vec::new(), MAGIC.len() as u64);
+    for (i, place) in snapshot.places.iter().enumerate() {
+        snapshot.fetch(i, &mut part).map_err(|e| e.to_string())?;
+        if place.offset != end {
+            return Err(format!("there is something unknown at byte {end}"));
+        }
+        end += u64::from(place.len);
+    }
+    Ok(())
 }
 
 fn open(fs: &dyn Fs, path: &Path) -> Result<Snapshot, Unusable> {
