@@ -232,27 +232,39 @@ impl Replay<'_> {
         }
     }
 
+    /// Takes the chunks of a reference of a series, in order, up to one that cannot be taken: the log
+    /// has its samples and all later ones.
     fn take_chunks(&mut self, id: u32, chunks: Vec<Sealed>) {
         let head = self.head;
         let min_valid = head.min_valid.load(Ordering::Acquire);
         let mut stripe = head.stripes[stripe_of(id)].lock();
-        for chunk in chunks {
+        let mut chunks: Vec<_> = chunks.into_iter().map(|c| (c, true)).collect();
+        if chunks.first().is_some_and(|(c, _)| c.mint <= head.newest(id)) {
+            // A series that went and came back has its chunks of then under another reference, and
+            // those since the last start under the first one again.
+            chunks.extend(stripe.take_all(id).into_iter().map(|c| (c, false)));
+            chunks.sort_by_key(|(c, _)| (c.mint, c.maxt));
+            head.set_newest(id, NEVER);
+        }
+        for (chunk, new) in chunks {
             if chunk.maxt < min_valid {
-                self.stats.old += 1;
+                self.stats.old += u64::from(new);
                 continue;
             }
             if chunk.mint <= head.newest(id) || chunk.maxt < chunk.mint {
-                self.stats.not_newer += 1;
+                self.stats.not_newer += u64::from(new);
+                if chunk.maxt > head.newest(id) {
+                    break;
+                }
                 continue;
             }
             if !stripe.push_sealed(id, &chunk) && !self.put_decoded(&mut stripe, id, &chunk) {
-                // The log has its samples, too.
                 self.stats.bad_records += 1;
-                continue;
+                break;
             }
             head.set_newest(id, chunk.maxt);
             head.extend_time(chunk.mint.max(min_valid), chunk.maxt);
-            self.stats.chunks += 1;
+            self.stats.chunks += u64::from(new);
         }
     }
 
@@ -357,10 +369,12 @@ impl Replay<'_> {
         let sample = HistogramSample { t: h.t, start: h.start, value: h.value.into() };
         let mut stripe = head.stripes[stripe_of(id)].lock();
         let range = head.chunk_range;
+        let waiting = stripe.waiting_bytes();
         if !stripe.append_histogram(id, sample, before, EPOCH, range, &self.readers) {
             self.stats.bad_records += 1;
             return;
         }
+        head.waiting.fetch_add(stripe.waiting_bytes() - waiting, Ordering::AcqRel);
         head.set_newest(id, h.t);
         head.extend_time(h.t, h.t);
         self.stats.histograms += 1;
