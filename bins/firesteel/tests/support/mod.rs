@@ -342,7 +342,7 @@ pub(crate) fn now_ms() -> u64 {
 /// Says that something was not tested. Straight to standard error: the print macros' output is
 /// swallowed where the test passes, and the summary of a run counts these lines.
 #[allow(clippy::explicit_write, reason = "the macro's output is captured")]
-fn skipped(what: &str) {
+pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }

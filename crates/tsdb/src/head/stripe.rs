@@ -595,6 +595,16 @@ impl Stripe {
         hot.state.num_samples() > 0 || !cold.sealed.is_empty() || cold.histograms.is_some()
     }
 
+    /// Closes the open chunk, and takes all chunks of a series out.
+    pub(super) fn take_all(&mut self, id: u32) -> Vec<Sealed> {
+        self.seal(id);
+        self.seal_histograms(id);
+        let mut copied = Copied::default();
+        self.copy(id, NEVER, Timestamp::MAX, &mut copied);
+        self.truncate(id, Timestamp::MAX);
+        copied.sealed
+    }
+
     /// Makes a number new again.
     pub(super) fn reset(&mut self, id: u32) {
         self.truncate(id, Timestamp::MAX);

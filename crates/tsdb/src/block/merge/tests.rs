@@ -92,12 +92,15 @@ fn histogram(t: i64, value: u8) -> HistogramSample {
 }
 
 fn print(sample: &HistogramSample) -> String {
-    let mut value = (*sample.value).clone();
-    match &mut value {
-        AnyHistogram::Int(h) => h.counter_reset_hint = Default::default(),
-        AnyHistogram::Float(h) => h.counter_reset_hint = Default::default(),
-    }
-    format!("{} {value:?}", sample.start)
+    let (kind, h) = match &*sample.value {
+        AnyHistogram::Int(h) => ("integers", h.to_float()),
+        AnyHistogram::Float(h) => ("floats", h.clone()),
+    };
+    // A chunk may give a sample empty buckets that its neighbours need.
+    let buckets: Vec<_> =
+        h.bucket_iter().filter(|b| b.count != 0.0).map(|b| (b.lower, b.upper, b.count)).collect();
+    let (schema, zero_threshold) = (h.layout.schema, h.layout.zero_threshold);
+    format!("{} {kind} {schema} {zero_threshold} {} {} {buckets:?}", sample.start, h.count, h.sum)
 }
 
 fn encode(part: &Part) -> Vec<Made> {

@@ -2,8 +2,8 @@
 //!
 //! Series hold places in these files. The files have consecutive numbers, are only ever appended to,
 //! and go, oldest first, when all their chunks lie in blocks. The log has every sample that is in
-//! them and not in a block, so nothing depends on when they reach the disk, and what is damaged can
-//! be left out.
+//! them and not in a block, so nothing depends on when they reach the disk, as long as they do so in
+//! order; what is damaged can be left out, with all that comes after it.
 
 mod format;
 mod open;

@@ -1,6 +1,9 @@
 //! What a replay has decoded, dealt to the stripes that it belongs to.
 
-use std::{ops::Range, sync::atomic::Ordering};
+use std::{
+    ops::{ControlFlow, Range},
+    sync::atomic::Ordering,
+};
 
 use firesteel_model::{FloatHistogram, Histogram, Timestamp, is_stale_nan};
 
@@ -46,7 +49,7 @@ enum Step {
 pub(super) struct Block {
     floats: Vec<Sample>,
     histograms: Vec<(u32, HistogramSample)>,
-    chunks: Vec<(u32, Vec<Sealed>)>,
+    chunks: Vec<(u32, Vec<Sealed>, bool)>,
     steps: [Vec<Step>; STRIPES],
 }
 
@@ -67,9 +70,10 @@ impl Block {
         self.histograms.push((id, sample));
     }
 
-    pub(super) fn chunks(&mut self, id: u32, chunks: Vec<Sealed>) {
+    /// `known` says that the series came with an image.
+    pub(super) fn chunks(&mut self, id: u32, chunks: Vec<Sealed>, known: bool) {
         self.steps[stripe_of(id)].push(Step::Chunks(self.chunks.len() as u32));
-        self.chunks.push((id, chunks));
+        self.chunks.push((id, chunks, known));
     }
 
     pub(super) fn evict(&mut self, id: u32) {
@@ -117,8 +121,8 @@ impl Block {
                     }
                 }
                 Step::Chunks(i) => {
-                    if let Some((id, chunks)) = self.chunks.get(*i as usize) {
-                        applied.chunks(head, &mut stripe, *id, chunks);
+                    if let Some((id, chunks, known)) = self.chunks.get(*i as usize) {
+                        applied.chunks(head, &mut stripe, *id, (chunks, *known));
                     }
                 }
                 Step::Evict(id) => {
@@ -218,31 +222,67 @@ impl Applied {
         self.stats.histograms += 1;
     }
 
-    fn chunks(&mut self, head: &Head, stripe: &mut Stripe, id: u32, chunks: &[Sealed]) {
+    /// Takes the chunks of a reference of a series, in order, up to one that cannot be taken: the log
+    /// has its samples and all later ones. `known` says that the series came with an image, which
+    /// may have them already, or what they begin with.
+    fn chunks(
+        &mut self,
+        head: &Head,
+        stripe: &mut Stripe,
+        id: u32,
+        (chunks, known): (&[Sealed], bool),
+    ) {
+        if !known && chunks.first().is_some_and(|c| c.mint <= head.newest(id)) {
+            // A series that went and came back has its chunks of then under another reference, and
+            // those since the last start under the first one again.
+            let mut all: Vec<_> = chunks.iter().map(|c| (c.clone(), true)).collect();
+            all.extend(stripe.take_all(id).into_iter().map(|c| (c, false)));
+            all.sort_by_key(|(c, _)| (c.mint, c.maxt));
+            head.set_newest(id, NEVER);
+            let _ = all.iter().try_for_each(|(c, new)| self.chunk(head, stripe, id, c, *new));
+            return;
+        }
         for chunk in chunks {
-            if chunk.maxt < self.min_valid {
-                self.stats.old += 1;
-                continue;
-            }
-            if let Some(newest) = stripe.adopt(id, chunk) {
+            if known && let Some(newest) = stripe.adopt(id, chunk) {
                 head.set_newest(id, head.newest(id).max(newest));
                 self.took(chunk.mint.max(self.min_valid), chunk.maxt);
                 self.stats.chunks += 1;
-                continue;
+            } else if self.chunk(head, stripe, id, chunk, true).is_break() {
+                return;
             }
-            if chunk.mint <= head.newest(id) || chunk.maxt < chunk.mint {
-                self.stats.not_newer += 1;
-                continue;
-            }
-            if !stripe.push_sealed(id, chunk) && !self.decoded(head, stripe, id, chunk) {
-                // The log has its samples, too.
-                self.stats.bad_records += 1;
-                continue;
-            }
-            head.set_newest(id, chunk.maxt);
-            self.took(chunk.mint.max(self.min_valid), chunk.maxt);
-            self.stats.chunks += 1;
         }
+    }
+
+    /// Takes a chunk; `new` says whether it is counted. Breaks where it cannot be taken.
+    fn chunk(
+        &mut self,
+        head: &Head,
+        stripe: &mut Stripe,
+        id: u32,
+        chunk: &Sealed,
+        new: bool,
+    ) -> ControlFlow<()> {
+        if chunk.maxt < self.min_valid {
+            self.stats.old += u64::from(new);
+            return ControlFlow::Continue(());
+        }
+        let newest = head.newest(id);
+        if chunk.mint <= newest || chunk.maxt < chunk.mint {
+            self.stats.not_newer += u64::from(new);
+            return if chunk.maxt > newest {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            };
+        }
+        if !stripe.push_sealed(id, chunk) && !self.decoded(head, stripe, id, chunk) {
+            self.stats.bad_records += 1;
+            return ControlFlow::Break(());
+        }
+        head.set_newest(id, chunk.maxt);
+        self.took(chunk.mint.max(self.min_valid), chunk.maxt);
+        self.stats.chunks += u64::from(new);
+        ControlFlow::Continue(())
     }
 
     /// Adds the samples of a chunk that the head does not keep as it is. False where they cannot be

@@ -191,16 +191,16 @@ impl Replay<'_> {
 
     /// Takes the chunks of series that are there already, from an image.
     pub(crate) fn take_known_chunks(&mut self) {
-        let mut known = Vec::new();
-        for (reference, chunks) in std::mem::take(&mut self.chunks) {
+        let mut known: BTreeMap<u32, Vec<Sealed>> = BTreeMap::new();
+        for (reference, mut chunks) in std::mem::take(&mut self.chunks) {
             match self.head.lookup(reference) {
-                Some(id) => known.push((id, reference, chunks)),
+                Some(id) => known.entry(id).or_default().append(&mut chunks),
                 None => drop(self.chunks.insert(reference, chunks)),
             }
         }
-        known.sort_unstable_by_key(|k| (k.0, k.1));
-        for (id, _, chunks) in known {
-            self.block.chunks(id, chunks);
+        for (id, mut chunks) in known {
+            chunks.sort_by_key(|c| (c.mint, c.maxt));
+            self.block.chunks(id, chunks, true);
         }
         self.flush();
     }
@@ -310,7 +310,7 @@ impl Replay<'_> {
             self.stats.duplicate_series += 1;
         }
         if let Some(chunks) = self.chunks.remove(&reference) {
-            self.block.chunks(id, chunks);
+            self.block.chunks(id, chunks, false);
         }
     }
 
