@@ -6,12 +6,13 @@ mod common;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use common::{DIR, Samples, append, assert_same, commit_all, labels, read_all, sim_builder};
 use firesteel_model::{
-    Exemplar, FloatHistogram, Histogram, HistogramLayout, Labels, Metadata, MetricType, Span,
-    Value,
+    CounterResetHint, Exemplar, FloatHistogram, Histogram, HistogramLayout, Labels, Matcher,
+    Metadata, MetricType, Span, Value,
     clock::ManualClock,
     stale_nan,
     storage::{AppendError, AppendOptions, Appendable, SeriesKey},
@@ -167,9 +168,53 @@ fn a_clean_stop_needs_no_replay() {
     assert_equal(&db, &fs, &clock);
 }
 
+/// Appends samples that come late, if `n` is even with some in order in the same transaction.
+fn commit_late(db: &Db, t: i64, n: u16) -> Option<()> {
+    let mut a = db.appender();
+    for i in 0..usize::from(n % 20) {
+        if n % 2 == 0 {
+            append(&mut *a, &labels(i), t + 1, 1.0).ok()?;
+        }
+        let back = i64::from(n) % 3000 + i as i64;
+        match append(&mut *a, &labels(i), t - back, back as f64) {
+            Ok(_) | Err(AppendError::TooOld | AppendError::DuplicateTimestamp) => {}
+            Err(_) => return None,
+        }
+    }
+    a.commit().ok().map(|_| ())
+}
+
+/// Appends a histogram with other buckets than the one before it, a gauge or one whose counter was
+/// reset now and then.
+fn commit_histogram(db: &Db, t: i64, n: u16) -> Option<()> {
+    let mut h = histogram(t);
+    let buckets = 1 + u32::from(n % 4);
+    h.layout.positive_spans = vec![Span { offset: i32::from(n % 3), length: buckets }];
+    h.positive_deltas = vec![0; buckets as usize];
+    if let Some(first) = h.positive_deltas.first_mut() {
+        *first = if n % 7 == 0 { 1 } else { t + 1 };
+    }
+    h.count = 1 + u64::from(buckets) * h.positive_deltas.first().map_or(0, |d| d.unsigned_abs());
+    if n % 5 == 0 {
+        h.counter_reset_hint = CounterResetHint::Gauge;
+    }
+    let mut a = db.appender();
+    let key = Labels::from_pairs([("__name__", "buckets"), ("job", "mixed")]);
+    let key = SeriesKey::Labels(&key);
+    match a.append(key, t, Value::Histogram(&h), &AppendOptions::default()) {
+        Ok(_) | Err(AppendError::TooOld | AppendError::DuplicateTimestamp) => {}
+        Err(_) => return None,
+    }
+    a.commit().ok().map(|_| ())
+}
+
 /// A workload in which snapshots, blocks and commits follow one another.
 fn run(fs: &SimFs, clock: &Arc<ManualClock>, steps: &[(u8, u16)], check: bool) -> Option<()> {
-    let builder = || sim_builder(fs, clock).retention(None).head_snapshots(Some(1));
+    let window = Duration::from_millis(2500);
+    let builder = || {
+        let builder = sim_builder(fs, clock).retention(None).head_snapshots(Some(1));
+        builder.out_of_order_window(window)
+    };
     let mut db = builder().open().ok()?;
     let mut t = 0;
     for &(kind, n) in steps {
@@ -191,13 +236,24 @@ fn run(fs: &SimFs, clock: &Arc<ManualClock>, steps: &[(u8, u16)], check: bool) -
                 t += 400;
                 drop(db.flush_full_ranges(t).ok()?);
             }
-            8 => {
-                drop(db);
-                db = builder().open().ok()?;
+            10 => {
+                commit_late(&db, t, n)?;
+                t += 2;
             }
-            _ => {
+            11 => {
+                t += 2;
+                commit_histogram(&db, t, n)?;
+            }
+            12 => {
+                let odd = [Matcher::equal("odd", if n % 2 == 0 { "odd" } else { "" })];
+                let from = i64::from(n) % (t + 1);
+                db.delete(&odd, from, from + 150).ok()?;
+            }
+            kind => {
                 let before = check.then(|| read_all(&db));
-                db.close().ok()?;
+                if kind == 9 {
+                    db.close().ok()?;
+                }
                 drop(db);
                 db = builder().open().ok()?;
                 if let Some(before) = before {
@@ -221,7 +277,7 @@ proptest! {
 
     #[test]
     fn snapshots_do_not_change_answers(
-        steps in prop::collection::vec((0_u8..10, any::<u16>()), 1..60),
+        steps in prop::collection::vec((0_u8..13, any::<u16>()), 1..60),
     ) {
         let (fs, clock) = (SimFs::new(), Arc::new(ManualClock::new(0)));
         run(&fs, &clock, &steps, true).unwrap();
