@@ -73,7 +73,7 @@ fn histogram(t: i64) -> Histogram {
     let layout = HistogramLayout {
         schema: 1,
         zero_threshold: 0.001,
-        positive_spans: vec![Span { offset: 0, length: 2 }].into(),
+        positive_spans: vec![Span { offset: 0, length: 2 }],
         ..HistogramLayout::default()
     };
     Histogram {
@@ -172,7 +172,7 @@ fn a_clean_stop_needs_no_replay() {
 fn commit_late(db: &Db, t: i64, n: u16) -> Option<()> {
     let mut a = db.appender();
     for i in 0..usize::from(n % 20) {
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             append(&mut *a, &labels(i), t + 1, 1.0).ok()?;
         }
         let back = i64::from(n) % 3000 + i as i64;
@@ -192,10 +192,10 @@ fn commit_histogram(db: &Db, t: i64, n: u16) -> Option<()> {
     h.layout.positive_spans = vec![Span { offset: i32::from(n % 3), length: buckets }];
     h.positive_deltas = vec![0; buckets as usize];
     if let Some(first) = h.positive_deltas.first_mut() {
-        *first = if n % 7 == 0 { 1 } else { t + 1 };
+        *first = if n.is_multiple_of(7) { 1 } else { t + 1 };
     }
     h.count = 1 + u64::from(buckets) * h.positive_deltas.first().map_or(0, |d| d.unsigned_abs());
-    if n % 5 == 0 {
+    if n.is_multiple_of(5) {
         h.counter_reset_hint = CounterResetHint::Gauge;
     }
     let mut a = db.appender();
