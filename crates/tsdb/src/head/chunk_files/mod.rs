@@ -72,6 +72,17 @@ impl ChunkFiles {
         self.files.read().get(&number).cloned()
     }
 
+    /// Where the next chunk goes, or before: a file's number and an offset in it.
+    pub(crate) fn end(&self) -> (u32, u64) {
+        self.files.read().last_key_value().map_or((0, 0), |(&number, f)| (number, f.len()))
+    }
+
+    /// Whether there is something at a place.
+    pub(crate) fn has(&self, place: Place) -> bool {
+        let end = u64::from(place.offset) + format::entry_len(usize::from(place.len)) as u64;
+        self.files.read().get(&place.file).is_some_and(|f| end <= f.len())
+    }
+
     /// Bytes of all files.
     pub(crate) fn bytes(&self) -> u64 {
         self.files.read().values().map(|f| f.len()).sum()

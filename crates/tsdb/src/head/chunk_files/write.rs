@@ -62,7 +62,11 @@ impl Writer {
         self.sync_complete()?;
         if let Some(file) = &self.current {
             file.file.sync().map_err(TsdbError::io("sync", &file.path))?;
-            fs.sync_dir(dir).map_err(TsdbError::io("sync", dir))?;
+            // The names of the file and of the directory.
+            for dir in [Some(dir), dir.parent()].into_iter().flatten() {
+                let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+                fs.sync_dir(dir).map_err(TsdbError::io("sync", dir))?;
+            }
         }
         Ok(())
     }
