@@ -53,8 +53,8 @@ impl Load {
             self.late_every > 0
                 && step >= 1
                 && !self.not_late.contains(&step)
-                && i % 10 == 0
-                && (step + i) % self.late_every == 0
+                && i.is_multiple_of(10)
+                && (step + i).is_multiple_of(self.late_every)
         };
         let mut all = Vec::new();
         for step in steps {
