@@ -21,7 +21,7 @@ use crate::{
     head::{FoundChunks, Head, Replay, group_chunks},
     wal::{
         page::PAGE,
-        read::{Summary, read_part, read_segment},
+        read::{Position, Summary, read_part, read_segment},
         repair::{Repair, repair},
         segments::{checkpoint_path, list_checkpoints, list_segments, segment_path},
         writer::{SegmentInfo, Writer},
@@ -177,7 +177,7 @@ impl Log<'_> {
         report: &mut OpenReport,
     ) -> Result<(), TsdbError> {
         for path in self.checkpoint()? {
-            replay_segment(self.fs, &path, 0, replay, report)?;
+            replay_segment(self.fs, &path, 0, Position::Older, replay, report)?;
             self.read.logged.segments.push((path, std::mem::take(&mut replay.late)));
         }
         report.checkpoint = self.checkpoints.last().copied();
@@ -185,6 +185,7 @@ impl Log<'_> {
         self.read.logged.whole = self.checkpoints.is_empty() && segments.first() == Some(&0);
         self.progress.segments(segments.iter().copied());
         self.read.next = segments.first().copied().unwrap_or(self.first());
+        let newest = newest_segments(&segments);
         for segment in segments {
             let mut path = segment_path(self.wal, segment);
             let next = self.read.next;
@@ -199,7 +200,8 @@ impl Log<'_> {
                     self.read.next = segment;
                 }
             }
-            self.segment(path, None, replay, report)?;
+            let position = if segment >= newest { Position::Newest } else { Position::Older };
+            self.segment(path, position, None, replay, report)?;
         }
         note_bad_records(replay, report);
         Ok(())
@@ -223,12 +225,15 @@ impl Log<'_> {
         self.read.logged.older.extend(older.map(|&s| segment_path(self.wal, s)));
         let after = segments.iter().copied().filter(|&s| s >= from.segment);
         self.progress.segments(after.clone());
+        let newest = newest_segments(&segments);
         self.read.next = from.segment;
         for segment in after {
             let started = self.read.infos.pop_if(|s| s.index == segment);
             self.read.next = segment;
             let path = segment_path(self.wal, segment);
-            self.segment(path, started.map(|s| (from.offset, s.max_time)), replay, report)?;
+            let position = if segment >= newest { Position::Newest } else { Position::Older };
+            let begun = started.map(|s| (from.offset, s.max_time));
+            self.segment(path, position, begun, replay, report)?;
         }
         note_bad_records(replay, report);
         let last = self.read.infos.last().map_or(0, |s| s.index + 1);
@@ -241,13 +246,14 @@ impl Log<'_> {
     fn segment(
         &mut self,
         path: PathBuf,
+        position: Position,
         begun: Option<(u64, Timestamp)>,
         replay: &mut Replay<'_>,
         report: &mut OpenReport,
     ) -> Result<(), TsdbError> {
         let (from, newest) = begun.unwrap_or((0, Timestamp::MIN));
         replay.newest = newest;
-        let len = replay_segment(self.fs, &path, from, replay, report)?;
+        let len = replay_segment(self.fs, &path, from, position, replay, report)?;
         self.head.note_old_log(path.clone());
         if self.spills && self.head.many_wait() {
             replay.drain();
@@ -266,6 +272,11 @@ impl Log<'_> {
     }
 }
 
+/// The first of the segments that a power cut may have left in part.
+fn newest_segments(segments: &[u64]) -> u64 {
+    segments.iter().rev().nth(1).or(segments.last()).copied().unwrap_or(0)
+}
+
 fn note_bad_records(replay: &Replay<'_>, report: &mut OpenReport) {
     if let Some(error) = &replay.first_error {
         report.not_read.push(format!("records that do not decode, the first: {error}"));
@@ -277,15 +288,16 @@ fn replay_segment(
     fs: &dyn Fs,
     path: &Path,
     from: u64,
+    position: Position,
     replay: &mut Replay<'_>,
     report: &mut OpenReport,
 ) -> Result<u64, TsdbError> {
     let (data, summary) = if from == 0 {
         let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
-        let summary = read_segment(&data, |records| replay.batch(records));
+        let summary = read_segment(&data, position, |records| replay.batch(records));
         (data, summary)
     } else {
-        read_from(fs, path, from, replay)?
+        read_from(fs, path, from, position, replay)?
     };
     report.replayed_bytes += data.len() as u64;
     mend(fs, path, &data, &summary, report)?;
@@ -327,17 +339,18 @@ fn read_from(
     fs: &dyn Fs,
     path: &Path,
     from: u64,
+    position: Position,
     replay: &mut Replay<'_>,
 ) -> Result<(Slice, Summary), TsdbError> {
     let base = from / PAGE as u64 * PAGE as u64;
     let len = fs.metadata(path).map_err(TsdbError::io("stat", path))?.len;
     let data = fs.read(path, base..len).map_err(TsdbError::io("read", path))?;
     let at = (from - base) as usize;
-    let summary = read_part(&data, at, true, |records, _| replay.batch(records));
+    let summary = read_part(&data, at, true, position, |records, _| replay.batch(records));
     if summary.damage.is_empty() && summary.unclosed == 0 {
         return Ok((data, summary));
     }
     let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
-    let summary = read_segment(&data, |_| ());
+    let summary = read_segment(&data, position, |_| ());
     Ok((data, summary))
 }

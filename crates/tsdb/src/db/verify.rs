@@ -22,7 +22,7 @@ use crate::{
     head::{CHUNKS_DIR, check_chunk_file},
     wal::{
         WalPosition,
-        read::{Records, read_segment},
+        read::{Position, Records, read_segment},
         record::{
             RecordError, RecordType, exemplars, histograms, markers, metadata, samples, series,
             tombstones,
@@ -446,7 +446,7 @@ impl Run<'_> {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(TsdbError::io("read", path)(e)),
         };
-        let summary = read_segment(&data, |records| log.batch(records));
+        let summary = read_segment(&data, Position::Older, |records| log.batch(records));
         for damage in &summary.damage {
             let text = if damage.torn {
                 ("a commit that was under way is lost", "nothing; it is cut off at a start")

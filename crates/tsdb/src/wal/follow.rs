@@ -14,7 +14,7 @@ use firesteel_model::Labels;
 use super::{
     Tail, WalPosition,
     page::{Found, PAGE, Reader},
-    read::{Records, read_part},
+    read::{Position, Records, read_part},
     record::{
         RecordError, RecordType, exemplars, exemplars::RefExemplar, histograms,
         histograms::RefHistogram, metadata, metadata::RefMetadata, samples, samples::RefSample,
@@ -398,7 +398,7 @@ fn fill(
             }
             queue.push_back(Raw { bytes, ranges, end: base + end as u64 });
         };
-        let summary = read_part(&data, start, part.ours, &mut push);
+        let summary = read_part(&data, start, part.ours, Position::Older, &mut push);
         if base == 0 && start == 0 {
             part.ours = summary.ours;
         }

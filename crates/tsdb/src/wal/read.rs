@@ -28,11 +28,25 @@ impl<'a> Records<'a> {
     }
 }
 
+/// Where in a log a segment is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Position {
+    /// It was on disk long ago. Where damage took a part of a batch, the rest of it is passed on:
+    /// better a part of what was acknowledged than nothing.
+    #[default]
+    Older,
+    /// One of the last two. Damage is what a power cut has left of what was not on disk yet: of a
+    /// batch that it took a part of, only the series stay, which later batches may need.
+    Newest,
+}
+
 /// What was found in a segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Whether we wrote it.
     pub ours: bool,
+    /// Where it was said to be.
+    pub position: Position,
     /// Records that were passed on.
     pub records: u64,
     /// Records of batches that were never closed; they were not passed on.
@@ -62,11 +76,14 @@ impl Summary {
 /// Reads a segment and calls `apply` with each batch of it.
 ///
 /// In a segment of ours a batch ends with its commit record, and what follows the last commit is
-/// left out. Where damage took a part of a batch, the rest of it is passed on: better a part of
-/// what was acknowledged than nothing.
-pub fn read_segment(data: &[u8], mut apply: impl FnMut(Records<'_>)) -> Summary {
+/// left out. `position` says what becomes of batches that damage took a part of.
+pub fn read_segment(
+    data: &[u8],
+    position: Position,
+    mut apply: impl FnMut(Records<'_>),
+) -> Summary {
     let ours = begins_damaged(data) && has_commit(data);
-    read_part(data, 0, ours, |records, _| apply(records))
+    read_part(data, 0, ours, position, |records, _| apply(records))
 }
 
 /// Whether the first record of a segment says that we wrote it.
@@ -84,9 +101,10 @@ pub(crate) fn read_part(
     data: &[u8],
     start: usize,
     ours: bool,
+    position: Position,
     mut apply: impl FnMut(Records<'_>, usize),
 ) -> Summary {
-    let mut summary = Summary { len: data.len(), end: start, ours, ..Summary::default() };
+    let mut summary = Summary { len: data.len(), end: start, ours, position, ..Summary::default() };
     let mut reader = Reader::starting_at(data, start);
     let mut pending = Pending::default();
     let mut first = start == 0;
@@ -109,6 +127,9 @@ pub(crate) fn read_part(
                             let what = "a record is not what its batch was closed with".to_owned();
                             let damage = Damage { start: from, end: to, what, torn: false };
                             summary.damage.push(damage);
+                        }
+                        if pending.damaged && position == Position::Newest {
+                            pending.retain_series();
                         }
                         summary.records += pending.commit(records, &mut |r| apply(r, end));
                         summary.unclosed += pending.clear();
@@ -200,6 +221,16 @@ impl Pending {
         self.damaged = true;
         (self.ranges, self.places) = kept.into_iter().unzip();
         unknown.then(|| wrong.unwrap_or(here))
+    }
+
+    /// Leaves out all but the records of series.
+    fn retain_series(&mut self) {
+        let (bytes, ranges) = (&self.bytes, &self.ranges);
+        let is_series = |r: &Range<usize>| {
+            RecordType::of(bytes.get(r.clone()).unwrap_or_default()) == RecordType::Series
+        };
+        let kept = ranges.iter().cloned().zip(self.places.iter().cloned());
+        (self.ranges, self.places) = kept.filter(|(r, _)| is_series(r)).unzip();
     }
 
     fn sum(&self, range: &Range<usize>) -> u32 {

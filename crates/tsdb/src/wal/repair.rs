@@ -74,7 +74,7 @@ pub fn retain(
     let mut result = Ok(());
     let mut compressor = Compressor::new(Compression::Snappy);
     let (mut plain_record, mut packed) = (Vec::new(), Vec::new());
-    read_segment(data, |records| {
+    read_segment(data, summary.position, |records| {
         let mut write = || -> Result<(), TsdbError> {
             for record in records.iter() {
                 plain_record.clear();
@@ -116,8 +116,9 @@ mod tests {
 
     fn batches(data: &[u8]) -> (Vec<Vec<Vec<u8>>>, Summary) {
         let mut all = Vec::new();
-        let summary =
-            read_segment(data, |r| all.push(r.iter().map(<[u8]>::to_vec).collect::<Vec<_>>()));
+        let summary = read_segment(data, crate::wal::read::Position::Older, |r| {
+            all.push(r.iter().map(<[u8]>::to_vec).collect::<Vec<_>>())
+        });
         (all, summary)
     }
 

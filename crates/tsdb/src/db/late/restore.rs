@@ -17,7 +17,7 @@ use crate::{
     head::{Decoded, Head, LateSample, LateValue, Sealed, decode_samples, late_samples},
     wal::{
         Compression,
-        read::{Records, Summary, read_segment},
+        read::{Position, Records, Summary, read_segment},
         record::{
             RecordError, RecordType,
             batch::{self, Batch as Ours},
@@ -62,7 +62,7 @@ impl Logged {
         for path in older {
             let data = fs.read_all(&path).map_err(TsdbError::io("read", &path))?;
             let mut numbers = Vec::new();
-            read_segment(&data, |records| {
+            read_segment(&data, Position::Older, |records| {
                 numbers.extend(records.iter().filter_map(late_samples).map(|l| l.1));
             });
             read.push((path, numbers));
@@ -281,7 +281,7 @@ fn look_through(fs: &dyn Fs, wbl: &Path) -> Result<(Numbers, bool), TsdbError> {
     for segment in list_segments(fs, wbl)? {
         let path = segment_path(wbl, segment);
         let data = fs.read_all(&path).map_err(TsdbError::io("read", &path))?;
-        let summary = read_segment(&data, |records| numbers.batch(records));
+        let summary = read_segment(&data, Position::Older, |records| numbers.batch(records));
         damaged |= !summary.damage.is_empty();
     }
     Ok((numbers, damaged))
@@ -303,7 +303,8 @@ fn read(
 ) -> Result<u64, TsdbError> {
     let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
     let mut beyond = 0;
-    let summary: Summary = read_segment(&data, |records| {
+    // What damage took a part of is taken whole from the log.
+    let summary: Summary = read_segment(&data, Position::Newest, |records| {
         if number(records) > last {
             beyond += records.len() as u64;
             return;
@@ -334,7 +335,7 @@ fn catch_up(
         }
         let data = options.fs.read_all(path).map_err(TsdbError::io("read", path))?;
         let mut batch = Batch::new(options.wal_compression);
-        read_segment(&data, |records| {
+        read_segment(&data, Position::Older, |records| {
             batch.clear();
             let mut late = 0;
             for record in records.iter() {
