@@ -32,6 +32,10 @@ pub(super) fn shorten(
     let dir = data.join(WAL_DIR);
     let log = head.with_wal(|wal| (wal.closed().to_vec(), wal.needed()));
     let (closed, needed) = log.unwrap_or_default();
+    // Those who follow the log there need series that a checkpoint from memory would not have.
+    if needed.is_some_and(|needed| head.may_not_know(needed)) {
+        return Ok(0);
+    }
     let stays = |index: u64| needed.is_some_and(|needed| index >= needed);
     let covered: Vec<_> =
         closed.iter().take_while(|s| s.max_time < mint && !stays(s.index)).collect();

@@ -216,6 +216,7 @@ impl Log<'_> {
     ) -> Result<(), TsdbError> {
         report.checkpoint = self.checkpoints.last().copied();
         let (first, from) = (self.first(), manifest.from);
+        self.head.set_image_end(from.segment);
         let segments = self.segments()?;
         let known = manifest.segments.iter().filter(|s| s.index >= first);
         self.read.infos = known.copied().collect();

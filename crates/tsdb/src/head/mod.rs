@@ -212,6 +212,8 @@ pub(crate) struct Head {
     queue: Mutex<Vec<Waiting>>,
     #[allow(clippy::vec_box, reason = "transactions are passed around as boxes")]
     pool: Mutex<Vec<Box<Pending>>>,
+    /// One more than the segment in which the image ends that the head was loaded from; 0 for none.
+    image_end: AtomicU64,
     min_time: AtomicI64,
     max_time: AtomicI64,
     /// Samples before this are in blocks, or gone.
@@ -291,6 +293,7 @@ impl Head {
             committer: Mutex::default(),
             queue: Mutex::default(),
             pool: Mutex::default(),
+            image_end: AtomicU64::new(0),
             min_time: AtomicI64::new(Timestamp::MAX),
             max_time: AtomicI64::new(NEVER),
             min_valid: AtomicI64::new(NEVER),
@@ -318,6 +321,17 @@ impl Head {
     /// The files of closed chunks.
     pub(crate) fn chunk_files(&self) -> Option<&Arc<ChunkFiles>> {
         self.chunk_files.get()
+    }
+
+    /// Notes that the head was loaded from an image of the log up to this segment.
+    pub(crate) fn set_image_end(&self, segment: u64) {
+        self.image_end.store(segment.saturating_add(1), Ordering::Release);
+    }
+
+    /// Whether the head may not know all series of a segment: those that were gone before the image
+    /// was made that it was loaded from.
+    pub(crate) fn may_not_know(&self, segment: u64) -> bool {
+        segment < self.image_end.load(Ordering::Acquire)
     }
 
     /// Reads closed chunks.
