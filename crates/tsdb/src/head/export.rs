@@ -6,7 +6,7 @@ use firesteel_model::Timestamp;
 
 use super::{
     Head,
-    pending::put_series,
+    pending::{put_aliases, put_series},
     stripe::{Copied, NEVER, stripe_of},
 };
 use crate::{
@@ -182,16 +182,7 @@ impl Head {
             let index = self.index.read();
             batch.record(|out| put_series(out, &index, part));
             let aliases = self.aliases.lock();
-            batch.record(|out| {
-                for &id in part {
-                    for &alias in aliases.get(&id).into_iter().flatten() {
-                        if out.is_empty() {
-                            record::series::begin(out);
-                        }
-                        record::series::push(out, alias, index.text_pairs(id));
-                    }
-                }
-            });
+            batch.record(|out| put_aliases(out, &index, &aliases, part));
             drop(aliases);
             let metadata = self.metadata.read();
             batch.record(|out| {

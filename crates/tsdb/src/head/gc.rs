@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::{
     Head, LOGGED,
-    pending::put_series,
+    pending::{put_aliases, put_series},
     stale::Ended,
     stripe::{NEVER, STRIPES, stripe_of},
 };
@@ -150,7 +150,11 @@ impl Head {
         if let Some(wal) = &mut committer.wal
             && !ids.is_empty()
         {
-            wal.remember(|out| put_series(out, &index, &ids));
+            wal.remember(|out| {
+                put_series(out, &index, &ids);
+                // The log may name a series by any of its references.
+                put_aliases(out, &index, &self.aliases.lock(), &ids);
+            });
         }
         let mut aliases = self.aliases.lock();
         for &id in &ids {

@@ -280,3 +280,20 @@ pub(super) fn put_series(out: &mut Vec<u8>, index: &Index, ids: &[u32]) {
         }
     }
 }
+
+/// Adds the further references of these series to a series record, which it begins if need be.
+pub(super) fn put_aliases(
+    out: &mut Vec<u8>,
+    index: &Index,
+    aliases: &HashMap<u32, Vec<u64>>,
+    ids: &[u32],
+) {
+    for &id in ids {
+        for &alias in aliases.get(&id).into_iter().flatten() {
+            if out.is_empty() {
+                series::begin(out);
+            }
+            series::push(out, alias, index.text_pairs(id));
+        }
+    }
+}
