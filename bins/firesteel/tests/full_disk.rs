@@ -103,7 +103,8 @@ fn a_full_disk_stops_ingestion_alone_and_not_for_ever() {
         }
         fs::write(disk.0.join("idle.yml"), "scrape_configs: []\n").unwrap();
         let start_time = (i64::try_from(now_ms()).unwrap() - 10_000 * STEP) / STEP * STEP;
-        let load = Load { floats: 2000, histograms: 0, start: start_time, late_every: 0 };
+        let load =
+            Load { floats: 2000, histograms: 0, start: start_time, late_every: 0, not_late: 0..0 };
         let server = start(&disk.0);
         let mut step = 0;
         let acknowledge = |server: &Server, step: &mut usize| {

@@ -215,7 +215,7 @@ impl<'o, 'a> Samples<'o, 'a> {
             series.committed = series.last;
         }
         self.taken += 1;
-        if self.taken % BATCH == 0 {
+        if self.taken.is_multiple_of(BATCH) {
             self.batch += 1;
         }
         match series.committed {

@@ -55,7 +55,7 @@ pub(crate) fn bytes(mut n: u64) -> String {
     }
     let mut parts = Vec::new();
     for unit in ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
-        if n % 1024 != 0 {
+        if !n.is_multiple_of(1024) {
             parts.push(format!("{}{unit}", n % 1024));
         }
         n /= 1024;

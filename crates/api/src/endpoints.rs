@@ -99,7 +99,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
     query("/status/tsdb", "GET", status::tsdb),
     not_yet("/status/tsdb/blocks", "GET"),
     not_yet("/status/self_metrics", "GET"),
-    not_yet("/status/walreplay", "GET"),
+    call("/status/walreplay", "GET", status::wal_replay),
     not_yet("/features", "GET"),
     not_yet("/notifications", "GET"),
     not_yet("/notifications/live", "GET"),

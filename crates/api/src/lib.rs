@@ -20,5 +20,5 @@ pub use serve::{ServeOptions, serve};
 pub use service::{Api, ApiBuilder, ApiService, Body};
 pub use sources::{
     BuildInfo, CardinalityEntry, DroppedTarget, ExemplarSource, FamilyMetadata, Lifecycle,
-    RuntimeInfo, StatusSource, StorageAdmin, TargetSource, TargetView, TsdbStatus,
+    RuntimeInfo, StatusSource, StorageAdmin, TargetSource, TargetView, TsdbStatus, WalReplay,
 };

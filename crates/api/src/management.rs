@@ -32,7 +32,15 @@ async fn only_post() -> Response {
 }
 
 async fn ready(State(inner): State<Arc<Inner>>) -> Response {
-    if inner.is_ready() { "Prometheus Server is Ready.\n".into_response() } else { unavailable() }
+    if inner.is_ready() {
+        return "Prometheus Server is Ready.\n".into_response();
+    }
+    let mut response = unavailable();
+    let text = inner.status.as_ref().map_or_else(String::new, |s| s.wal_replay().text);
+    if !text.is_empty() {
+        *response.body_mut() = format!("Service Unavailable\n{text}\n").into();
+    }
+    response
 }
 
 fn disabled() -> Response {

@@ -64,6 +64,10 @@ impl Inner {
     pub(crate) fn is_ready(&self) -> bool {
         self.status.as_ref().is_none_or(|s| s.is_ready())
     }
+
+    pub(crate) fn can_query(&self) -> bool {
+        self.status.as_ref().is_none_or(|s| s.can_query())
+    }
 }
 
 /// Puts an API together.
@@ -280,7 +284,7 @@ struct Call {
 
 impl Call {
     async fn run(self, inner: Arc<Inner>, name: Option<String>, request: Request) -> Response {
-        if self.needs_storage && !inner.is_ready() {
+        if self.needs_storage && !inner.can_query() {
             return unavailable();
         }
         let (parts, body) = request.into_parts();

@@ -158,10 +158,32 @@ pub struct TsdbStatus {
     pub series_count_by_label_value_pair: Vec<CardinalityEntry>,
 }
 
+/// How far the write-ahead log is replayed: numbers of segments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WalReplay {
+    /// The first segment.
+    pub min: u64,
+    /// The last one.
+    pub max: u64,
+    /// The last one that was replayed.
+    pub current: u64,
+    /// What is being done, in words, for `/-/ready`; empty where there is nothing to say.
+    pub text: String,
+}
+
 /// The program, as the API sees it.
 pub trait StatusSource: Send + Sync {
-    /// `/-/ready` and everything that needs storage answer 503 until this is true.
+    /// `/-/ready` and everything that appends answer 503 until this is true.
     fn is_ready(&self) -> bool;
+    /// Queries answer 503 until this is true. It may be so earlier than [`StatusSource::is_ready`]:
+    /// while the newest samples are being loaded, the older ones can be asked for.
+    fn can_query(&self) -> bool {
+        self.is_ready()
+    }
+    /// How far the write-ahead log is replayed.
+    fn wal_replay(&self) -> WalReplay {
+        WalReplay::default()
+    }
     /// What was built.
     fn build_info(&self) -> BuildInfo;
     /// How it runs.

@@ -16,7 +16,7 @@ use firesteel_model::{
 };
 use firesteel_promql::{Engine, EngineOptions, ParserOptions};
 use firesteel_scrape::{ExternalAddress, HttpFetch, ScrapeManager, ScrapeOptions};
-use firesteel_tsdb::{Db, Durability};
+use firesteel_tsdb::{Db, Durability, TsdbError};
 use tokio::{net::TcpListener, runtime::Builder, sync::Notify};
 
 use crate::{
@@ -144,7 +144,14 @@ impl Server {
     ) -> Result<(), ServerError> {
         let config = self.configuration.in_force().config;
         let builder = storage_builder(options, &config, &budget, &clock);
-        let mut opening = tokio::task::spawn_blocking(move || builder.open());
+        let place = self.db.clone();
+        let mut opening = tokio::task::spawn_blocking(move || {
+            let (db, loader) = builder.open_blocks()?;
+            // From here on the blocks answer queries.
+            place.set(db.clone());
+            loader.run()?;
+            Ok::<_, TsdbError>(db)
+        });
         let maintenance = loop {
             tokio::select! {
                 opened = &mut opening => {
@@ -162,12 +169,14 @@ impl Server {
                         path: options.data.display().to_string(),
                         source,
                     })?;
-                    self.db.set(db);
                     break maintenance;
                 }
                 signal = signals.next() => match signal {
                     Signal::Stop(name) => {
                         tracing::warn!(signal = name, "stopping before the storage was open");
+                        // Has the loading stop soon; it is waited for, as it may be repairing.
+                        self.close_storage().await;
+                        let _ = opening.await;
                         return Ok(());
                     }
                     Signal::Reload => tracing::warn!("not reloading: the storage is not open yet"),

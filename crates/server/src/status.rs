@@ -8,7 +8,9 @@ use std::{
     },
 };
 
-use firesteel_api::{BuildInfo, CardinalityEntry, RuntimeInfo, StatusSource, TsdbStatus};
+use firesteel_api::{
+    BuildInfo, CardinalityEntry, RuntimeInfo, StatusSource, TsdbStatus, WalReplay,
+};
 use firesteel_config::Config;
 use firesteel_model::{
     MetricType, Timestamp,
@@ -16,6 +18,7 @@ use firesteel_model::{
     duration,
     metrics::{Collect, Families, Point},
 };
+use firesteel_tsdb::{Db, OpenPhase};
 
 use crate::{
     configuration::{Configuration, not_served},
@@ -40,6 +43,28 @@ pub(crate) struct ServerStatus {
 impl StatusSource for ServerStatus {
     fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    fn can_query(&self) -> bool {
+        self.db.db().is_some()
+    }
+
+    fn wal_replay(&self) -> WalReplay {
+        let Some(progress) = self.db.db().map(Db::open_progress) else {
+            return WalReplay { text: "opening blocks".to_owned(), ..WalReplay::default() };
+        };
+        let (min, max) = (progress.first_segment, progress.last_segment);
+        let current = progress.current_segment;
+        let text = match progress.phase {
+            OpenPhase::Log => format!(
+                "replaying the write-ahead log: segment {current} of {min} to {max}, {} samples",
+                progress.samples
+            ),
+            OpenPhase::Snapshot => "loading the head".to_owned(),
+            OpenPhase::Late => "reading out-of-order samples".to_owned(),
+            _ => String::new(),
+        };
+        WalReplay { min, max, current, text }
     }
 
     fn build_info(&self) -> BuildInfo {

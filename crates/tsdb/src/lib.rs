@@ -13,9 +13,9 @@ mod testing;
 pub mod wal;
 
 pub use db::{
-    DamageReport, Db, DbBuilder, Event, Finding, HeadStats, MaintenanceThread, OpenReport,
-    ReplayStats, SeriesExemplars, Severity, TickStats, VerifyProgress, VerifyReport,
-    verify_directory,
+    DamageReport, Db, DbBuilder, Event, Finding, HeadLoader, HeadStats, MaintenanceThread,
+    OpenPhase, OpenProgress, OpenReport, ReplayStats, SeriesExemplars, Severity, SnapshotReport,
+    TickStats, VerifyProgress, VerifyReport, verify_directory,
 };
 pub use error::TsdbError;
 pub use wal::{Compression, WalPosition, writer::Durability};

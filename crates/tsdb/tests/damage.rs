@@ -18,7 +18,7 @@ use firesteel_tsdb::{
 /// A directory with two blocks, a checkpoint and three segments, and what is in it.
 fn directory() -> (SimFs, Arc<ManualClock>, Samples) {
     let (fs, clock) = (SimFs::new(), Arc::new(ManualClock::new(0)));
-    let db = sim_builder(&fs, &clock).retention(None).open().unwrap();
+    let db = sim_builder(&fs, &clock).retention(None).head_snapshots(None).open().unwrap();
     for t in 0..40 {
         commit_all(&db, 8, t * 100, t as f64);
         db.tick(0).unwrap();
@@ -44,7 +44,7 @@ fn files(fs: &SimFs, dir: &Path) -> Vec<(std::path::PathBuf, usize)> {
 }
 
 fn open(fs: &SimFs, clock: &Arc<ManualClock>) -> Db {
-    sim_builder(fs, clock).retention(None).open().unwrap()
+    sim_builder(fs, clock).retention(None).head_snapshots(None).open().unwrap()
 }
 
 /// What is found is a part of what was there.

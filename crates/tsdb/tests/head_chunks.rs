@@ -301,6 +301,40 @@ fn a_torn_file_loses_nothing() {
     }
 }
 
+/// Its chunks are then under two references, and those of the first are the newer ones in the end.
+#[test]
+fn a_series_that_went_and_came_back_keeps_its_chunks() {
+    let (fs, clock) = (SimFs::new(), Arc::new(ManualClock::new(0)));
+    let open = || builder(&fs, &clock).wal_segment_size(1 << 20).open().unwrap();
+    let (mut db, mut all) = (open(), Samples::new());
+    let scrape = |db: &Db, all: &mut Samples, n: i64, both: bool| {
+        let mut a = db.appender();
+        put(&mut *a, all, 1, n);
+        if both {
+            put(&mut *a, all, 0, n);
+        }
+        a.commit().unwrap();
+    };
+    for n in 0..730 {
+        scrape(&db, &mut all, n, n < 10);
+    }
+    tick(&db, &clock);
+    assert_eq!((db.blocks().len(), db.stats(0).num_series), (1, 1), "series 0 has gone");
+    for life in 0..4 {
+        let from = 730 + life * 150;
+        for n in from..from + 150 {
+            scrape(&db, &mut all, n, true);
+        }
+        tick(&db, &clock);
+        assert_same(&read_all(&db), &all);
+        drop(db);
+        fs.crash(Crash::KeepAll);
+        db = open();
+        assert_same(&read_all(&db), &all);
+        assert!(db.open_report().replay.chunks > 0);
+    }
+}
+
 #[test]
 fn files_go_when_blocks_have_their_chunks() {
     let (fs, clock) = (SimFs::new(), Arc::new(ManualClock::new(0)));

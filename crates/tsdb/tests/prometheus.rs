@@ -36,13 +36,20 @@ struct Prometheus {
 
 impl Prometheus {
     fn start(binary: &Path, data: &Path) -> Self {
-        Self::start_with(binary, data, &[])
+        Self::start_with(binary, data, &[], |_| "scrape_configs: []\n".to_owned())
     }
 
-    fn start_with(binary: &Path, data: &Path, flags: &[&str]) -> Self {
-        let config = data.with_extension("yml");
-        std::fs::write(&config, "scrape_configs: []\n").unwrap();
+    /// Starts it with flags and with the configuration for its port.
+    fn start_with(
+        binary: &Path,
+        data: &Path,
+        flags: &[&str],
+        config: impl FnOnce(u16) -> String,
+    ) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let text = config(port);
+        let config = data.with_extension("yml");
+        std::fs::write(&config, text).unwrap();
         let log = std::fs::File::create(data.with_extension("log")).unwrap();
         let child = Command::new(binary)
             .arg(format!("--config.file={}", config.display()))
@@ -331,9 +338,11 @@ fn prometheus_reads_what_we_wrote_and_we_what_it_leaves() {
             let log = std::fs::read_to_string(ours.with_extension("log")).unwrap();
             assert!(!log.contains("corrupt") && !log.contains("level=ERROR"), "{log}");
         }
-        // Ours again, and more; then Prometheus again.
+        // Ours again, and more; then Prometheus again. It has written, so our snapshot is not used.
         let db = builder(&copied).open().unwrap();
         assert!(db.open_report().is_clean(), "{}", db.open_report());
+        assert_eq!(db.open_report().snapshot.is_some(), dir == &data);
+        assert!(db.open_report().snapshot.iter().all(|s| s.unused.is_some()));
         assert_same(&read_all(&db), &all);
         for n in 900..1000 {
             scrape(&db, 25..50, START + n * 15_000);
@@ -422,7 +431,8 @@ fn logs_compressed_with_zstd_are_read_both_ways() {
     let ours = zstd_records(&data);
     assert!(ours > 200, "{ours}");
     let flag = "--storage.tsdb.wal-compression-type=zstd";
-    let prometheus = Prometheus::start_with(&binary, &data, &[flag]);
+    let prometheus =
+        Prometheus::start_with(&binary, &data, &[flag], |_| "scrape_configs: []\n".to_owned());
     assert_same(&prometheus.read_all(1), &expected);
     for n in 200..210_i64 {
         prometheus.write(100, START + n * 15_000, n as f64);
@@ -436,6 +446,48 @@ fn logs_compressed_with_zstd_are_read_both_ways() {
     let db = zstd().open().unwrap();
     assert!(db.open_report().is_clean(), "{}", db.open_report());
     assert_same(&without_stale(read_all(&db)), &more);
+}
+
+#[test]
+fn a_head_snapshot_hides_nothing_that_prometheus_adds() {
+    let Some(binary) = peer("prometheus") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    // It appends what it scrapes now.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = i64::try_from(now.as_millis()).unwrap();
+    let db = builder(&data).open().unwrap();
+    for n in 0..100 {
+        scrape(&db, 0..30, now - (101 - n) * 5000);
+    }
+    let all = read_all(&db);
+    db.close().unwrap();
+    drop(db);
+    let db = builder(&data).open().unwrap();
+    assert!(db.open_report().snapshot.as_ref().is_some_and(|s| s.unused.is_none()));
+    assert_same(&read_all(&db), &all);
+    drop(db);
+    let prometheus = Prometheus::start_with(&binary, &data, &[], |port| {
+        format!(
+            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: self\n  \
+             static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n"
+        )
+    });
+    let query = format!("/api/v1/query?query={}", escape("count_over_time(up[1m]) >= 3"));
+    let begin = Instant::now();
+    while !prometheus.get(&query).is_some_and(|(_, body)| body.contains("\"job\":\"self\"")) {
+        assert!(begin.elapsed() < Duration::from_secs(60));
+        std::thread::yield_now();
+    }
+    prometheus.stop();
+    let db = builder(&data).open().unwrap();
+    assert!(db.open_report().is_clean(), "{}", db.open_report());
+    assert!(db.open_report().snapshot.as_ref().is_some_and(|s| s.unused.is_some()));
+    let found = read_all(&db);
+    let up = found.iter().find(|(labels, _)| labels.get("__name__") == Some("up")).unwrap();
+    assert!(up.1.len() >= 3, "{up:?}");
+    let ours = found.into_iter().filter(|(labels, _)| all.contains_key(labels));
+    assert_same(&ours.collect(), &all);
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Load {
     pub(crate) start: i64,
     /// Every this many steps some series are sent late; 0 for never.
     pub(crate) late_every: usize,
+    /// Steps of which none is late.
+    pub(crate) not_late: std::ops::Range<usize>,
 }
 
 /// How many steps a late sample is behind.
@@ -48,7 +50,11 @@ impl Load {
     /// The steps of a series that are sent in this range of steps, in the order of sending.
     fn sent(&self, i: usize, steps: std::ops::Range<usize>) -> Vec<usize> {
         let late = |step: usize| {
-            self.late_every > 0 && step >= 1 && i % 10 == 0 && (step + i) % self.late_every == 0
+            self.late_every > 0
+                && step >= 1
+                && !self.not_late.contains(&step)
+                && i.is_multiple_of(10)
+                && (step + i).is_multiple_of(self.late_every)
         };
         let mut all = Vec::new();
         for step in steps {

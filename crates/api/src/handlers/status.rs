@@ -37,6 +37,11 @@ pub(crate) fn flags(inner: &Inner, _: &Params) -> Result<Reply, ApiError> {
     Reply::json(&source(inner)?.flags().into_iter().collect::<BTreeMap<_, _>>())
 }
 
+pub(crate) fn wal_replay(inner: &Inner, _: &Params) -> Result<Reply, ApiError> {
+    let replay = source(inner)?.wal_replay();
+    Reply::json(&json!({ "min": replay.min, "max": replay.max, "current": replay.current }))
+}
+
 pub(crate) fn tsdb(inner: &Inner, params: &Params) -> Result<Reply, ApiError> {
     let limit = match params.first("limit") {
         "" => 10,

@@ -25,7 +25,7 @@ pub(super) fn render(inner: &Inner, params: &Params) -> String {
         Ok(time) => time,
         Err(error) => return with_error(html, &error.message),
     };
-    if !inner.is_ready() {
+    if !inner.can_query() {
         return with_error(html, "the storage is not open yet");
     }
     let began = inner.clock.monotonic();

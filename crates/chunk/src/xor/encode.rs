@@ -186,6 +186,46 @@ impl XorState {
     }
 }
 
+/// Bytes of [`XorState::to_bytes`].
+pub const STATE_LEN: usize = 26;
+
+impl XorState {
+    /// What the state has beyond the chunk, so that [`XorState::from_bytes`] can go on without
+    /// decoding the chunk. The chunk's header must be written, see [`XorState::put_header`].
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; STATE_LEN] {
+        let mut bytes = [0; STATE_LEN];
+        bytes[..8].copy_from_slice(&self.t.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.v.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.delta.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.packed.to_le_bytes());
+        bytes
+    }
+
+    /// The state of a chunk that ends where the slice does. `None` where the bytes cannot be of any
+    /// chunk; whether they are of this one is for the caller's checksum to say, but an encoder that
+    /// goes on with them does not panic.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; STATE_LEN], chunk: &[u8]) -> Option<Self> {
+        let (t, rest) = bytes.split_first_chunk::<8>()?;
+        let (v, rest) = rest.split_first_chunk::<8>()?;
+        let (delta, rest) = rest.split_first_chunk::<8>()?;
+        let packed = u16::from_le_bytes(*rest.first_chunk()?);
+        let (window, _) = unpack(packed);
+        let num = u16::from_be_bytes(*chunk.first_chunk()?);
+        let none = window.leading == PutWindow::NONE.leading;
+        let fits = none || window.leading + window.trailing < 64;
+        (num > 0 && fits && chunk.len() > HEADER_LEN).then_some(Self {
+            t: i64::from_le_bytes(*t),
+            v: u64::from_le_bytes(*v),
+            delta: u64::from_le_bytes(*delta),
+            len: u32::try_from(chunk.len()).ok()?,
+            num,
+            packed,
+        })
+    }
+}
+
 /// The code of a difference of time differences.
 #[inline(always)]
 fn put_dod(out: &mut BitWriter<'_>, dod: i64) {

@@ -13,7 +13,7 @@ mod encode;
 pub(crate) mod tests;
 
 pub use decode::{decode, decode_range, resume};
-pub use encode::{MAX_SAMPLE_LEN, XorEncoder, XorState};
+pub use encode::{MAX_SAMPLE_LEN, STATE_LEN, XorEncoder, XorState};
 
 /// Bytes before the bit stream.
 pub const HEADER_LEN: usize = 2;

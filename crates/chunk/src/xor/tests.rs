@@ -134,6 +134,8 @@ proptest! {
         if split > 0 {
             let again = XorEncoder::resume(encoder.bytes()).unwrap();
             prop_assert_eq!(again.state(), encoder.state());
+            let stored = XorState::from_bytes(&encoder.state().to_bytes(), encoder.bytes());
+            prop_assert_eq!(stored.as_ref(), Some(encoder.state()));
             encoder = again;
         }
         for &(t, v) in &samples[split..] {

@@ -25,8 +25,6 @@ impl From<ChunkMeta> for ChunkInfo {
     }
 }
 
-/// Damages are listed up to this many per block.
-
 impl Block {
     /// Calls `f` with each series, in order of the index, and its chunks, until it breaks off.
     /// Deleted intervals are not looked at.

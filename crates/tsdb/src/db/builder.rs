@@ -11,7 +11,7 @@ use firesteel_model::{
     clock::{Clock, SystemClock},
 };
 
-use super::{Db, Event, compact::Rules, events::Events};
+use super::{Db, Event, HeadLoader, compact::Rules, events::Events};
 use crate::{
     TsdbError,
     fs::{Fs, OsFs, ReadOnlyFs},
@@ -47,10 +47,11 @@ pub struct DbBuilder {
     pub(super) late_window: Duration,
     pub(super) late_cap: usize,
     pub(super) seed: u64,
+    pub(super) threads: Option<usize>,
+    pub(super) snapshot_bytes: Option<u64>,
     pub(super) reserve: Option<u64>,
     pub(super) describe_blocks: bool,
     pub(super) events: Events,
-    pub(super) open_threads: usize,
 }
 
 /// A duration in milliseconds.
@@ -83,10 +84,11 @@ impl DbBuilder {
             late_window: Duration::ZERO,
             late_cap: DEFAULT_CAP,
             seed: fastrand::u64(..),
+            threads: None,
+            snapshot_bytes: Some(64 << 20),
             reserve: None,
             describe_blocks: false,
             events: Events::default(),
-            open_threads: 1,
         }
     }
 
@@ -94,14 +96,6 @@ impl DbBuilder {
     #[must_use]
     pub fn fs(mut self, fs: Arc<dyn Fs>) -> Self {
         self.fs = fs;
-        self
-    }
-
-    /// How many threads open blocks, for the time that this takes; only the caller's by default.
-    /// Worth it for hundreds of blocks.
-    #[must_use]
-    pub const fn open_threads(mut self, threads: usize) -> Self {
-        self.open_threads = threads;
         self
     }
 
@@ -262,6 +256,31 @@ impl DbBuilder {
         self
     }
 
+    /// How many threads open blocks, load the head snapshot and read the log, for the time that this
+    /// takes and the calling one included; as many as there are processors by default. What comes
+    /// out is the same for any number.
+    #[must_use]
+    pub const fn open_threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// After how many bytes of the log a head snapshot is written, 64 MiB by default; it is also
+    /// written when the database is closed, and when some of the log is older than a quarter of an
+    /// hour. Starting then takes no longer than loading it and replaying what came after. `None`
+    /// for none. For a large head, the interval grows to half of the snapshot's size, but to no
+    /// more than four times what is given here.
+    #[must_use]
+    pub const fn head_snapshots(mut self, bytes: Option<u64>) -> Self {
+        self.snapshot_bytes = bytes;
+        self
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.threads.unwrap_or_else(all).max(1)
+    }
+
     /// Bytes that are kept free for checkpoints and retention on a full disk; by default a 64th of the
     /// free space, at most 16 MiB. 0 for none.
     #[must_use]
@@ -307,5 +326,18 @@ impl DbBuilder {
     /// written in a way that this version does not read. Damage is not an error; it is reported.
     pub fn open(self) -> Result<Db, TsdbError> {
         super::open::open(self)
+    }
+
+    /// Opens the blocks alone, which takes no longer than reading their descriptions. They answer
+    /// queries at once, while [`HeadLoader::run`] loads the head, on any thread; until then appends
+    /// are refused with [`AppendError::NotReady`], and maintenance does nothing.
+    /// [`Db::open_progress`] says how far it has come.
+    ///
+    /// # Errors
+    /// As [`DbBuilder::open`], what concerns the log excepted.
+    ///
+    /// [`AppendError::NotReady`]: firesteel_model::storage::AppendError::NotReady
+    pub fn open_blocks(self) -> Result<(Db, HeadLoader), TsdbError> {
+        super::open::open_blocks_first(self)
     }
 }

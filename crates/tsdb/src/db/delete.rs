@@ -26,6 +26,7 @@ impl Db {
     ) -> Result<(), TsdbError> {
         let inner = &self.0;
         let mut care = inner.maintenance.lock();
+        inner.ready()?;
         // They have no log that tombstones could go to, so they must be in blocks.
         inner.compact_late(&mut care, inner.options.clock.now(), &mut TickStats::default())?;
         if inner.head.delete(matchers, mint, maxt)? > 0 {

@@ -17,6 +17,7 @@ use super::{
     blocks::sort_blocks,
     checkpoint,
     compact::Uploads,
+    head_snapshot::Snapshots,
     open::describe,
     reserve::Reserve,
     to_block::{self, Source},
@@ -37,6 +38,8 @@ pub(super) struct Maintenance {
     pub(super) rng: fastrand::Rng,
     /// Monotonic reading of the last look at memory, blocks and retention; `None` before the first.
     pub(super) looked: Option<Duration>,
+    /// When the head snapshot is due.
+    pub(super) snapshots: Snapshots,
     /// When a block could not be made, and the monotonic reading from which it is tried again.
     pub(super) retry: Option<Duration>,
     /// Blocks that are out of use and have still to be deleted.
@@ -58,10 +61,11 @@ pub(super) struct Maintenance {
 }
 
 impl Maintenance {
-    pub(super) fn new(options: &DbBuilder, late_chunks: bool) -> Self {
+    pub(super) fn new(options: &DbBuilder) -> Self {
         Self {
             rng: fastrand::Rng::with_seed(options.seed),
             looked: None,
+            snapshots: Snapshots::default(),
             retry: None,
             trash: BTreeSet::new(),
             unreadable: BTreeSet::new(),
@@ -69,7 +73,7 @@ impl Maintenance {
             head_compacted: None,
             reserve: options.dir.as_ref().map(|dir| Reserve::new(dir, options.reserve)),
             full: false,
-            late_chunks,
+            late_chunks: false,
             late_done: None,
         }
     }
@@ -89,6 +93,8 @@ pub struct TickStats {
     pub segments_removed: usize,
     /// Series removed from the head.
     pub series_removed: usize,
+    /// Whether a head snapshot was written.
+    pub head_snapshot: bool,
 }
 
 impl Db {
@@ -115,6 +121,7 @@ impl Db {
         let inner = &self.0;
         let mut maintenance = inner.maintenance.lock();
         let mut stats = TickStats::default();
+        inner.ready()?;
         let range = inner.options.range_ms();
         while let Some((oldest, newest)) = inner.head.time_range() {
             let end = range_end(oldest, range);
@@ -211,6 +218,9 @@ impl Inner {
         stop: &dyn Fn() -> bool,
         stats: &mut TickStats,
     ) -> Result<(), TsdbError> {
+        if !self.progress.is_done() {
+            return Ok(());
+        }
         let mut maintenance = self.maintenance.lock();
         let mut failed = None;
         let monotonic = self.options.clock.monotonic();
@@ -243,6 +253,10 @@ impl Inner {
             note(&mut failed, self.put_damaged_aside());
             note(&mut failed, self.compact_stale(&mut maintenance, now, stats));
             note(&mut failed, self.compact_blocks(&mut maintenance, now, stop, stats));
+        }
+        if !maintenance.full {
+            let snapshots = &mut maintenance.snapshots;
+            note(&mut failed, self.tick_snapshot(snapshots, monotonic, stats));
         }
         self.announce(stats);
         failed.map_or(Ok(()), Err)
@@ -340,7 +354,12 @@ impl Inner {
         stats.series_removed += self.head.reclaim();
         let size = self.options.wal_segment_size;
         match checkpoint::shorten(&self.head, &*fs, dir, end, size) {
-            Ok(n) => stats.segments_removed += n,
+            Ok(n) => {
+                stats.segments_removed += n;
+                if n > 0 {
+                    maintenance.snapshots.log_was_shortened();
+                }
+            }
             Err(error) => {
                 self.metrics.checkpoints_failed.inc();
                 return Err(error);

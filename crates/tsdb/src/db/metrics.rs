@@ -39,8 +39,14 @@ pub(super) struct DbMetrics {
 }
 
 impl DbMetrics {
-    pub(super) fn new(report: &OpenReport) -> Self {
-        let metrics = Self {
+    /// Takes note of what was found in the log.
+    pub(super) fn opened(&self, report: &OpenReport) {
+        self.wal_corruptions.add(report.damage.len() as u64);
+        self.quarantined.add(report.quarantined.len() as u64);
+    }
+
+    pub(super) fn new() -> Self {
+        Self {
             syncs: Counter::new(),
             reloads: Counter::new(),
             reloads_failed: Counter::new(),
@@ -60,10 +66,7 @@ impl DbMetrics {
             wal_corruptions: Counter::new(),
             quarantined: Counter::new(),
             damaged_chunks: AtomicU64::new(0),
-        };
-        metrics.wal_corruptions.add(report.damage.len() as u64);
-        metrics.quarantined.add(report.quarantined.len() as u64);
-        metrics
+        }
     }
 
     /// Counts a block that was made, or was to be made, in so long.

@@ -6,11 +6,14 @@ mod checkpoint;
 mod compact;
 mod delete;
 mod events;
+mod head_snapshot;
 mod late;
+mod loading;
 mod maintain;
 mod metrics;
 mod open;
 mod quarantine;
+mod replay;
 mod report;
 mod reserve;
 mod retention;
@@ -23,7 +26,7 @@ mod verify;
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, LazyLock, OnceLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
@@ -38,12 +41,18 @@ use parking_lot::{Mutex, RwLock};
 pub use self::{
     builder::DbBuilder,
     events::Event,
+    loading::{HeadLoader, OpenPhase, OpenProgress},
     maintain::{MaintenanceThread, TickStats},
-    report::{DamageReport, OpenReport},
+    report::{DamageReport, OpenReport, SnapshotReport},
     verify::{Finding, Severity, VerifyProgress, VerifyReport, verify_directory},
 };
 use self::{
-    compact::Rules, maintain::Maintenance, metrics::DbMetrics, retention::Retention, sync::LogCare,
+    compact::Rules,
+    loading::{Progress, TooEarly},
+    maintain::Maintenance,
+    metrics::DbMetrics,
+    retention::Retention,
+    sync::LogCare,
 };
 pub use crate::head::{HeadStats, ReplayStats, SeriesExemplars};
 use crate::{
@@ -80,7 +89,28 @@ struct Inner {
     metrics: DbMetrics,
     /// Bytes of all blocks, as they were last measured.
     block_bytes: AtomicI64,
-    report: OpenReport,
+    progress: Progress,
+    /// Set when the head is loaded.
+    report: OnceLock<OpenReport>,
+    /// What was found until then.
+    found: Mutex<OpenReport>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let blocks = self.view.read().blocks.len();
+        write!(f, "Db({:?}, {:?}, {blocks} blocks)", self.options.dir, self.head)
+    }
+}
+
+impl Inner {
+    /// Fails while the head is being loaded.
+    fn ready(&self) -> Result<(), TsdbError> {
+        if self.progress.is_done() {
+            return Ok(());
+        }
+        Err(TsdbError::NotReady("the write-ahead log is being replayed".to_owned()))
+    }
 }
 
 /// What readers look at.
@@ -94,8 +124,7 @@ struct View {
 
 impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let blocks = self.0.view.read().blocks.len();
-        write!(f, "Db({:?}, {:?}, {blocks} blocks)", self.0.options.dir, self.0.head)
+        self.0.fmt(f)
     }
 }
 
@@ -143,10 +172,17 @@ impl Db {
         self.0.head.set_max_exemplars(n);
     }
 
-    /// What was found when it was opened.
+    /// What was found when it was opened; nothing while the head is being loaded.
     #[must_use]
     pub fn open_report(&self) -> &OpenReport {
-        &self.0.report
+        static NONE: LazyLock<OpenReport> = LazyLock::new(OpenReport::default);
+        self.0.report.get().unwrap_or(&NONE)
+    }
+
+    /// How far opening has come. Always done for what [`DbBuilder::open`] has returned.
+    #[must_use]
+    pub fn open_progress(&self) -> OpenProgress {
+        self.0.progress.read()
     }
 
     /// Descriptions of the blocks, oldest first.
@@ -165,13 +201,12 @@ impl Db {
     /// none.
     #[must_use]
     pub fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
-        let head = self.0.head.time_range();
+        let done = self.0.progress.is_done();
+        let head = self.0.head.time_range().filter(|_| done);
+        let late = self.0.head.late_range().filter(|_| done);
         let view = self.0.view.read();
         let blocks = view.blocks.iter().map(|b| (b.meta().min_time, b.meta().max_time - 1));
-        blocks
-            .chain(head)
-            .chain(self.0.head.late_range())
-            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+        blocks.chain(head).chain(late).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
     /// Bytes that the head holds, about. Looks at all of it.
@@ -226,21 +261,28 @@ impl Db {
         self.0.sync_wal()
     }
 
-    /// Refuses commits from now on, brings the log to disk and releases the directory. Queries go
-    /// on; a compaction that is under way is given up.
+    /// Refuses commits from now on, brings the log to disk, writes a head snapshot and releases the
+    /// directory. Queries go on; loading the head, or a compaction, that is under way is given up.
     ///
     /// # Errors
     /// The system's. The database is closed all the same.
     pub fn close(&self) -> Result<(), TsdbError> {
         self.0.closing.store(true, Ordering::Release);
+        self.0.progress.cancel();
         let mut maintenance = self.0.maintenance.lock();
         self.0.head.close();
         let result = self.0.sync_wal();
         let released = maintenance.reserve.as_mut().is_some_and(|r| r.release(&*self.0.options.fs));
         // What there was no space for a moment ago is tried again with the reserve's.
         let result = if released && result.is_err() { self.0.sync_wal() } else { result };
-        if let Err(error) = self.0.head.spill_to_disk() {
+        if self.0.progress.is_done()
+            && let Err(error) = self.0.head.spill_to_disk()
+        {
             tracing::warn!(%error, "closed chunks stay in the log alone");
+        }
+        if let Err(error) = self.0.write_head_snapshot(&mut maintenance.snapshots) {
+            // The log has everything; starting takes longer.
+            tracing::warn!(error = open::describe(&error), "no head snapshot was written");
         }
         self.0.lock.lock().take();
         result
@@ -249,20 +291,26 @@ impl Db {
 
 impl Appendable for Db {
     fn appender(&self) -> Box<dyn Appender + '_> {
+        if !self.0.progress.is_done() {
+            return Box::new(TooEarly);
+        }
         self.0.head.appender()
     }
 }
 
 impl Queryable for Db {
     /// The head first (what came in order, then what came late), then the blocks, oldest first: where
-    /// two have a sample of a series for the same time, the earlier in this order wins.
+    /// two have a sample of a series for the same time, the earlier in this order wins. While the head
+    /// is being loaded, the blocks alone.
     fn querier(&self, mint: Timestamp, maxt: Timestamp) -> Result<Arc<dyn Querier>, StorageError> {
         // The head's view is opened before a block that is being made can take its place.
         let view = self.0.view.read();
-        let head = self.0.head.querier(mint, maxt, view.head_from);
+        let head = self.0.progress.is_done();
+        let head = head.then(|| self.0.head.querier(mint, maxt, view.head_from));
         let blocks = Arc::clone(&view.blocks);
         drop(view);
-        let mut parts: Vec<Arc<dyn Querier>> = vec![Arc::new(head)];
+        let mut parts: Vec<Arc<dyn Querier>> = Vec::new();
+        parts.extend(head.map(|h| -> Arc<dyn Querier> { Arc::new(h) }));
         for block in blocks.iter().filter(|b| b.overlaps(mint, maxt)) {
             parts.push(match block.querier_between(mint, maxt) {
                 Ok(querier) => querier,

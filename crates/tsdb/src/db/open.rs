@@ -3,7 +3,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64},
     },
 };
@@ -16,11 +16,14 @@ use super::{
     blocks::{delete_dir, obsolete, sort_blocks},
     builder,
     events::Event,
-    late::{self, Logged},
+    head_snapshot::Snapshots,
+    late,
+    loading::{HeadLoader, OpenPhase, Progress},
     maintain::Maintenance,
     metrics::DbMetrics,
     quarantine,
-    report::{DamageReport, OpenReport},
+    replay::replay,
+    report::OpenReport,
     retention::Retention,
     sync::LogCare,
 };
@@ -28,16 +31,8 @@ use crate::{
     TsdbError,
     block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid, integrity, repair_version},
     fs::{DirEntry, Fs, Lock},
-    head::{CHUNKS_DIR, ChunkFiles, FoundChunks, Head, HeadOptions, Replay, group_chunks},
-    wal::{
-        read::{Summary, read_segment},
-        repair::{Repair, repair},
-        segments::{
-            checkpoint_path, list_checkpoints, list_segments, make_dir, remove_leftovers,
-            segment_path,
-        },
-        writer::{SegmentInfo, Writer},
-    },
+    head::{CHUNKS_DIR, ChunkFiles, FoundChunks, Head, HeadOptions},
+    wal::segments::{make_dir, remove_leftovers},
 };
 
 /// The directory of the log.
@@ -47,11 +42,17 @@ const LOCK_FILE: &str = "lock";
 const MIN_BLOCKS_PER_THREAD: usize = 4;
 
 pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
+    let (db, loader) = open_blocks_first(options)?;
+    loader.run()?;
+    Ok(db)
+}
+
+/// Opens the blocks. The head is left to the loader.
+pub(super) fn open_blocks_first(options: DbBuilder) -> Result<(Db, HeadLoader), TsdbError> {
     let head = Arc::new(Head::new(&head_options(&options), options.dir.is_some()));
     let mut report = OpenReport::default();
     let mut blocks = Vec::new();
     let mut lock = None;
-    let mut late_chunks = Vec::new();
     if let Some(dir) = &options.dir {
         let fs = &*options.fs;
         if !options.read_only {
@@ -69,18 +70,42 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
         }
         blocks = open_blocks(&options, dir, &mut report)?;
         report.blocks = blocks.len();
+    }
+    let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks) };
+    let db = assemble(options, head, view, lock, report);
+    let loader = HeadLoader(Arc::clone(&db.0));
+    Ok((db, loader))
+}
+
+/// Loads the head.
+pub(super) fn load(inner: &Inner) -> Result<(), TsdbError> {
+    // Who wants to change something waits.
+    let mut maintenance = inner.maintenance.lock();
+    let (options, head, progress) = (&inner.options, &inner.head, &inner.progress);
+    progress.check()?;
+    let mut report = inner.found.lock().clone();
+    if let Some(dir) = &options.dir {
+        progress.enter(OpenPhase::Snapshot);
         let (files, mut chunks) = ChunkFiles::open(Arc::clone(&options.fs), dir)?;
         note_head_chunks(&chunks, &mut report);
         head.set_chunk_files(Arc::new(files));
-        late_chunks = std::mem::take(&mut chunks.out_of_order);
-        let (writer, logged) =
-            replay(&options, dir, &head, chunks, min_valid(&blocks), &mut report)?;
+        let late_chunks = std::mem::take(&mut chunks.out_of_order);
+        let min_valid = inner.view.read().head_from;
+        let (writer, logged) = replay(inner, dir, chunks, min_valid, &mut report)?;
+        progress.enter(OpenPhase::Late);
+        progress.check()?;
         head.set_wal(writer);
-        late::restore(&options, dir, &head, &late_chunks, &logged, &mut report)?;
+        late::restore(options, dir, head, &late_chunks, logged, &mut report)?;
+        maintenance.late_chunks = !late_chunks.is_empty();
     }
-    let view = View { head_from: min_valid(&blocks), blocks: Arc::new(blocks) };
-    let maintenance = Maintenance::new(&options, !late_chunks.is_empty());
-    Ok(assemble(options, head, view, lock, maintenance, report))
+    let newest = head.time_range().map_or(Timestamp::MIN, |r| r.1);
+    *inner.log.lock() = LogCare::new(options, newest);
+    maintenance.snapshots = Snapshots::after_load(options, &report);
+    inner.metrics.opened(&report);
+    announce(options, &report);
+    let _ = inner.report.set(report);
+    progress.enter(OpenPhase::Done);
+    Ok(())
 }
 
 /// A database without files.
@@ -88,8 +113,10 @@ pub(super) fn in_memory(options: DbBuilder) -> Db {
     let head = Arc::new(Head::new(&head_options(&options), false));
     let blocks = Arc::new(Vec::new());
     let view = View { blocks, head_from: Timestamp::MIN };
-    let maintenance = Maintenance::new(&options, false);
-    assemble(options, head, view, None, maintenance, OpenReport::default())
+    let db = assemble(options, head, view, None, OpenReport::default());
+    let _ = db.0.report.set(OpenReport::default());
+    db.0.progress.enter(OpenPhase::Done);
+    db
 }
 
 fn head_options(options: &DbBuilder) -> HeadOptions {
@@ -108,28 +135,27 @@ fn assemble(
     head: Arc<Head>,
     view: View,
     lock: Option<Box<dyn Lock>>,
-    maintenance: Maintenance,
     report: OpenReport,
 ) -> Db {
-    let newest = head.time_range().map_or(Timestamp::MIN, |r| r.1);
-    announce(&options, &report);
     Db(Arc::new(Inner {
         head,
         view: RwLock::new(view),
         lock: Mutex::new(lock),
-        maintenance: Mutex::new(maintenance),
-        log: Mutex::new(LogCare::new(&options, newest)),
+        maintenance: Mutex::new(Maintenance::new(&options)),
+        log: Mutex::new(LogCare::new(&options, Timestamp::MIN)),
         retention: Mutex::new(Retention {
             time: options.retention,
             bytes: options.retention_bytes,
             percentage: options.retention_percentage,
         }),
+        metrics: DbMetrics::new(),
+        progress: Progress::new(OpenPhase::Waiting),
         stale_series_threshold: Mutex::new(options.stale_series_threshold),
         rules: options.compaction_rules(),
         closing: AtomicBool::new(false),
-        metrics: DbMetrics::new(&report),
         block_bytes: AtomicI64::new(0),
-        report,
+        report: OnceLock::new(),
+        found: Mutex::new(report),
         options,
     }))
 }
@@ -152,7 +178,7 @@ fn announce(options: &DbBuilder, report: &OpenReport) {
 }
 
 /// Samples before this lie in blocks. Blocks of late samples do not count.
-fn min_valid(blocks: &[Arc<Block>]) -> Timestamp {
+pub(super) fn min_valid(blocks: &[Arc<Block>]) -> Timestamp {
     let in_order = |b: &&Arc<Block>| b.meta().compaction.hints.is_empty();
     blocks.iter().filter(in_order).map(|b| b.meta().max_time).max().unwrap_or(Timestamp::MIN)
 }
@@ -185,7 +211,7 @@ fn open_blocks(
     let open_some = |names: &[DirEntry]| -> Vec<Result<(Block, Vec<String>), TsdbError>> {
         names.iter().map(|entry| open_block(&options.fs, &dir.join(&entry.name))).collect()
     };
-    let share = names.len().div_ceil(options.open_threads.max(1)).max(MIN_BLOCKS_PER_THREAD);
+    let share = names.len().div_ceil(options.threads()).max(MIN_BLOCKS_PER_THREAD);
     let opened: Vec<_> = if names.len() <= share {
         open_some(&names)
     } else {
@@ -267,121 +293,4 @@ fn note_head_chunks(chunks: &FoundChunks, report: &mut OpenReport) {
     for (path, offset, what) in &chunks.damage {
         report.not_read.push(format!("{} from byte {offset}: {what}", path.display()));
     }
-}
-
-/// Replays the newest checkpoint and the segments after it.
-fn replay(
-    options: &DbBuilder,
-    dir: &Path,
-    head: &Head,
-    chunks: FoundChunks,
-    min_valid: Timestamp,
-    report: &mut OpenReport,
-) -> Result<(Writer, Logged), TsdbError> {
-    let mut logged = Logged::default();
-    let (fs, wal) = (&*options.fs, dir.join(WAL_DIR));
-    let mut replay = head.replay(min_valid, group_chunks(chunks.chunks));
-    let checkpoints = list_checkpoints(fs, &wal)?;
-    let mut first = 0;
-    if let Some(&newest) = checkpoints.last() {
-        let path = checkpoint_path(&wal, newest);
-        for segment in list_segments(fs, &path)? {
-            let path = segment_path(&path, segment);
-            replay_segment(fs, &path, &mut replay, report)?;
-            logged.segments.push((path, std::mem::take(&mut replay.late)));
-        }
-        report.checkpoint = Some(newest);
-        first = newest + 1;
-    }
-    let (old, segments): (Vec<_>, Vec<_>) =
-        list_segments(fs, &wal)?.into_iter().partition(|&s| s < first);
-    logged.whole = checkpoints.is_empty() && segments.first() == Some(&0);
-    let mut next = segments.first().copied().unwrap_or(first);
-    let mut infos = Vec::with_capacity(segments.len());
-    for segment in segments {
-        let mut path = segment_path(&wal, segment);
-        if segment != next {
-            // Prometheus refuses to start where a number is missing.
-            let to = segment_path(&wal, next);
-            report.not_read.push(format!("log segments {next} to {}: missing", segment - 1));
-            logged.damaged = true;
-            if fs.rename(&path, &to).is_ok() {
-                path = to;
-            } else {
-                next = segment;
-            }
-        }
-        replay.newest = Timestamp::MIN;
-        let len = replay_segment(fs, &path, &mut replay, report)?;
-        head.note_old_log(path.clone());
-        if head.many_wait()
-            && let Err(error) = head.spill()
-        {
-            tracing::warn!(%error, "chunks of the head stay in memory");
-        }
-        infos.push(SegmentInfo { index: next, len, max_time: replay.newest });
-        logged.segments.push((path, std::mem::take(&mut replay.late)));
-        report.segments += 1;
-        next += 1;
-    }
-    if let Some(error) = &replay.first_error {
-        report.not_read.push(format!("records that do not decode, the first: {error}"));
-    }
-    (report.replay, report.unknown_series) = replay.finish();
-    // A checkpoint covers these; only its last step was missing.
-    for segment in old {
-        let _ = fs.remove_file(&segment_path(&wal, segment));
-    }
-    for &checkpoint in checkpoints.iter().rev().skip(1) {
-        let _ = fs.remove_dir_all(&checkpoint_path(&wal, checkpoint));
-    }
-    // What a power cut leaves is in the newest segments.
-    let old = logged.segments.get(..logged.segments.len().saturating_sub(2)).unwrap_or_default();
-    let is_old = |d: &&DamageReport| old.iter().any(|s| s.0 == d.path);
-    logged.damaged |= report.damage.iter().filter(is_old).any(|d| !d.torn);
-    let (size, durability) = (options.wal_segment_size, options.durability);
-    let writer = Writer::new(Arc::clone(&options.fs), &wal, next, infos, size, durability);
-    Ok((writer, logged))
-}
-
-/// Replays a segment and repairs it. Returns its length.
-fn replay_segment(
-    fs: &dyn Fs,
-    path: &Path,
-    replay: &mut Replay<'_>,
-    report: &mut OpenReport,
-) -> Result<u64, TsdbError> {
-    let data = fs.read_all(path).map_err(TsdbError::io("read", path))?;
-    let summary = read_segment(&data, |records| replay.batch(records));
-    mend(fs, path, &data, &summary, report)?;
-    let len = fs.metadata(path).map_or(data.len() as u64, |m| m.len);
-    Ok(len)
-}
-
-/// Repairs a segment in which `summary` was found, and reports it.
-pub(super) fn mend(
-    fs: &dyn Fs,
-    path: &Path,
-    data: &[u8],
-    summary: &Summary,
-    report: &mut OpenReport,
-) -> Result<(), TsdbError> {
-    report.unclosed_records += summary.unclosed;
-    let outcome = match repair(fs, path, data, summary) {
-        Ok(Repair::None) => "nothing done".to_owned(),
-        Ok(Repair::Cut) => format!("cut off at byte {}", summary.end),
-        Ok(Repair::Rewritten) => "rewritten without it".to_owned(),
-        Err(error) => format!("not repaired: {}", describe(&error)),
-    };
-    for damage in &summary.damage {
-        report.damage.push(DamageReport {
-            path: path.to_owned(),
-            start: damage.start as u64,
-            end: damage.end as u64,
-            what: damage.what.clone(),
-            outcome: outcome.clone(),
-            torn: damage.torn,
-        });
-    }
-    Ok(())
 }

@@ -14,6 +14,10 @@ pub struct OpenReport {
     pub checkpoint: Option<u64>,
     /// Segments of the log that were read, those of the checkpoint not counted.
     pub segments: usize,
+    /// Bytes of the log that were read, the checkpoint's included.
+    pub replayed_bytes: u64,
+    /// The head snapshot that was found.
+    pub snapshot: Option<SnapshotReport>,
     /// What was taken from the log.
     pub replay: ReplayStats,
     /// Samples that had come out of order, and that are not in blocks yet.
@@ -33,6 +37,22 @@ pub struct OpenReport {
     pub restored: Vec<String>,
     /// What is there and was not read, and why.
     pub not_read: Vec<String>,
+}
+
+/// A head snapshot, from which the log is replayed only in part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SnapshotReport {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+    /// Series taken from it.
+    pub series: u64,
+    /// Chunks of floats taken from it.
+    pub chunks: u64,
+    /// Why it was not used, and all of the log was replayed.
+    pub unused: Option<String>,
 }
 
 /// A damaged place in the log.
@@ -75,6 +95,16 @@ impl fmt::Display for OpenReport {
             "{} blocks; log: {} segments, {} series, {} samples, {} histograms",
             self.blocks, self.segments, r.series, r.floats, r.histograms
         )?;
+        match &self.snapshot {
+            None => {}
+            Some(SnapshotReport { unused: Some(why), .. }) => {
+                write!(f, ", head snapshot not used: {why}")?;
+            }
+            Some(s) => {
+                let (series, chunks) = (s.series, s.chunks);
+                write!(f, ", head snapshot: {series} series, {chunks} chunks")?;
+            }
+        }
         if let Some(n) = self.checkpoint {
             write!(f, ", checkpoint {n}")?;
         }

@@ -33,6 +33,7 @@ impl Db {
         let now = inner.options.clock.now();
         fs.create_dir_all(to).map_err(TsdbError::io("make", to))?;
         if with_head {
+            inner.ready()?;
             inner.compact_late(&mut care, now, &mut TickStats::default())?;
         }
         let view = inner.view.read();

@@ -49,6 +49,9 @@ fn write_anew(fs: &dyn Fs, path: &Path) -> Result<(), TsdbError> {
 impl Inner {
     /// Cares for what the head writes, apart from blocks.
     pub(super) fn tick_log(&self, stats: &mut TickStats) -> Result<(), TsdbError> {
+        if !self.progress.is_done() {
+            return Ok(());
+        }
         let mut care = self.log.lock();
         let mut failed = None;
         let monotonic = self.options.clock.monotonic();

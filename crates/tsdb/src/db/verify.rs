@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Db,
+    Db, head_snapshot,
     open::{WAL_DIR, describe},
 };
 use crate::{
@@ -299,6 +299,7 @@ fn run(
     }
     run.logs(&**fs, dir, end)?;
     run.head_chunks(&**fs, dir, end.is_some())?;
+    run.head_snapshots(&**fs, dir)?;
     run.tell();
     Ok((run.report, damaged))
 }
@@ -462,6 +463,26 @@ impl Run<'_> {
         }
         self.report.files += 1;
         self.count(data.len() as u64);
+        Ok(())
+    }
+
+    /// Checks head snapshots.
+    fn head_snapshots(&mut self, fs: &dyn Fs, dir: &Path) -> Result<(), TsdbError> {
+        for path in head_snapshot::list(fs, dir)?.0 {
+            if self.report.cancelled {
+                return Ok(());
+            }
+            self.progress.path.clone_from(&path);
+            let checked = head_snapshot::check(fs, &path);
+            // A newer one may have taken its place meanwhile.
+            let Ok(bytes) = fs.metadata(&path).map(|m| m.len) else { continue };
+            if let Err(what) = checked {
+                let text = ("this file is not read", "nothing; a start replays the whole log");
+                self.finding(Severity::Note, (&path, None), what, text);
+            }
+            self.report.files += 1;
+            self.count(bytes);
+        }
         Ok(())
     }
 

@@ -58,6 +58,16 @@ impl HistogramChunk {
         Ok(self.open.replace(next))
     }
 
+    /// Goes on with a chunk that was written before.
+    ///
+    /// # Errors
+    /// It is damaged or empty, or has floats.
+    pub(crate) fn resume(encoding: Encoding, chunk: &[u8]) -> Result<Self, ChunkError> {
+        let starts = matches!(encoding, Encoding::HistogramSt | Encoding::FloatHistogramSt);
+        let open = Some(HistogramAppender::resume(encoding, chunk)?);
+        Ok(Self { open, starts, ..Self::default() })
+    }
+
     /// The open chunk.
     pub(crate) const fn open(&self) -> Option<&HistogramAppender> {
         self.open.as_ref()

@@ -1,10 +1,13 @@
 //! Histogram chunks from the head's histograms.
 
-use firesteel_chunk::{ChunkError, Encoding, HistogramAppender};
+use firesteel_chunk::{ChunkError, Encoding, HistogramAppender, varint};
 use firesteel_model::Timestamp;
 
-use super::{histogram_chunk::HistogramChunk, stripe::HistogramSample};
-use crate::wal::record::histograms::AnyHistogram;
+use super::{histogram_chunk::HistogramChunk, image::ImageError, stripe::HistogramSample};
+use crate::wal::record::{
+    Cursor,
+    histograms::{self, AnyHistogram},
+};
 
 /// A chunk that was made.
 #[derive(Debug)]
@@ -62,6 +65,43 @@ impl Open {
         let mut chunk = HistogramChunk::default();
         chunk.append(sample.t, sample.start, &sample.value, false)?;
         Ok(Self { chunk, end: end(sample.t), last: sample })
+    }
+
+    /// Writes the chunk, so that [`Open::of_image`] can go on with it. The last sample is there once
+    /// more, as the chunk may have given it buckets of others.
+    pub(super) fn put_image(&self, out: &mut Vec<u8>) {
+        out.push(self.encoding().id());
+        varint::put_varint(out, self.end);
+        varint::put_uvarint(out, self.bytes().len() as u64);
+        out.extend_from_slice(self.bytes());
+        let (t, value) = (self.last.t, &*self.last.value);
+        let mut record = Vec::new();
+        histograms::encode(&mut record, value.record_type(), [(0, t, value)]);
+        varint::put_varint(out, self.last.start);
+        varint::put_uvarint(out, record.len() as u64);
+        out.extend_from_slice(&record);
+    }
+
+    /// Reads what [`Open::put_image`] has written.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub(super) fn of_image(cursor: &mut Cursor<'_>) -> Result<Self, ImageError> {
+        let failed = |e: ChunkError| ImageError::new(format!("an open chunk of histograms: {e}"));
+        let encoding = Encoding::from_id(cursor.u8("encoding")?).map_err(failed)?;
+        let end = cursor.varint("end of an open chunk")?;
+        let len = cursor.count(1, "length of an open chunk")?;
+        let data = cursor.bytes(len, "an open chunk")?;
+        let chunk = HistogramChunk::resume(encoding, data).map_err(failed)?;
+        let start = cursor.varint("start of a histogram")?;
+        let len = cursor.count(1, "length of a histogram")?;
+        let mut last = Vec::new();
+        histograms::decode(cursor.bytes(len, "a histogram")?, &mut last)?;
+        let newest = chunk.open().map(|open| open.time_range().1);
+        let last = last.pop().filter(|l| Some(l.t) == newest);
+        let last = last.ok_or(ImageError::new("an open chunk of histograms without its last"))?;
+        let last = HistogramSample { t: last.t, start, value: last.value.into() };
+        Ok(Self { chunk, end, last })
     }
 
     /// Appends a sample that is newer than those in the chunk. Where it cannot go into that, another

@@ -1,15 +1,20 @@
 //! Which series there are: labels, references, postings.
 
+mod image;
+
 use std::{hash::BuildHasher, sync::Arc};
 
 use firesteel_model::{Labels, storage::StorageError};
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{HashMap, HashTable};
 
 use super::{
+    hash::Keyed,
     postings::List,
     symbols::{Symbols, grow},
 };
 use crate::index::PostingsSource;
+
+pub(super) use image::Postings;
 
 /// The labels and references of all series, under one lock.
 #[derive(Default)]
@@ -22,7 +27,7 @@ pub(super) struct Index {
     /// Series numbers that can be used again.
     free: Vec<u32>,
     by_labels: HashTable<(u32, u32)>,
-    hasher: DefaultHashBuilder,
+    hasher: Keyed,
     names: HashMap<u32, Name>,
     all: List,
     live: usize,

@@ -16,8 +16,10 @@ mod exemplars;
 mod export;
 mod from_chunk;
 mod gc;
+mod hash;
 mod histogram_chunk;
 mod histograms;
+mod image;
 mod index;
 mod late;
 mod memory;
@@ -54,12 +56,13 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
 pub(crate) use chunk_files::{
-    ChunkFiles, ChunkReader, DIR as CHUNKS_DIR, Found as FoundChunks, Sealed,
+    ChunkFiles, ChunkReader, DIR as CHUNKS_DIR, Data, Found as FoundChunks, Sealed,
     check as check_chunk_file, remove_out_of_order,
 };
 pub use export::HeadStats;
 pub(crate) use from_chunk::{Decoded, decode as decode_samples, decode_histograms};
 pub(crate) use histograms::{Made, encode as encode_histograms};
+pub(crate) use image::{ImageError, Part, Parts};
 pub(crate) use late::{DEFAULT_CAP, Frozen, LateReader, LateSample, LateSamples, LateValue};
 pub use query::SeriesExemplars;
 pub use replay::ReplayStats;

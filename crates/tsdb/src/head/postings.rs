@@ -35,6 +35,15 @@ impl List {
         }
     }
 
+    /// A list of numbers in order.
+    pub(super) fn from_sorted(ids: Vec<u32>) -> Self {
+        match *ids {
+            [] => Self::Empty,
+            [id] => Self::One(id),
+            _ => Self::Many(Arc::new(Many { sorted: ids.len(), ids })),
+        }
+    }
+
     /// Number of series.
     pub(super) fn len(&self) -> usize {
         match self {

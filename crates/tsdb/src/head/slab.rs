@@ -78,6 +78,14 @@ impl Slab {
         self.take(0)
     }
 
+    /// A buffer that holds these bytes. `None` where numbers run out, or they are no open chunk's.
+    pub(super) fn alloc_with(&mut self, bytes: &[u8]) -> Option<Handle> {
+        let class = SIZES.iter().position(|&size| size >= bytes.len())?;
+        let handle = self.take(class)?;
+        self.get_mut(handle).get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(handle)
+    }
+
     fn take(&mut self, class: usize) -> Option<Handle> {
         while let Some(&number) = self.partial[class].last() {
             let page = &mut self.pages[number as usize];

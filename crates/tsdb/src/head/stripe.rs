@@ -3,6 +3,8 @@
 //! Series are dealt to stripes in runs of [`RUN`] numbers, so that a scrape, whose series were made
 //! one after the other, takes a stripe's lock once for many samples.
 
+mod image;
+
 use std::sync::Arc;
 
 use firesteel_chunk::{Encoding, XorState, varint};
@@ -63,6 +65,9 @@ const _: () = assert!(size_of::<Hot>() == 64);
 /// No sample.
 pub(super) const NEVER: Timestamp = Timestamp::MIN;
 
+/// Bits of the distance in [`Hot::epochs`].
+const EPOCH_BITS: u32 = 24;
+
 impl Hot {
     const NEW: Self = Self {
         state: XorState::new(),
@@ -74,7 +79,7 @@ impl Hot {
     };
 
     const fn epoch(&self) -> u64 {
-        self.epochs >> 24
+        self.epochs >> EPOCH_BITS
     }
 
     /// The commit before the last one, or a later number.
@@ -84,7 +89,7 @@ impl Hot {
 
     fn touch(&mut self, epoch: u64, newest: Timestamp) {
         let distance = epoch.saturating_sub(self.epoch()).min(0xff_ffff);
-        self.epochs = epoch << 24 | distance;
+        self.epochs = epoch << EPOCH_BITS | distance;
         self.before = newest;
     }
 }
@@ -588,6 +593,16 @@ impl Stripe {
             hot.has_histograms = false;
         }
         hot.state.num_samples() > 0 || !cold.sealed.is_empty() || cold.histograms.is_some()
+    }
+
+    /// Closes the open chunk, and takes all chunks of a series out.
+    pub(super) fn take_all(&mut self, id: u32) -> Vec<Sealed> {
+        self.seal(id);
+        self.seal_histograms(id);
+        let mut copied = Copied::default();
+        self.copy(id, NEVER, Timestamp::MAX, &mut copied);
+        self.truncate(id, Timestamp::MAX);
+        copied.sealed
     }
 
     /// Makes a number new again.

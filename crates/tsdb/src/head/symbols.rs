@@ -2,7 +2,11 @@
 
 use std::hash::BuildHasher;
 
+use firesteel_chunk::varint;
 use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::image::ImageError;
+use crate::wal::record::Cursor;
 
 /// Bytes of text per page. Longer strings get a page of their own.
 const PAGE: usize = 64 * 1024;
@@ -107,6 +111,49 @@ impl Symbols {
             free.push(id);
             false
         });
+    }
+
+    /// Writes the texts of some ids for an image of the head, from `from` up to `to`, about `bytes`
+    /// bytes of them. Returns the id to go on with.
+    pub(super) fn put(&self, from: u32, to: u32, bytes: usize, out: &mut Vec<u8>) -> u32 {
+        for id in from..to {
+            if out.len() >= bytes {
+                return id;
+            }
+            let text = self.text(id);
+            // The empty text has an id only where nothing else uses that id.
+            varint::put_uvarint(out, text.len() as u64);
+            out.extend_from_slice(text.as_bytes());
+        }
+        to
+    }
+
+    /// Takes texts that [`Symbols::put`] wrote, for the ids that follow.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
+        let mut cursor = Cursor::new(bytes);
+        while !cursor.is_empty() {
+            let text = cursor.str("a symbol")?;
+            let id = u32::try_from(self.spans.len()).ok().filter(|&id| id < u32::MAX);
+            let id = id.ok_or(ImageError::new("too many symbols"))?;
+            let hash = self.hasher.hash_one(text);
+            let known = self.table.find(hash, |&id| self.text(id) == text).is_some();
+            grow(&mut self.spans);
+            if text.is_empty() || known {
+                self.spans.push(Span::default());
+                self.free.push(id);
+                if known {
+                    return Err(ImageError::new("a symbol is there twice"));
+                }
+                continue;
+            }
+            let span = self.store(text).ok_or(ImageError::new("too many symbols"))?;
+            self.spans.push(span);
+            let (pages, spans, hasher) = (&self.pages, &self.spans, &self.hasher);
+            self.table.insert_unique(hash, id, |&id| {
+                hasher.hash_one(Self::slice(pages, spans[id as usize]))
+            });
+        }
+        Ok(())
     }
 
     /// All ids are below this.

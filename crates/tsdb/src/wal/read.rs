@@ -69,6 +69,14 @@ pub fn read_segment(data: &[u8], mut apply: impl FnMut(Records<'_>)) -> Summary 
     read_part(data, 0, ours, |records, _| apply(records))
 }
 
+/// Whether the first record of a segment says that we wrote it.
+pub(crate) fn is_ours(beginning: &[u8]) -> bool {
+    match Reader::new(beginning).read_next() {
+        Some(Found::Record { bytes, .. }) => batch::decode(bytes) == Ok(batch::Batch::Marker),
+        _ => false,
+    }
+}
+
 /// Reads the part of a segment from `start` on, which is a multiple of the page length or where a
 /// batch ended; `data` begins at the segment's beginning, or at that of a page. `ours` says whether
 /// the segment is known to be of ours. Calls `apply` with each batch and where it ends.

@@ -31,15 +31,24 @@ impl Rules {
 
     /// The blocks to compact into one, as places in `blocks`; none where all is as it should be.
     ///
-    /// Blocks of series that were taken out of the head early stay among themselves: mixed with
-    /// others they would seem to say that everything up to their end is in blocks.
+    /// What a block in order says by its end, that all samples before it are in blocks, others do
+    /// not say: those of series that were taken out of the head early, and those of late samples
+    /// that reach beyond where the head begins. Mixed with others they would seem to say it, and
+    /// what only the log has would be passed over at the next start. So they stay among themselves,
+    /// late samples until a block in order ends with them.
     pub(in crate::db) fn plan(&self, blocks: &[&BlockMeta]) -> Vec<usize> {
+        let in_order = blocks.iter().filter(|b| b.compaction.hints.is_empty());
+        let head_from = in_order.map(|b| b.max_time).max().unwrap_or(i64::MIN);
         let class = |meta: &BlockMeta| {
             let has = |hint| meta.compaction.has_hint(hint);
-            u8::from(has(BlockMeta::STALE_SERIES))
-                .max(2 * u8::from(!has(BlockMeta::STALE_SERIES) && has(BlockMeta::SELECTED_SERIES)))
+            match () {
+                () if has(BlockMeta::STALE_SERIES) => 1,
+                () if has(BlockMeta::SELECTED_SERIES) => 2,
+                () if has(BlockMeta::OUT_OF_ORDER) && meta.max_time > head_from => 3,
+                () => 0,
+            }
         };
-        let found = (0..3_u8).map(|wanted| {
+        let found = (0..4_u8).map(|wanted| {
             let of_class = |i: &usize| blocks.get(*i).is_some_and(|b| class(b) == wanted);
             let mut places: Vec<usize> = (0..blocks.len()).filter(of_class).collect();
             places.sort_by_key(|&i| blocks.get(i).map(|b| b.min_time));
@@ -266,8 +275,17 @@ mod tests {
         let twice = [block(0, 20), hinted(0, 20, stale), hinted(0, 20, stale)];
         assert_eq!(plan(&twice), [(0, 20), (0, 20)]);
         // Late samples are merged with the others.
-        let late = [block(0, 20), hinted(0, 20, BlockMeta::OUT_OF_ORDER)];
-        assert_eq!(plan(&late), [(0, 20), (0, 20)]);
+        let late = |min, max| hinted(min, max, BlockMeta::OUT_OF_ORDER);
+        assert_eq!(plan(&[block(0, 20), late(0, 20)]), [(0, 20), (0, 20)]);
+        // But not where the head still has samples in order of their range.
+        let mut ahead = vec![block(0, 20), block(20, 40), late(40, 60), late(60, 80)];
+        assert_eq!(plan(&ahead), []);
+        ahead.push(late(40, 60));
+        assert_eq!(plan(&ahead), [(40, 60), (40, 60)]);
+        ahead.truncate(4);
+        ahead.extend([block(40, 60), block(60, 80)]);
+        assert_eq!(plan(&ahead), [(40, 60), (40, 60)]);
+        assert_eq!(plan(&[late(0, 20), late(20, 40), late(40, 60), late(60, 80)]).len(), 3);
     }
 
     #[test]

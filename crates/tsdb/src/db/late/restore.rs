@@ -12,7 +12,7 @@ use hashbrown::HashSet;
 use super::WBL_DIR;
 use crate::{
     TsdbError,
-    db::{DbBuilder, OpenReport, open::mend},
+    db::{DbBuilder, OpenReport, replay::mend},
     fs::Fs,
     head::{Decoded, Head, LateSample, LateValue, Sealed, decode_samples, late_samples},
     wal::{
@@ -41,12 +41,35 @@ pub(in crate::db) struct Logged {
     pub(in crate::db) whole: bool,
     /// Whether it had damage that may have taken some, and that no power cut has left.
     pub(in crate::db) damaged: bool,
+    /// The last number that was in what a head snapshot stands for; the out-of-order log has been on
+    /// disk up to there.
+    pub(in crate::db) floor: Option<u64>,
+    /// Segments that were not replayed, or not from their beginning, because of that snapshot.
+    pub(in crate::db) older: Vec<PathBuf>,
 }
 
 impl Logged {
     /// The last number that was in it, as far as that is known.
     fn newest(&self) -> Option<u64> {
-        self.numbers().max().or(self.whole.then_some(0))
+        self.numbers().chain(self.floor).max().or(self.whole.then_some(0))
+    }
+
+    /// Looks for numbers in the segments that were not replayed.
+    fn read_older(&mut self, fs: &dyn Fs) -> Result<(), TsdbError> {
+        let older = std::mem::take(&mut self.older);
+        self.segments.retain(|s| !older.contains(&s.0));
+        let mut read = Vec::with_capacity(older.len() + self.segments.len());
+        for path in older {
+            let data = fs.read_all(&path).map_err(TsdbError::io("read", &path))?;
+            let mut numbers = Vec::new();
+            read_segment(&data, |records| {
+                numbers.extend(records.iter().filter_map(late_samples).map(|l| l.1));
+            });
+            read.push((path, numbers));
+        }
+        read.append(&mut self.segments);
+        self.segments = read;
+        Ok(())
     }
 
     fn numbers(&self) -> impl Iterator<Item = u64> {
@@ -180,14 +203,18 @@ pub(in crate::db) fn restore(
     dir: &Path,
     head: &Head,
     chunks: &[(u64, Sealed)],
-    logged: &Logged,
+    mut logged: Logged,
     report: &mut OpenReport,
 ) -> Result<(), TsdbError> {
     let (fs, wbl) = (&*options.fs, dir.join(WBL_DIR));
     if !options.read_only {
         remove_leftovers(fs, &wbl)?;
     }
-    let numbers = look_through(fs, &wbl)?;
+    let (numbers, damaged) = look_through(fs, &wbl)?;
+    if logged.floor.is_some_and(|floor| damaged || numbers.newest() < floor) {
+        // The log may still have what is gone.
+        logged.read_older(fs)?;
+    }
     let mut gathered = Gathered {
         head,
         series: BTreeMap::new(),
@@ -222,7 +249,7 @@ pub(in crate::db) fn restore(
     let mut writer = Writer::new(Arc::clone(&options.fs), &wbl, next, infos, size, durability);
     let missing: HashSet<u64> =
         logged.numbers().filter(|n| *n > numbers.done.0 && !numbers.seen.contains(n)).collect();
-    let complete = catch_up(options, logged, &missing, &mut writer, &mut gathered)?;
+    let complete = catch_up(options, &logged, &missing, &mut writer, &mut gathered)?;
     gathered.fold();
     report.late_samples = gathered.taken;
     if let Some(error) = &gathered.first_error {
@@ -248,15 +275,16 @@ pub(in crate::db) fn restore(
     Ok(())
 }
 
-/// Finds the numbers in the out-of-order log.
-fn look_through(fs: &dyn Fs, wbl: &Path) -> Result<Numbers, TsdbError> {
-    let mut numbers = Numbers::default();
+/// Finds the numbers in the out-of-order log, and whether it is damaged.
+fn look_through(fs: &dyn Fs, wbl: &Path) -> Result<(Numbers, bool), TsdbError> {
+    let (mut numbers, mut damaged) = (Numbers::default(), false);
     for segment in list_segments(fs, wbl)? {
         let path = segment_path(wbl, segment);
         let data = fs.read_all(&path).map_err(TsdbError::io("read", &path))?;
-        read_segment(&data, |records| numbers.batch(records));
+        let summary = read_segment(&data, |records| numbers.batch(records));
+        damaged |= !summary.damage.is_empty();
     }
-    Ok(numbers)
+    Ok((numbers, damaged))
 }
 
 /// The number of a batch of the out-of-order log; 0 of Prometheus' batches.

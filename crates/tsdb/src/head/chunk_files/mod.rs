@@ -2,8 +2,8 @@
 //!
 //! Series hold places in these files. The files have consecutive numbers, are only ever appended to,
 //! and go, oldest first, when all their chunks lie in blocks. The log has every sample that is in
-//! them and not in a block, so nothing depends on when they reach the disk, and what is damaged can
-//! be left out.
+//! them and not in a block, so nothing depends on when they reach the disk, as long as they do so in
+//! order; what is damaged can be left out, with all that comes after it.
 
 mod format;
 mod open;
@@ -70,6 +70,17 @@ impl ChunkFiles {
     /// A file, if it is still there.
     pub(crate) fn get(&self, number: u32) -> Option<Arc<ChunkFile>> {
         self.files.read().get(&number).cloned()
+    }
+
+    /// Where the next chunk goes, or before: a file's number and an offset in it.
+    pub(crate) fn end(&self) -> (u32, u64) {
+        self.files.read().last_key_value().map_or((0, 0), |(&number, f)| (number, f.len()))
+    }
+
+    /// Whether there is something at a place.
+    pub(crate) fn has(&self, place: Place) -> bool {
+        let end = u64::from(place.offset) + format::entry_len(usize::from(place.len)) as u64;
+        self.files.read().get(&place.file).is_some_and(|f| end <= f.len())
     }
 
     /// Bytes of all files.

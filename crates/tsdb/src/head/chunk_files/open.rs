@@ -112,7 +112,8 @@ impl ChunkFiles {
         }
         // Numbers go on, so that a place never means another chunk; but without a gap.
         let next = files.keys().next_back().map_or(last, |&n| n) + 1;
-        let writer = Mutex::new(Writer::new(next));
+        // Nobody knows whether who wrote these brought them to disk.
+        let writer = Mutex::new(Writer::new(next, files.values().cloned().collect()));
         Ok((Self { fs, dir, files: RwLock::new(files), writer }, found))
     }
 }

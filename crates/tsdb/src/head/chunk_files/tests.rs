@@ -6,7 +6,7 @@ use super::{
     format::{HEADER, entry, put, without_out_of_order},
     *,
 };
-use crate::fs::{Open, SimFs};
+use crate::fs::{Crash, Fault, OpKind, Open, SimFs};
 
 fn chunk(series: u64, from: i64, len: usize) -> ToWrite {
     let data: Vec<u8> = (0..len).map(|i| (i as u64 + series) as u8).collect();
@@ -58,6 +58,27 @@ fn what_is_written_is_read_now_and_after_a_restart() {
     assert!(again.get(1).is_none() && again.bytes() == 0);
     assert_eq!(reader.get(&found.chunks[1].1).unwrap(), &*chunks[1].data);
     again.write(&huge[..1], |_, place| assert_eq!(place.file, 3)).unwrap();
+}
+
+/// A later chunk without the one before it would keep the log from filling the gap.
+#[test]
+fn files_reach_the_disk_in_order() {
+    for fault in [false, true] {
+        let fs = SimFs::new();
+        open(&fs).0.write(&[chunk(1, 100, 50)], |_, _| {}).unwrap();
+        fs.crash(Crash::KeepAll);
+        let (files, found) = open(&fs);
+        assert_eq!(found.chunks.len(), 1);
+        if fault {
+            let error = std::io::ErrorKind::Other;
+            fs.fail(Fault { kind: Some(OpKind::Sync), after: 0, times: 1, error });
+            assert!(files.write(&[chunk(1, 200, 50)], |_, _| panic!("in a file")).is_err());
+        }
+        files.write(&[chunk(1, 200, 50)], |_, _| {}).unwrap();
+        files.sync().unwrap();
+        fs.crash(Crash::DropUnsynced);
+        assert_eq!(open(&fs).1.chunks.len(), 2);
+    }
 }
 
 #[test]

@@ -43,14 +43,14 @@ pub(super) struct Writer {
     current: Option<Arc<ChunkFile>>,
     /// Number of the next file.
     next: u32,
-    /// Files that are complete but perhaps not on disk.
+    /// Files that are complete but perhaps not on disk; those of an earlier process, too.
     unsynced: Vec<Arc<ChunkFile>>,
     buffer: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) const fn new(next: u32) -> Self {
-        Self { current: None, next, unsynced: Vec::new(), buffer: Vec::new() }
+    pub(super) const fn new(next: u32, unsynced: Vec<Arc<ChunkFile>>) -> Self {
+        Self { current: None, next, unsynced, buffer: Vec::new() }
     }
 
     /// Has the next chunk go into a new file.
@@ -62,25 +62,27 @@ impl Writer {
         self.sync_complete()?;
         if let Some(file) = &self.current {
             file.file.sync().map_err(TsdbError::io("sync", &file.path))?;
-            fs.sync_dir(dir).map_err(TsdbError::io("sync", dir))?;
+            // The names of the file and of the directory.
+            for dir in [Some(dir), dir.parent()].into_iter().flatten() {
+                let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+                fs.sync_dir(dir).map_err(TsdbError::io("sync", dir))?;
+            }
         }
         Ok(())
     }
 
-    /// Brings the complete files to disk. Where that fails the log still has the samples, so it is
-    /// not tried again: what the system has given up is found out when the file is read.
+    /// Brings the complete files to disk, the oldest first, up to the first failure.
     fn sync_complete(&mut self) -> Result<(), TsdbError> {
-        let mut result = Ok(());
-        for file in self.unsynced.drain(..) {
-            if let Err(error) = file.file.sync() {
-                result = Err(TsdbError::io("sync", &file.path)(error));
-            }
+        while let Some(file) = self.unsynced.first() {
+            file.file.sync().map_err(TsdbError::io("sync", &file.path))?;
+            self.unsynced.remove(0);
         }
-        result
+        Ok(())
     }
 
-    /// Begins a file. The ones before it are on disk first: Prometheus takes only the last one for
-    /// unfinished.
+    /// Begins a file. The ones before it are on disk first: a start takes from the log what is newer
+    /// than the chunks of a series, so a chunk must not outlive the one before it. Prometheus also
+    /// takes only the last one for unfinished.
     fn begin(&mut self, files: &ChunkFiles) -> Result<Arc<ChunkFile>, TsdbError> {
         let (fs, dir) = (&*files.fs, &files.dir);
         self.sync_complete()?;

@@ -1,20 +1,19 @@
 //! Filling the head from the log, before anybody reads or appends.
 
+mod block;
+mod queue;
+
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use firesteel_model::{
-    FloatHistogram, Histogram, Labels, Timestamp, is_stale_nan, storage::AppendError,
-};
+use firesteel_model::{Labels, Timestamp, storage::AppendError};
 use hashbrown::{HashMap, HashSet};
 
+use self::{block::Block, queue::Queue};
 use super::{
     Head, LOGGED,
-    chunk_files::{ChunkReader, Sealed},
+    chunk_files::Sealed,
     exemplars::Stored,
-    from_chunk::{self, Decoded},
-    histograms::is_float_histogram,
-    pending::Float,
-    stripe::{ActiveReaders, HistogramSample, NEVER, Stripe, stripe_of},
+    stripe::{HistogramSample, NEVER},
 };
 use crate::wal::{
     read::Records,
@@ -22,13 +21,16 @@ use crate::wal::{
         RecordError, RecordType,
         batch::{self, Batch},
         exemplars::{self, RefExemplar},
-        histograms::{self, AnyHistogram, RefHistogram},
+        histograms::{self, RefHistogram},
         metadata::{self, RefMetadata},
         samples::{self, RefSample},
         series,
         tombstones::{self, Stone},
     },
 };
+
+/// More threads than this find nothing to do: one decodes, and it takes a third of the time.
+pub(crate) const MAX_THREADS: usize = 8;
 
 /// What a replay has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,62 +60,108 @@ pub struct ReplayStats {
     pub unknown_records: u64,
 }
 
-/// A replay under way.
+/// A replay under way: decodes the log, in order.
 pub(crate) struct Replay<'a> {
     head: &'a Head,
+    queue: &'a Queue<'a>,
+    /// What is decoded and not in the queue yet.
+    block: Block,
     pub(crate) stats: ReplayStats,
     /// Chunks of `chunks_head` by the reference of their series, oldest first.
     chunks: HashMap<u64, Vec<Sealed>>,
-    chunk_reader: ChunkReader,
     /// References that were not found.
     unknown: HashSet<u64>,
+    min_valid: Timestamp,
     samples: Vec<RefSample>,
-    floats: Vec<Float>,
     histograms: Vec<RefHistogram>,
     exemplars: Vec<RefExemplar>,
     metadata: Vec<RefMetadata>,
     stones: Vec<Stone>,
-    readers: ActiveReaders,
     /// Numbers of the late samples in the segment that is being replayed. They are left out: they
     /// come from the out-of-order log.
     pub(crate) late: Vec<u64>,
     /// Newest sample of the segment that is being replayed.
     pub(crate) newest: Timestamp,
+    /// Samples decoded so far.
+    pub(crate) decoded: u64,
     /// What was wrong with the first bad record.
     pub(crate) first_error: Option<RecordError>,
 }
 
 /// All that is replayed is one commit.
-const EPOCH: u64 = 1;
+pub(super) const EPOCH: u64 = 1;
+
+impl ReplayStats {
+    fn add(&mut self, other: &Self) {
+        self.series += other.series;
+        self.duplicate_series += other.duplicate_series;
+        self.floats += other.floats;
+        self.histograms += other.histograms;
+        self.exemplars += other.exemplars;
+        self.chunks += other.chunks;
+        self.old += other.old;
+        self.not_newer += other.not_newer;
+        self.unknown_refs += other.unknown_refs;
+        self.bad_records += other.bad_records;
+        self.unknown_records += other.unknown_records;
+    }
+}
 
 impl Head {
-    /// Begins a replay. Samples before `min_valid` will be left out.
-    pub(crate) fn replay(
+    /// Replays with `threads` threads, this one included. `feed` passes the log on, batch by batch;
+    /// samples before `min_valid` are left out. What was taken becomes visible at the end, and is
+    /// the same for any number of threads. Returns also what was done and how many references were
+    /// unknown.
+    pub(crate) fn replay<R>(
         &self,
+        threads: usize,
         min_valid: Timestamp,
         chunks: HashMap<u64, Vec<Sealed>>,
-    ) -> Replay<'_> {
+        feed: impl FnOnce(&mut Replay<'_>) -> R,
+    ) -> (R, ReplayStats, usize) {
         self.min_valid.fetch_max(min_valid, Ordering::AcqRel);
         for &reference in chunks.keys() {
             self.last_ref.fetch_max(reference, Ordering::AcqRel);
         }
-        Replay {
-            head: self,
-            stats: ReplayStats::default(),
-            chunks,
-            chunk_reader: self.chunk_reader(),
-            unknown: HashSet::new(),
-            samples: Vec::new(),
-            floats: Vec::new(),
-            histograms: Vec::new(),
-            exemplars: Vec::new(),
-            metadata: Vec::new(),
-            stones: Vec::new(),
-            readers: ActiveReaders::default(),
-            late: Vec::new(),
-            newest: NEVER,
-            first_error: None,
-        }
+        let queue = Queue::new(self);
+        std::thread::scope(|scope| {
+            for i in 1..threads.min(MAX_THREADS) {
+                let thread = std::thread::Builder::new().name(format!("tsdb-replay-{i}"));
+                // With fewer threads it takes longer, no more.
+                let _ = thread.spawn_scoped(scope, || queue.work());
+            }
+            // Also where `feed` panics.
+            let _closing = Closing(&queue);
+            let mut replay = Replay {
+                head: self,
+                queue: &queue,
+                block: Block::default(),
+                stats: ReplayStats::default(),
+                chunks,
+                unknown: HashSet::new(),
+                min_valid: self.min_valid.load(Ordering::Acquire),
+                samples: Vec::new(),
+                histograms: Vec::new(),
+                exemplars: Vec::new(),
+                metadata: Vec::new(),
+                stones: Vec::new(),
+                late: Vec::new(),
+                newest: NEVER,
+                decoded: 0,
+                first_error: None,
+            };
+            let result = feed(&mut replay);
+            let (stats, unknown) = replay.finish();
+            (result, stats, unknown)
+        })
+    }
+}
+
+struct Closing<'a>(&'a Queue<'a>);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -135,7 +183,41 @@ impl Replay<'_> {
                 self.stats.bad_records += 1;
                 self.first_error.get_or_insert(error);
             }
+            if self.block.is_full() {
+                self.flush();
+            }
         }
+    }
+
+    /// Takes the chunks of series that are there already, from an image.
+    pub(crate) fn take_known_chunks(&mut self) {
+        let mut known: BTreeMap<u32, Vec<Sealed>> = BTreeMap::new();
+        for (reference, mut chunks) in std::mem::take(&mut self.chunks) {
+            match self.head.lookup(reference) {
+                Some(id) => known.entry(id).or_default().append(&mut chunks),
+                None => drop(self.chunks.insert(reference, chunks)),
+            }
+        }
+        for (id, mut chunks) in known {
+            chunks.sort_by_key(|c| (c.mint, c.maxt));
+            self.block.chunks(id, chunks, true);
+        }
+        self.flush();
+    }
+
+    /// Takes a record in that is not from the log.
+    pub(crate) fn one(&mut self, record: &[u8]) -> Result<(), RecordError> {
+        self.record(record)
+    }
+
+    /// Waits until everything that was decoded is in the head.
+    pub(crate) fn drain(&mut self) {
+        self.flush();
+        self.queue.help(0);
+    }
+
+    fn flush(&mut self) {
+        self.block = self.queue.push(std::mem::take(&mut self.block));
     }
 
     fn record(&mut self, record: &[u8]) -> Result<(), RecordError> {
@@ -228,120 +310,31 @@ impl Replay<'_> {
             self.stats.duplicate_series += 1;
         }
         if let Some(chunks) = self.chunks.remove(&reference) {
-            self.take_chunks(id, chunks);
+            self.block.chunks(id, chunks, false);
         }
-    }
-
-    fn take_chunks(&mut self, id: u32, chunks: Vec<Sealed>) {
-        let head = self.head;
-        let min_valid = head.min_valid.load(Ordering::Acquire);
-        let mut stripe = head.stripes[stripe_of(id)].lock();
-        for chunk in chunks {
-            if chunk.maxt < min_valid {
-                self.stats.old += 1;
-                continue;
-            }
-            if chunk.mint <= head.newest(id) || chunk.maxt < chunk.mint {
-                self.stats.not_newer += 1;
-                continue;
-            }
-            if !stripe.push_sealed(id, &chunk) && !self.put_decoded(&mut stripe, id, &chunk) {
-                // The log has its samples, too.
-                self.stats.bad_records += 1;
-                continue;
-            }
-            head.set_newest(id, chunk.maxt);
-            head.extend_time(chunk.mint.max(min_valid), chunk.maxt);
-            self.stats.chunks += 1;
-        }
-    }
-
-    /// Adds the samples of a chunk that the head does not keep as it is. False where they cannot be
-    /// read.
-    fn put_decoded(&mut self, stripe: &mut Stripe, id: u32, chunk: &Sealed) -> bool {
-        let head = self.head;
-        let Ok(data) = self.chunk_reader.get(chunk) else { return false };
-        let min_valid = head.min_valid.load(Ordering::Acquire);
-        let mut newest = head.newest(id);
-        match from_chunk::decode(chunk.encoding, data) {
-            Err(_) => return false,
-            Ok(Decoded::Floats(times, values)) => {
-                for (t, v) in times.into_iter().zip(values).filter(|s| s.0 >= min_valid) {
-                    let (range, readers) = (head.chunk_range, &self.readers);
-                    if t > newest {
-                        stripe.append_float(id, (t, v), newest, EPOCH, range, readers);
-                        newest = t;
-                    }
-                }
-            }
-            Ok(Decoded::Histograms(samples)) => {
-                for sample in samples.into_iter().filter(|s| s.t >= min_valid) {
-                    if sample.t > newest {
-                        let t = sample.t;
-                        let (range, readers) = (head.chunk_range, &self.readers);
-                        stripe.append_histogram(id, sample, newest, EPOCH, range, readers);
-                        newest = t;
-                    }
-                }
-            }
-        }
-        true
     }
 
     fn floats(&mut self) {
-        let head = self.head;
-        let min_valid = head.min_valid.load(Ordering::Acquire);
-        let samples = std::mem::take(&mut self.samples);
-        let mut floats = std::mem::take(&mut self.floats);
-        floats.clear();
-        for s in &samples {
+        let mut samples = std::mem::take(&mut self.samples);
+        self.decoded += samples.len() as u64;
+        for s in samples.drain(..) {
             self.newest = self.newest.max(s.t);
-            if s.t < min_valid {
+            if s.t < self.min_valid {
                 self.stats.old += 1;
                 continue;
             }
-            let Some(id) = self.id(s.series) else {
-                self.stats.unknown_refs += 1;
-                continue;
-            };
-            let before = head.newest(id);
-            if s.t <= before {
-                self.stats.not_newer += 1;
-                continue;
+            match self.id(s.series) {
+                Some(id) => self.block.float(id, s.t, s.v),
+                None => self.stats.unknown_refs += 1,
             }
-            head.set_newest(id, s.t);
-            if is_stale_nan(s.v) && self.stale(id, s.t, before) {
-                continue;
-            }
-            let (reference, t, v) = (s.series, s.t, s.v);
-            floats.push(Float { reference, t, v, before, id, part: 0, valid: true, late: false });
         }
-        let (oldest, newest, n) = head.apply_floats(&floats, EPOCH, &self.readers);
-        self.stats.floats += n;
-        head.extend_time(oldest, newest);
         self.samples = samples;
-        self.floats = floats;
-    }
-
-    /// Takes a staleness marker for one of a histogram, where the series' last sample is one.
-    #[cold]
-    fn stale(&mut self, id: u32, t: Timestamp, before: Timestamp) -> bool {
-        let mut stripe = self.head.stripes[stripe_of(id)].lock();
-        let last = stripe.last_encoding(id).filter(|l| l.0 == before && !l.1.is_float());
-        let Some((_, encoding)) = last else { return false };
-        let sample = stale_histogram(is_float_histogram(encoding), t);
-        let range = self.head.chunk_range;
-        stripe.append_histogram(id, sample, before, EPOCH, range, &self.readers);
-        drop(stripe);
-        self.head.extend_time(t, t);
-        self.stats.histograms += 1;
-        true
     }
 
     fn histogram(&mut self, h: RefHistogram) {
-        let head = self.head;
         self.newest = self.newest.max(h.t);
-        if h.t < head.min_valid.load(Ordering::Acquire) {
+        self.decoded += 1;
+        if h.t < self.min_valid {
             self.stats.old += 1;
             return;
         }
@@ -349,21 +342,7 @@ impl Replay<'_> {
             self.stats.unknown_refs += 1;
             return;
         };
-        let before = head.newest(id);
-        if h.t <= before {
-            self.stats.not_newer += 1;
-            return;
-        }
-        let sample = HistogramSample { t: h.t, start: h.start, value: h.value.into() };
-        let mut stripe = head.stripes[stripe_of(id)].lock();
-        let range = head.chunk_range;
-        if !stripe.append_histogram(id, sample, before, EPOCH, range, &self.readers) {
-            self.stats.bad_records += 1;
-            return;
-        }
-        head.set_newest(id, h.t);
-        head.extend_time(h.t, h.t);
-        self.stats.histograms += 1;
+        self.block.histogram(id, HistogramSample { t: h.t, start: h.start, value: h.value.into() });
     }
 
     fn take_exemplars(&mut self, all: &mut Vec<RefExemplar>) {
@@ -392,8 +371,7 @@ impl Replay<'_> {
             };
             if stone.is_eviction() {
                 // The series may come back under another reference; its samples are in a block.
-                head.stripes[stripe_of(id)].lock().truncate(id, Timestamp::MAX);
-                head.set_newest(id, NEVER);
+                self.block.evict(id);
             } else {
                 head.add_tombstone(id, stone.mint, stone.maxt);
             }
@@ -402,7 +380,9 @@ impl Replay<'_> {
 
     /// Ends the replay: what was taken becomes visible. Returns what was done, and how many
     /// references were unknown.
-    pub(crate) fn finish(mut self) -> (ReplayStats, usize) {
+    fn finish(mut self) -> (ReplayStats, usize) {
+        self.drain();
+        self.stats.add(&self.queue.stats());
         // Chunks of series that the log does not define can belong to no one.
         self.stats.unknown_refs += self.chunks.values().map(Vec::len).sum::<usize>() as u64;
         self.head.readers.publish(EPOCH);
@@ -420,16 +400,6 @@ pub(crate) fn late_samples(record: &[u8]) -> Option<(u64, u64)> {
         Ok(Batch::Late { records, number }) => Some((records, number)),
         _ => None,
     }
-}
-
-fn stale_histogram(float: bool, t: Timestamp) -> HistogramSample {
-    let sum = firesteel_model::stale_nan();
-    let value = if float {
-        AnyHistogram::Float(FloatHistogram { sum, ..FloatHistogram::default() })
-    } else {
-        AnyHistogram::Int(Histogram { sum, ..Histogram::default() })
-    };
-    HistogramSample { t, start: 0, value: value.into() }
 }
 
 impl Head {
