@@ -20,10 +20,10 @@ pub(crate) fn code_point(c: char) -> String {
     format!("U+{:04X} '{c}'", c as u32)
 }
 
-/// A float as `%v` and `%g` print it: shortest, with an exponent below 1e-4 and from 1e21 on.
+/// A float as `%v` and `%g` print it: shortest, with an exponent below 1e-4 and from 1e6 on.
 pub(crate) fn format_g(v: f64) -> String {
     let magnitude = v.abs();
-    if v == 0.0 || !v.is_finite() || (1e-4..1e21).contains(&magnitude) {
+    if v == 0.0 || !v.is_finite() || (1e-4..1e6).contains(&magnitude) {
         return format_f(v);
     }
     let text = format!("{v:e}");
@@ -175,7 +175,10 @@ mod tests {
         for (v, text) in [
             (0.0, "0"),
             (23.5, "23.5"),
-            (1e20, "100000000000000000000"),
+            (999_999.5, "999999.5"),
+            (2_473_200.0, "2.4732e+06"),
+            (1e6, "1e+06"),
+            (1e20, "1e+20"),
             (1e21, "1e+21"),
             (1.5e-7, "1.5e-07"),
             (0.0001, "0.0001"),

@@ -228,6 +228,10 @@ fn info() -> Vec<Series> {
             if version == "1.0" && i % 2 == 0 {
                 series.samples.push((to, Value::Float(stale_nan())));
             }
+            if version == "1.1" {
+                // So that the order in which series came first is that of their labels here too.
+                series.samples.insert(0, (START, Value::Float(stale_nan())));
+            }
             all.push(series);
         }
     }

@@ -109,7 +109,10 @@ fn main() -> Result<()> {
     }
     let began = Instant::now();
     let pairs = subjects.iter_mut().map(|(a, b)| (a as &mut dyn Subject, &mut **b));
-    let report = run::run(&data, arguments.plan, pairs.collect())?;
+    let fresh = || -> Result<Box<dyn Subject>> {
+        Ok(Box::new(remote::Filled::start(&program, &features, &data)?))
+    };
+    let report = run::run(&data, arguments.plan, pairs.collect(), &fresh)?;
     print(&report, began.elapsed().as_secs_f64());
     if report.different > 0 {
         std::process::exit(1);
@@ -151,10 +154,11 @@ fn print(report: &Report, seconds: f64) {
     );
     println!(
         "{} rounded otherwise; {} with several answers of Prometheus, ours among them; {} where it picks \
-         any; {} different ({} kinds)",
+         any; {} spoiled by earlier queries; {} different ({} kinds)",
         report.close,
         report.unstable,
         report.arbitrary,
+        report.spoiled,
         report.different,
         report.differences.len()
     );

@@ -1,6 +1,6 @@
 //! Remote write, and as much of remote read as tells what the storage made of counter resets.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use firesteel_model::{
     CounterResetHint, FloatHistogram, Histogram, Labels, Span, Timestamp,
@@ -11,6 +11,8 @@ use crate::{
     Result,
     data::{Dataset, END, START, Value},
     http::Client,
+    peer::Server,
+    subject::{Subject, When},
 };
 
 /// How much time a request covers: servers refuse samples that are much older than the newest.
@@ -44,6 +46,32 @@ pub fn write(client: &mut Client, data: &Dataset) -> Result<()> {
         from += SLICE;
     }
     Ok(())
+}
+
+/// A server that holds the data; it ends with this.
+#[derive(Debug)]
+pub struct Filled {
+    client: Client,
+    _server: Server,
+}
+
+impl Filled {
+    /// Starts `program` and writes the data.
+    ///
+    /// # Errors
+    /// It does not start, or refuses something.
+    pub fn start(program: &Path, features: &[&str], data: &Dataset) -> Result<Self> {
+        let server = Server::start(program, features)?;
+        let mut client = Client::new(server.address);
+        write(&mut client, data)?;
+        Ok(Self { client, _server: server })
+    }
+}
+
+impl Subject for Filled {
+    fn ask(&mut self, query: &str, when: When) -> Result<Vec<u8>> {
+        self.client.ask(query, when)
+    }
 }
 
 fn message(out: &mut Vec<u8>, number: u32, fill: impl FnOnce(&mut Writer<'_>)) {

@@ -5,6 +5,7 @@
 use std::io::Write as _;
 
 use firesteel_differential::{
+    Result,
     data::Dataset,
     http::Client,
     peer::{self, Server},
@@ -31,7 +32,10 @@ fn check(seed: u64, delayed_name_removal: bool) {
     let mut library = Library::new(&data, &held, delayed_name_removal).unwrap();
     let plan = Plan { seed, queries: 1000, differences: 5 };
     let pair = (&mut client as &mut dyn Subject, &mut library as &mut dyn Subject);
-    let report = run::run(&data, plan, vec![pair]).unwrap();
+    let fresh = || -> Result<Box<dyn Subject>> {
+        Ok(Box::new(remote::Filled::start(&program, &features, &data)?))
+    };
+    let report = run::run(&data, plan, vec![pair], &fresh).unwrap();
     assert!(report.different == 0, "{:#?}", report.differences);
     assert!(report.asked >= 1000);
     assert!(report.ranges * 2 >= report.asked, "{} range queries", report.ranges);

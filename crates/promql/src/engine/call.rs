@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::HashMap};
 
-use firesteel_model::{METRIC_NAME, MatchOp, regex::Regex};
+use firesteel_model::{METRIC_NAME, MatchOp, Matcher, regex::Regex};
 
 use super::{
     block::{Block, bits},
@@ -263,7 +263,16 @@ impl Evaluator<'_> {
         let (_, matchers) = plan.selector(selector);
         let mut builder = firesteel_model::LabelsBuilder::new();
         let mut seen: Vec<&str> = Vec::new();
-        for m in matchers.iter().filter(|m| m.name() != METRIC_NAME) {
+        // Prometheus' storage puts what excludes series behind what finds them, and `absent` sees
+        // the matchers in that order.
+        let set = |name: &str| matchers.iter().any(|m| m.name() == name && !m.matches_empty());
+        let excludes = |m: &&Matcher| {
+            let negative = matches!(m.op(), MatchOp::NotEqual | MatchOp::NotRegex);
+            !set(m.name()) || negative && m.matches_empty()
+        };
+        let (last, first): (Vec<_>, Vec<_>) =
+            matchers.iter().filter(|m| m.name() != METRIC_NAME).partition(excludes);
+        for m in first.into_iter().chain(last) {
             if m.op() == MatchOp::Equal && !seen.contains(&m.name()) {
                 builder.set(m.name(), m.value());
                 seen.push(m.name());

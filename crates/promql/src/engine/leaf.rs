@@ -92,6 +92,12 @@ impl Evaluator<'_> {
                 starts: false,
                 interpolate: true,
             }
+        } else if s.at.is_some() && matches!(pick, Pick::Time | Pick::StartTime) {
+            // Prometheus looks at the pinned time, whatever the offset, but only at samples that
+            // the selector would find with it.
+            let lookback = lookback.saturating_sub(s.offset.saturating_abs());
+            let offset = s.offset.max(0);
+            LeafJob::Instant(InstantJob { grid, offset, at: s.at, lookback, pick })
         } else {
             LeafJob::Instant(InstantJob { grid, offset: s.offset, at: s.at, lookback, pick })
         };
@@ -172,7 +178,10 @@ impl Evaluator<'_> {
         s: &Subquery,
         grid: Grid,
     ) -> Result<(Block, Grid), EvalError> {
-        let (first, last) = s.at.map_or_else(|| (grid.start, grid.end()), |at| (at, at));
+        // Prometheus evaluates a pinned subquery that is asked for at many steps beyond its end, for
+        // as long as these go on; nothing looks at that but annotations tell.
+        let first = s.at.unwrap_or(grid.start);
+        let last = first.saturating_add(grid.end().saturating_sub(grid.start));
         let end = last.saturating_sub(s.offset);
         let after = first.saturating_sub(s.offset).saturating_sub(s.range);
         // The first multiple of the step behind the begin of the range, which is open. Go rounds

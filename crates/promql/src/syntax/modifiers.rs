@@ -208,7 +208,20 @@ impl Parser<'_> {
                 } else {
                     Cardinality::OneToMany
                 };
-                if self.peek()? == Tok::LeftParen {
+                let labels = match self.peek()? {
+                    // Nothing can go on like this, so labels were meant. The words can: as names.
+                    Tok::Op(op) => !matches!(
+                        op,
+                        BinaryOp::Add
+                            | BinaryOp::Sub
+                            | BinaryOp::And
+                            | BinaryOp::Or
+                            | BinaryOp::Unless
+                            | BinaryOp::Atan2
+                    ),
+                    next => matches!(next, Tok::LeftParen | Tok::Eof),
+                };
+                if labels {
                     matching.include = self.grouping_labels()?;
                 }
             }

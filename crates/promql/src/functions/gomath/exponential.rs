@@ -122,7 +122,8 @@ const LOG: [f64; 7] = [
     1.479_819_860_511_658_6e-1,
 ];
 
-/// The natural logarithm. Go on amd64 is wrong for subnormal numbers; this is right.
+/// The natural logarithm. For subnormal numbers Go's on amd64 is wrong, and so is this: their
+/// exponent is taken as it is written, and their fraction as if it had a leading one.
 pub(crate) fn ln(x: f64) -> f64 {
     if x.is_nan() || x == f64::INFINITY {
         return x;
@@ -133,7 +134,9 @@ pub(crate) fn ln(x: f64) -> f64 {
     if x == 0.0 {
         return f64::NEG_INFINITY;
     }
-    let (mut fraction, mut exponent) = frexp(x);
+    let bits = x.to_bits();
+    let mut exponent = (bits >> 52) as i32 - 1022;
+    let mut fraction = f64::from_bits(bits & ((1 << 52) - 1) | 0.5_f64.to_bits());
     if fraction < FRAC_1_SQRT_2 {
         fraction *= 2.0;
         exponent -= 1;

@@ -1,0 +1,81 @@
+//! What random queries found to differ from Prometheus 3.5.3; its answers.
+
+use std::time::Duration;
+
+use firesteel_model::{Labels, storage::memory::MemoryStorage};
+use firesteel_promql::{Engine, EngineOptions, ParserOptions, QueryOptions};
+
+/// A gauge each 15 s for an hour.
+fn storage() -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    let labels = Labels::from_pairs([("__name__", "gauge"), ("a", "1")]);
+    let samples = (0..240_i64).map(|i| (i * 15_000, i as f64));
+    storage.add_floats(&labels, samples).expect("samples are in order");
+    storage
+}
+
+/// The answer at 2000 s, or the error.
+fn answer(query: &str) -> String {
+    let parser = ParserOptions { experimental_functions: true, ..ParserOptions::default() };
+    let engine = Engine::new(EngineOptions { parser, ..EngineOptions::default() });
+    let result = engine.instant(&storage(), query, 2_000_000, &QueryOptions::default());
+    result.map_or_else(|e| e.to_string(), |r| r.value.to_string())
+}
+
+#[test]
+fn timestamp_of_a_pinned_selector_looks_at_the_pinned_time_and_storage_at_the_offset() {
+    assert_eq!(answer("timestamp(gauge @ 1000)"), "{a=\"1\"} => 990 @[2000000]");
+    // Samples up to 940 s are selected.
+    assert_eq!(answer("timestamp(gauge @ 1000 offset 1m)"), "{a=\"1\"} => 930 @[2000000]");
+    // Samples from 760 s on are, but what is seen at 1000 s is one from then.
+    assert_eq!(answer("timestamp(gauge @ 1000 offset -1m)"), "{a=\"1\"} => 990 @[2000000]");
+    assert_eq!(answer("timestamp(gauge @ 1000 offset 10m)"), "");
+    assert_eq!(answer("timestamp(gauge @ 1000 offset -10m)"), "");
+}
+
+#[test]
+fn labels_that_something_excludes_are_not_those_of_what_is_absent() {
+    for query in [
+        "absent_over_time(x{a!=\"2\", a=\"1\"}[1m])",
+        "absent_over_time(x{a=\"1\", a!=\"2\"}[1m])",
+        "absent(x{a!~\"2.*\", a=\"1\"})",
+    ] {
+        assert_eq!(answer(query), "{} => 1 @[2000000]", "{query}");
+    }
+    assert_eq!(answer("absent(x{a!=\"\", a=\"1\"})"), "{a=\"1\"} => 1 @[2000000]");
+}
+
+#[test]
+fn logarithms_of_subnormal_numbers_are_as_wrong_as_those_of_go() {
+    assert_eq!(answer("ln(vector(5e-324))"), "{} => -709.0895657128241 @[2000000]");
+    assert_eq!(answer("log10(vector(5e-324))"), "{} => -307.9536855642528 @[2000000]");
+    assert_eq!(answer("log2(vector(5e-324))"), "{} => -1074 @[2000000]");
+}
+
+#[test]
+fn labels_are_expected_behind_group_left_where_nothing_else_can_be() {
+    let rest = " in grouping opts, expected \"(\"";
+    let query = "gauge / on () group_left ";
+    assert!(
+        answer(query).ends_with(&format!("unexpected end of input{rest}")),
+        "{}",
+        answer(query)
+    );
+    let query = "gauge / on () group_right * 2";
+    assert!(answer(query).ends_with(&format!("unexpected <op:*>{rest}")), "{}", answer(query));
+    assert!(answer("gauge / on () group_left or").is_empty());
+}
+
+#[test]
+fn pinned_subqueries_go_on_for_as_long_as_the_query() {
+    let engine = Engine::default();
+    let query = "predict_linear((gauge and on () (quantile(time(), gauge)))[1m:15s] @ 100, 1)";
+    let step = Duration::from_secs(15);
+    let ask = |end| {
+        let options = QueryOptions::default();
+        engine.range(&storage(), query, 1_000_000, end, step, &options).expect("a result")
+    };
+    let texts = |end| format!("{:?}", ask(end).annotations);
+    assert!(texts(1_000_000).contains("got 90"), "{}", texts(1_000_000));
+    assert!(texts(1_060_000).contains("got 150"), "{}", texts(1_060_000));
+}
