@@ -256,6 +256,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::excessive_precision, reason = "it is what this is about")]
     fn halfway_between_two_texts_the_last_digit_is_even() {
         // As Prometheus prints them.
         for (v, f) in [

@@ -38,7 +38,8 @@ impl Generator<'_> {
             node.parts.insert(2, Part::Text("bool ".to_owned()));
             return node;
         }
-        operation(Kind::Scalar, *self.pick(&ARITHMETIC), left, Vec::new(), right)
+        let operator: &str = self.pick(&ARITHMETIC);
+        operation(Kind::Scalar, operator, left, Vec::new(), right)
     }
 
     pub(super) fn vector_and_scalar(&mut self, depth: usize) -> Node {

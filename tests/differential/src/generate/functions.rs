@@ -202,7 +202,8 @@ impl Generator<'_> {
                     "last_over_time",
                     "delta",
                 ];
-                Node::call(Kind::Vector, *self.pick(&KEEP), vec![matrix])
+                let name: &str = self.pick(&KEEP);
+                Node::call(Kind::Vector, name, vec![matrix])
             }
             _ => self.vector(depth),
         }
