@@ -38,7 +38,7 @@ impl Generator<'_> {
             node.parts.insert(2, Part::Text("bool ".to_owned()));
             return node;
         }
-        let operator: &str = self.pick(&ARITHMETIC);
+        let operator: &str = self.pick::<&str>(&ARITHMETIC);
         operation(Kind::Scalar, operator, left, Vec::new(), right)
     }
 

@@ -202,7 +202,7 @@ impl Generator<'_> {
                     "last_over_time",
                     "delta",
                 ];
-                let name: &str = self.pick(&KEEP);
+                let name: &str = self.pick::<&str>(&KEEP);
                 Node::call(Kind::Vector, name, vec![matrix])
             }
             _ => self.vector(depth),
