@@ -67,7 +67,7 @@ pub(crate) fn print(blocks: &[Block], header: bool, human: bool, out: &mut dyn W
     }
     let time = |t: i64| if human { text::time(t) } else { t.to_string() };
     for block in blocks {
-        let (meta, size) = (block.meta(), size(block));
+        let (meta, size) = (block.meta(), block.size().unwrap_or(0));
         rows.push(vec![
             meta.ulid.to_string(),
             time(meta.min_time),
@@ -80,11 +80,4 @@ pub(crate) fn print(blocks: &[Block], header: bool, human: bool, out: &mut dyn W
         ]);
     }
     Ok(text::table(&rows, out)?)
-}
-
-/// Bytes of all its files.
-fn size(block: &Block) -> u64 {
-    let small = ["meta.json", "tombstones"].iter();
-    let small = small.filter_map(|f| fs().metadata(&block.dir().join(f)).ok());
-    block.size().unwrap_or(0) + small.map(|m| m.len).sum::<u64>()
 }

@@ -217,7 +217,11 @@ fn verify_finds_what_is_damaged() {
     for (path, bytes) in &all {
         let name = path.strip_prefix(&data).unwrap().to_string_lossy().into_owned();
         // Positions are not files that were given a checksum: meta.json has none.
-        if bytes.len() < 64 || name.ends_with("meta.json") || name.ends_with("lock") {
+        // Snapshots of Prometheus' head are not read: the log has all of it.
+        let unread = name.ends_with("meta.json")
+            || name.ends_with("lock")
+            || name.starts_with("chunk_snapshot");
+        if bytes.len() < 64 || unread {
             continue;
         }
         let mut bad = bytes.clone();
