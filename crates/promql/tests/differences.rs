@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use firesteel_model::{Labels, storage::memory::MemoryStorage};
-use firesteel_promql::{Engine, EngineOptions, ParserOptions, QueryOptions};
+use firesteel_model::{
+    FloatHistogram, Labels, Value,
+    storage::{AppendOptions, Appendable as _, SeriesKey, memory::MemoryStorage},
+};
+use firesteel_promql::{Engine, EngineOptions, ParserOptions, QueryError, QueryOptions};
 
 /// A gauge each 15 s for an hour.
 fn storage() -> MemoryStorage {
@@ -64,6 +67,8 @@ fn labels_are_expected_behind_group_left_where_nothing_else_can_be() {
     let query = "gauge / on () group_right * 2";
     assert!(answer(query).ends_with(&format!("unexpected <op:*>{rest}")), "{}", answer(query));
     assert!(answer("gauge / on () group_left or").is_empty());
+    let query = "gauge / on () group_left group_right () gauge";
+    assert!(answer(query).ends_with(&format!("unexpected <group_right>{rest}")), "{query}");
 }
 
 #[test]
@@ -78,4 +83,41 @@ fn pinned_subqueries_go_on_for_as_long_as_the_query() {
     let texts = |end| format!("{:?}", ask(end).annotations);
     assert!(texts(1_000_000).contains("got 90"), "{}", texts(1_000_000));
     assert!(texts(1_060_000).contains("got 150"), "{}", texts(1_060_000));
+}
+
+#[test]
+fn durations_without_a_usable_value_make_the_query_invalid() {
+    let parser = ParserOptions { duration_expressions: true, ..ParserOptions::default() };
+    let engine = Engine::new(EngineOptions { parser, ..EngineOptions::default() });
+    let ask = |query: &str| {
+        let result = engine.instant(&storage(), query, 2_000_000, &QueryOptions::default());
+        result.err().map(|e| (matches!(e, QueryError::Invalid(_)), e.to_string()))
+    };
+    let text = "11:17: duration must be greater than 0".to_owned();
+    assert_eq!(ask("rate(gauge[1-7m3s:2m])"), Some((true, text)));
+    let text = "14:25: division by zero".to_owned();
+    assert_eq!(ask("gauge offset (1m / step())"), Some((true, text)));
+}
+
+#[test]
+fn annotations_of_functions_that_are_folded_name_the_metric_where_names_are_removed_late() {
+    let storage = MemoryStorage::new();
+    let labels = Labels::from_pairs([("__name__", "h")]);
+    let mut appender = storage.appender();
+    for i in 0..10_u32 {
+        let count = f64::from(i);
+        let h = FloatHistogram { count, zero_count: count, ..FloatHistogram::default() };
+        let key = SeriesKey::Labels(&labels);
+        let t = i64::from(i) * 15_000;
+        let options = AppendOptions::default();
+        appender.append(key, t, Value::FloatHistogram(&h), &options).expect("in order");
+    }
+    appender.commit().expect("in memory");
+    for delayed_name_removal in [false, true] {
+        let engine = Engine::new(EngineOptions { delayed_name_removal, ..Default::default() });
+        let query = "sum(delta(h[1m:15s]))";
+        let result = engine.instant(&storage, query, 120_000, &QueryOptions::default());
+        let annotations = format!("{:?}", result.expect("a result").annotations);
+        assert!(annotations.contains("not a gauge: \\\"h\\\""), "{annotations}");
+    }
 }
