@@ -17,6 +17,24 @@ fn storage() -> MemoryStorage {
     storage
 }
 
+/// Histograms that rise, each 15 s for two minutes, under several names.
+fn histograms(names: &[&str]) -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    let mut appender = storage.appender();
+    for name in names {
+        let labels = Labels::from_pairs([("__name__", *name)]);
+        for i in 0..10_u32 {
+            let count = f64::from(i);
+            let h = FloatHistogram { count, zero_count: count, ..FloatHistogram::default() };
+            let (key, options) = (SeriesKey::Labels(&labels), AppendOptions::default());
+            let value = Value::FloatHistogram(&h);
+            appender.append(key, i64::from(i) * 15_000, value, &options).expect("in order");
+        }
+    }
+    appender.commit().expect("in memory");
+    storage
+}
+
 /// The answer at 2000 s, or the error.
 fn answer(query: &str) -> String {
     let parser = ParserOptions { experimental_functions: true, ..ParserOptions::default() };
@@ -101,18 +119,7 @@ fn durations_without_a_usable_value_make_the_query_invalid() {
 
 #[test]
 fn annotations_of_functions_that_are_folded_name_the_metric_where_names_are_removed_late() {
-    let storage = MemoryStorage::new();
-    let labels = Labels::from_pairs([("__name__", "h")]);
-    let mut appender = storage.appender();
-    for i in 0..10_u32 {
-        let count = f64::from(i);
-        let h = FloatHistogram { count, zero_count: count, ..FloatHistogram::default() };
-        let key = SeriesKey::Labels(&labels);
-        let t = i64::from(i) * 15_000;
-        let options = AppendOptions::default();
-        appender.append(key, t, Value::FloatHistogram(&h), &options).expect("in order");
-    }
-    appender.commit().expect("in memory");
+    let storage = histograms(&["h"]);
     for delayed_name_removal in [false, true] {
         let engine = Engine::new(EngineOptions { delayed_name_removal, ..Default::default() });
         let query = "sum(delta(h[1m:15s]))";
@@ -120,4 +127,13 @@ fn annotations_of_functions_that_are_folded_name_the_metric_where_names_are_remo
         let annotations = format!("{:?}", result.expect("a result").annotations);
         assert!(annotations.contains("not a gauge: \\\"h\\\""), "{annotations}");
     }
+}
+
+#[test]
+fn histograms_that_lose_their_names_may_not_become_the_same_before_they_are_folded() {
+    let storage = histograms(&["h", "i"]);
+    let query = "sum(rate({__name__=~\"h|i\"}[1m]))";
+    let result = Engine::default().instant(&storage, query, 120_000, &QueryOptions::default());
+    let error = result.expect_err("the same labels").to_string();
+    assert_eq!(error, "vector cannot contain metrics with the same labelset");
 }

@@ -45,6 +45,7 @@ impl<'a> Generator<'a> {
             1..4 if instant => self.matrix(depth),
             4..7 => self.scalar(depth + 1),
             7..9 => self.damaged(depth),
+            9..50 if self.focused().name == "crowd" => self.sorted(depth),
             _ => self.vector(depth + 1),
         };
         Question { node, when: if instant { self.instant() } else { self.range() } }

@@ -270,7 +270,7 @@ impl Evaluator<'_> {
         };
         if needs_sets {
             let results = self.result_sets(&leaf, &originals)?;
-            check_distinct(&results, &scanned.with_floats)?;
+            check_distinct(&results, &scanned.seen.any)?;
         }
         self.annotate(&leaf, &scanned);
         let Output::Folds(folds) = scanned.output else {
@@ -425,7 +425,7 @@ impl Evaluator<'_> {
             self.annotate_notes(leaf.span, &name, notes);
         }
         if let LeafJob::Range { func: FunctionId::Rate | FunctionId::Increase, .. } = leaf.job {
-            self.annotate_counters(leaf, &scanned.with_floats);
+            self.annotate_counters(leaf, &scanned.seen.floats);
         }
     }
 

@@ -125,8 +125,3 @@ pub(crate) fn start_overlap(name: &str) -> String {
         go_quote(name)
     )
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-}

@@ -7,10 +7,7 @@
 /// Source: `github.com/facette/natsort`, as Prometheus uses it.
 pub(crate) fn precedes(a: &str, b: &str) -> bool {
     let (mut a, mut b) = (Chunks(a), Chunks(b));
-    let (mut x, mut y) = match (a.next(), b.next()) {
-        (Some(x), Some(y)) => (x, y),
-        _ => return false,
-    };
+    let (Some(mut x), Some(mut y)) = (a.next(), b.next()) else { return false };
     loop {
         match (x.parse::<i64>(), y.parse::<i64>()) {
             (Ok(x), Ok(y)) if x != y => return x < y,

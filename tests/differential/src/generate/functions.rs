@@ -83,7 +83,7 @@ impl Generator<'_> {
             "month",
             "year",
         ];
-        match self.weighted(&[30, 8, 8, 8, 8, 6, 6, 3, 3]) {
+        match self.weighted(&[30, 8, 8, 8, 8, 12, 3, 3]) {
             0 => {
                 let name = *self.pick(&MATH);
                 Node::call(Kind::Vector, name, vec![self.vector(depth)])
@@ -111,21 +111,8 @@ impl Generator<'_> {
                 }
                 Node::call(Kind::Vector, name, arguments)
             }
-            5 => {
-                let name = *self.pick(&["sort", "sort_desc"]);
-                Node::call(Kind::Vector, name, vec![self.vector(depth)])
-            }
-            6 => {
-                let name = *self.pick(&["sort_by_label", "sort_by_label_desc"]);
-                let mut arguments = vec![self.vector(depth)];
-                for label in ["instance", "job", "code", "missing"] {
-                    if self.chance(0.4) || arguments.len() == 1 {
-                        arguments.push(Self::string(label));
-                    }
-                }
-                Node::call(Kind::Vector, name, arguments)
-            }
-            7 => Node::call(Kind::Vector, "absent", vec![self.vector(depth)]),
+            5 => self.sorted(depth),
+            6 => Node::call(Kind::Vector, "absent", vec![self.vector(depth)]),
             _ => {
                 const CHOICES: [&str; 5] = [
                     "{version=~\".+\"}",
@@ -146,6 +133,21 @@ impl Generator<'_> {
     }
 
     /// A function of histograms, mostly over histograms.
+    /// A vector in an order.
+    pub(super) fn sorted(&mut self, depth: usize) -> Node {
+        const NAMES: [&str; 4] = ["sort", "sort_desc", "sort_by_label", "sort_by_label_desc"];
+        let name = *self.pick(&NAMES);
+        let mut arguments = vec![self.vector(depth)];
+        if name.contains("label") {
+            for label in ["instance", "rank", "job", "code", "missing"] {
+                if self.chance(0.4) || arguments.len() == 1 {
+                    arguments.push(Self::string(label));
+                }
+            }
+        }
+        Node::call(Kind::Vector, name, arguments)
+    }
+
     pub(super) fn histogram_call(&mut self, depth: usize) -> Node {
         const OF_VECTOR: [&str; 5] = [
             "histogram_count",
