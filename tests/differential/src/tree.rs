@@ -93,9 +93,24 @@ impl Node {
     /// Whether any expression or modifier in it has this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        let mut found = false;
-        self.names(&mut |n| found |= n == name);
-        found
+        self.count(name) > 0
+    }
+
+    /// How many expressions and modifiers have this name. What was damaged has no names but in its
+    /// text.
+    #[must_use]
+    pub fn count(&self, name: &str) -> usize {
+        if self.name == "damaged" {
+            let text = self.to_string();
+            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.chars().all(word) {
+                return text.split(|c| !word(c)).filter(|w| *w == name).count();
+            }
+            return text.matches(name).count();
+        }
+        let mut n = 0;
+        self.names(&mut |other| n += usize::from(other == name));
+        n
     }
 
     /// The name of what is outermost. What was damaged has no names but in its text.

@@ -30,7 +30,8 @@ pub(super) const ALL: &[Exception] = &[
         source: "model/histogram/float_histogram.go:365 intersectCustomBucketBounds",
         effect: Effect::All(|q, theirs, ours| {
             q.text.contains("moving_seconds")
-                && (told(theirs, "custom bucket") || told(ours, "custom bucket"))
+                && (["custom bucket", "incompatible bucket layout"].iter())
+                    .any(|text| told(theirs, text) || told(ours, text))
         }),
     },
     Exception {
@@ -62,8 +63,8 @@ pub(super) const ALL: &[Exception] = &[
         effect: Effect::All(|q, theirs, ours| {
             q.has(&["histogram_fraction"])
                 && q.text.contains("latency_seconds_bucket")
-                && theirs.error == ours.error
-                && (q.filters() || same_shape(theirs, ours, |_, _| true))
+                && (q.filters()
+                    || theirs.error == ours.error && same_shape(theirs, ours, |_, _| true))
         }),
     },
     Exception {
@@ -80,6 +81,19 @@ pub(super) const ALL: &[Exception] = &[
                 && q.around(&TYPED, &["subquery"])
                 && q.around(&["subquery"], &["*", "/", "unary", "-"])
                 && rest(theirs) == rest(ours)
+        }),
+    },
+    Exception {
+        name: "statistics without buckets",
+        reason: "where only sums and counts are asked for buckets are not read, in the outermost function and in all selectors too, so that resets of gauges are found by count",
+        source: "promql/engine.go detectHistogramStatsDecoding",
+        effect: Effect::All(|q, theirs, ours| {
+            const STATISTICS: [&str; 3] = ["histogram_count", "histogram_sum", "histogram_avg"];
+            let gauges = q.text.contains("queue_seconds") || q.text.contains("float_seconds");
+            gauges
+                && q.around(&STATISTICS, &["rate", "increase", "irate"])
+                && theirs.error == ours.error
+                && (q.filters() || same_shape(theirs, ours, |_, _| true))
         }),
     },
     Exception {

@@ -20,21 +20,12 @@ impl<'a> Query<'a> {
 
     /// Whether any of these functions, operators or forms occurs.
     pub(super) fn has(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| self.count(name) > 0)
+        names.iter().any(|name| self.node.has(name))
     }
 
-    /// How often a function, operator or form occurs. What was damaged has no names but in its text.
+    /// How often a function, operator or form occurs.
     pub(super) fn count(&self, name: &str) -> usize {
-        if self.is_damaged() {
-            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if name.chars().all(word) {
-                return self.text.split(|c| !word(c)).filter(|w| *w == name).count();
-            }
-            return self.text.matches(name).count();
-        }
-        let mut n = 0;
-        self.node.names(&mut |other| n += usize::from(other == name));
-        n
+        self.node.count(name)
     }
 
     /// Whether one of `outer` is around one of `inner`.
