@@ -26,8 +26,7 @@ mod verify;
 use std::{
     path::Path,
     sync::{
-        Arc, LazyLock, OnceLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        Arc, LazyLock, OnceLock, atomic::Ordering,
     },
     time::Duration,
 };
@@ -36,7 +35,6 @@ use firesteel_model::{
     Matcher, Timestamp,
     storage::{Appendable, Appender, Querier, Queryable, StorageError, merge::FanoutQuerier},
 };
-use parking_lot::{Mutex, RwLock};
 
 pub use self::{
     builder::DbBuilder,
@@ -60,6 +58,7 @@ use crate::{
     block::{Block, BlockMeta},
     fs::Lock,
     head::Head,
+    sync::{AtomicBool, AtomicI64, Mutex, RwLock},
     wal::{WalPosition, follow::WalCursor},
 };
 

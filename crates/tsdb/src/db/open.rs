@@ -2,14 +2,10 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use firesteel_model::Timestamp;
-use parking_lot::{Mutex, RwLock};
 
 use super::{
     Db, DbBuilder, Inner, View,
@@ -32,6 +28,7 @@ use crate::{
     block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid, integrity, repair_version},
     fs::{DirEntry, Fs, Lock},
     head::{CHUNKS_DIR, ChunkFiles, FoundChunks, Head, HeadOptions},
+    sync::{AtomicBool, AtomicI64, Mutex, RwLock},
     wal::segments::{make_dir, remove_leftovers},
 };
 

@@ -10,7 +10,6 @@ use firesteel_model::{
     metrics::Counter,
     storage::{AppendError, CommitStats},
 };
-use parking_lot::Mutex;
 
 use super::{
     Head, LOGGED,
@@ -19,7 +18,7 @@ use super::{
     pending::{Float, Pending},
     stripe::{ActiveReaders, HistogramSample, NEVER, RUN, stripe_of},
 };
-use crate::{TsdbError, wal::writer::Writer};
+use crate::{TsdbError, sync::Mutex, wal::writer::Writer};
 
 /// What the holder of the commit lock works with.
 #[derive(Debug, Default)]

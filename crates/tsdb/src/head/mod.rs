@@ -40,10 +40,7 @@ mod validate;
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::Ordering},
 };
 
 use firesteel_model::{
@@ -53,7 +50,6 @@ use firesteel_model::{
     storage::AppendError,
 };
 use hashbrown::HashMap;
-use parking_lot::{Mutex, RwLock};
 
 pub(crate) use chunk_files::{
     ChunkFiles, ChunkReader, DIR as CHUNKS_DIR, Data, Found as FoundChunks, Sealed,
@@ -80,7 +76,10 @@ use self::{
     readers::Readers,
     stripe::{NEVER, STRIPES, Stripe, stripe_of},
 };
-use crate::wal::{Compression, writer::Writer};
+use crate::{
+    sync::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Mutex, RwLock},
+    wal::{Compression, writer::Writer},
+};
 
 /// The series is in the log.
 const LOGGED: u8 = 1;

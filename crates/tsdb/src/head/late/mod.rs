@@ -9,11 +9,10 @@ mod query;
 mod read;
 mod series;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use firesteel_model::Timestamp;
 use hashbrown::HashMap;
-use parking_lot::Mutex;
 
 pub(super) use self::query::{LateSet, LateView};
 use self::{read::LateCopy, series::LateSeries};
@@ -27,6 +26,7 @@ use super::{
 };
 use crate::{
     TsdbError,
+    sync::{AtomicBool, AtomicI64, AtomicU32, Mutex},
     wal::{
         Compression,
         record::batch,
