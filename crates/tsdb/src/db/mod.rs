@@ -25,9 +25,7 @@ mod verify;
 
 use std::{
     path::Path,
-    sync::{
-        Arc, LazyLock, OnceLock, atomic::Ordering,
-    },
+    sync::{Arc, LazyLock, OnceLock, atomic::Ordering},
     time::Duration,
 };
 

@@ -61,7 +61,8 @@ pub(crate) fn explore<S: Send + Sync + 'static>(
     tasks: Vec<Task<S>>,
     after: impl Fn(&S) + Send + Sync + 'static,
 ) {
-    let runs = std::env::var("FIRESTEEL_MODEL_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(runs);
+    let runs =
+        std::env::var("FIRESTEEL_MODEL_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(runs);
     let all = Arc::new((setup, tasks, after));
     let run = |scheduler: Box<dyn Scheduler + Send>| {
         let mut config = Config::new();
