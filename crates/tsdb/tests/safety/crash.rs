@@ -108,9 +108,10 @@ fn mark(fs: &SimFs, marks: &mut Vec<Mark>, acknowledged: i64, synced: i64) {
     marks.push(Mark { calls: fs.calls(), acknowledged, synced });
 }
 
-/// Whole commits, nothing else, without gaps; old ones may be gone by retention. Returns how many
-/// there were up to the newest.
-fn check(db: &Db, what: &str) -> i64 {
+/// Whole commits, nothing else, and those before `owed` without gaps; old ones may be gone by
+/// retention. A power cut may take any commits that were not on disk, later ones kept. Returns how
+/// many commits there were up to the newest.
+fn check(db: &Db, owed: i64, what: &str) -> i64 {
     let mut by_time: BTreeMap<i64, BTreeMap<_, u64>> = BTreeMap::new();
     let mut all = read_all(db);
     let late = all.remove(&late_series()).unwrap_or_default();
@@ -119,28 +120,41 @@ fn check(db: &Db, what: &str) -> i64 {
             by_time.entry(t).or_default().insert(labels.clone(), v);
         }
     }
-    let report = db.open_report();
+    let what = format!("{what}; {}", db.open_report());
     let Some((&first, _)) = by_time.first_key_value() else {
         assert!(late.is_empty(), "{what}: {late:?}");
         return 0;
     };
-    for (i, (&t, found)) in by_time.iter().enumerate() {
-        let n = first / 100 + i as i64;
-        assert_eq!(t, time(n), "{what}: a gap; {report}");
+    let mut missing = Vec::new();
+    let mut next = first / 100;
+    for (&t, found) in &by_time {
+        let n = t / 100;
+        missing.extend(next..n);
+        next = n + 1;
         let expected: BTreeMap<_, _> = expected(n).into_iter().collect();
-        assert!(*found == expected, "{what}: commit {n} in part, or changed; {report}");
+        assert!(t == time(n) && *found == expected, "{what}: commit {n} in part, or changed");
     }
-    let last = first / 100 + by_time.len() as i64;
-    let kept = RETENTION.as_millis() as i64;
-    assert!(first <= (time(last) - kept).max(0), "{what}: {first} to {last}; {report}");
-    check_late(&late, last, time(last) - kept, &format!("{what}; {report}"));
-    last
+    assert!(missing.iter().all(|&n| n >= owed), "{what}: {missing:?} of {owed} are missing");
+    let kept = time(next) - RETENTION.as_millis() as i64;
+    assert!(first <= kept.max(0), "{what}: {first} to {next}");
+    check_late(&late, (0..next).filter(|n| !missing.contains(n)), kept, &what);
+    next
 }
 
-/// The samples of the late series are those of the commits before `end`; all of them from `kept` on.
-fn check_late(found: &BTreeMap<Timestamp, u64>, end: i64, kept: Timestamp, what: &str) {
-    let mut expected: BTreeMap<_, _> = (0..end).map(|n| (time(n), (n as f64).to_bits())).collect();
-    expected.extend((LATE_BY..end).map(|n| (late_time(n), (n as f64).to_bits())));
+/// The samples of the late series are those of these commits; all of them from `kept` on.
+fn check_late(
+    found: &BTreeMap<Timestamp, u64>,
+    commits: impl Iterator<Item = i64>,
+    kept: Timestamp,
+    what: &str,
+) {
+    let mut expected = BTreeMap::new();
+    for n in commits {
+        expected.insert(time(n), (n as f64).to_bits());
+        if n >= LATE_BY {
+            expected.insert(late_time(n), (n as f64).to_bits());
+        }
+    }
     for (t, v) in found {
         assert_eq!(expected.get(t), Some(v), "{what}: the late series at {t}");
     }
@@ -163,8 +177,8 @@ fn recover(
     let open = || builder(&fs, &clock, durability).open();
     let db = open().unwrap_or_else(|e| panic!("{what}: {e}"));
     assert!(db.open_report().quarantined.is_empty(), "{what}: {}", db.open_report());
-    let found = check(&db, &what);
     let least = if mode == Crash::KeepAll { owed.acknowledged } else { owed.synced };
+    let found = check(&db, least, &what);
     assert!(
         found >= least && found <= owed.acknowledged + 1,
         "{what}: {found} commits, at least {least}, at most {} + 1; {}",
@@ -178,12 +192,12 @@ fn recover(
     drop(db);
     let db = open().unwrap();
     assert!(db.open_report().is_clean(), "{what}: {}", db.open_report());
-    assert_eq!(check(&db, &what), found);
+    assert_eq!(check(&db, least, &what), found);
     for n in found..found + 5 {
         commit(&db, n);
         db.tick(time(n)).unwrap();
     }
-    assert_eq!(check(&db, &what), found + 5);
+    assert_eq!(check(&db, least, &what), found + 5);
 }
 
 /// Crashes in all ways at every `step`-th operation of one run. Returns how many crash points and
