@@ -46,6 +46,7 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
 
 /// Opens the blocks. The head is left to the loader.
 pub(super) fn open_blocks_first(options: DbBuilder) -> Result<(Db, HeadLoader), TsdbError> {
+    DbBuilder::check_formats(options.formats)?;
     let head = Arc::new(Head::new(&head_options(&options), options.dir.is_some()));
     let mut report = OpenReport::default();
     let mut blocks = Vec::new();
@@ -123,6 +124,7 @@ fn head_options(options: &DbBuilder) -> HeadOptions {
         max_exemplars: options.max_exemplars,
         late_window: builder::millis(options.late_window),
         late_cap: options.late_cap,
+        formats: options.formats,
         budget: options.budget.clone(),
     }
 }

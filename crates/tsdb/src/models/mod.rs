@@ -22,7 +22,7 @@ use firesteel_model::{
 };
 
 use crate::{
-    head::{DEFAULT_CAP, Head, HeadOptions},
+    head::{DEFAULT_CAP, Formats, Head, HeadOptions},
     wal::Compression,
 };
 
@@ -45,6 +45,7 @@ fn head(chunk_range: i64) -> Arc<Head> {
             max_exemplars: 0,
             late_window: 0,
             late_cap: DEFAULT_CAP,
+            formats: Formats::default(),
             budget: Budget::unlimited(),
         },
         false,
