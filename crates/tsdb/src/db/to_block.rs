@@ -200,8 +200,7 @@ impl Series {
             }
             Decoded::Histograms(mut samples) => {
                 samples.retain(|h| seen(h.t));
-                let starts =
-                    matches!(encoding, Encoding::HistogramSt | Encoding::FloatHistogramSt);
+                let starts = matches!(encoding, Encoding::HistogramSt | Encoding::FloatHistogramSt);
                 let bad = encode_histograms(&samples, starts, &mut made);
                 if bad > 0 {
                     tracing::error!(series = id, samples = bad, "histograms left out of a block");

@@ -343,7 +343,9 @@ impl Head {
 /// neither has anything of it.
 fn write(
     head: &Head,
-    committer: &mut Committer, group: &mut [&mut Box<Pending>]) -> Result<(), TsdbError> {
+    committer: &mut Committer,
+    group: &mut [&mut Box<Pending>],
+) -> Result<(), TsdbError> {
     let Some(wal) = &mut committer.wal else { return Ok(()) };
     let mut any_late = false;
     for pending in group.iter_mut().filter(|p| p.has_late()) {

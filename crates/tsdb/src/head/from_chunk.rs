@@ -5,9 +5,7 @@ use firesteel_chunk::{
     histogram::{self, CounterReset, Counts, Histograms, Layout},
     xor, xor2,
 };
-use firesteel_model::{
-    CounterResetHint, FloatHistogram, Histogram, HistogramLayout, Span,
-};
+use firesteel_model::{CounterResetHint, FloatHistogram, Histogram, HistogramLayout, Span};
 
 use super::stripe::{FloatSample, HistogramSample};
 use crate::wal::record::histograms::AnyHistogram;

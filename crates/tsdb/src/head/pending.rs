@@ -6,9 +6,7 @@ use hashbrown::HashMap;
 use super::{Head, index::Index, stripe::NEVER};
 use crate::wal::{
     Compression,
-    record::{
-        self, exemplars::RefExemplar, histograms::AnyHistogram, samples::RefSample, series,
-    },
+    record::{self, exemplars::RefExemplar, histograms::AnyHistogram, samples::RefSample, series},
     writer::Batch,
 };
 

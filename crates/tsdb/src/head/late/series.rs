@@ -113,11 +113,7 @@ impl LateSeries {
     }
 
     /// Makes chunks of samples in order of time.
-    pub(super) fn close(
-        &mut self,
-        samples: &[LateSample],
-        (generation, formats): (u32, Formats),
-    ) {
+    pub(super) fn close(&mut self, samples: &[LateSample], (generation, formats): (u32, Formats)) {
         let epoch = samples.iter().map(|s| s.epoch).max().unwrap_or(0);
         let epochs: Epochs = samples.iter().map(|s| (s.t, s.epoch)).collect();
         let chunks = encode(samples, formats);
@@ -291,7 +287,10 @@ mod tests {
         for (i, t) in [50, 10, 30, 20, 40].into_iter().enumerate() {
             assert!(series.insert(sample(t, 1 + i as u64), (0, Formats::default()), 4, 0));
         }
-        assert!(!series.insert(sample(40, 9), (0, Formats::default()), 4, 0), "twice in the buffer");
+        assert!(
+            !series.insert(sample(40, 9), (0, Formats::default()), 4, 0),
+            "twice in the buffer"
+        );
         assert_eq!((series.closed.len(), series.open.len()), (1, 1));
         for (epoch, expected) in [
             (0, vec![]),

@@ -181,13 +181,7 @@ impl Applied {
         self.newest = self.newest.max(newest);
     }
 
-    fn floats(
-        &mut self,
-        head: &Head,
-        stripe: &mut Stripe,
-        run: &[Sample],
-        starts: &[Timestamp],
-    ) {
+    fn floats(&mut self, head: &Head, stripe: &mut Stripe, run: &[Sample], starts: &[Timestamp]) {
         stripe.warm(run.iter().map(|s| s.id));
         for (i, s) in run.iter().enumerate() {
             let before = head.newest(s.id);
