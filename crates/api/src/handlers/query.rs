@@ -65,7 +65,9 @@ pub(crate) fn range(inner: &Inner, params: &Params) -> Result<Reply, ApiError> {
 
 fn query_error(error: QueryError) -> ApiError {
     let kind = match &error {
-        QueryError::Parse(e) => return ApiError::parameter("query", e),
+        QueryError::Parse(_) | QueryError::Invalid(_) => {
+            return ApiError::parameter("query", error);
+        }
         QueryError::Canceled(_) => ErrorKind::Canceled,
         QueryError::TimedOut(_) => ErrorKind::Timeout,
         QueryError::Storage(_) => ErrorKind::Internal,
