@@ -20,6 +20,12 @@ pub enum QueryError {
     /// The query was cancelled.
     #[error("query was canceled in {0}")]
     Canceled(&'static str),
+    /// The deadline has passed while the query waited for a place among the running ones.
+    #[error("context deadline exceeded")]
+    TimedOutInQueue,
+    /// The query was cancelled while it waited for a place among the running ones.
+    #[error("context canceled")]
+    CanceledInQueue,
     /// A memory limit; the text names it.
     #[error(transparent)]
     Budget(BudgetError),

@@ -12,6 +12,7 @@ use super::{
     labels::{LabelStore, Numbering, SetId},
     limits::{self, Samples},
     plan::{Kind, NodeId, Plan},
+    profile::Recorder,
     source::Source,
 };
 use crate::{
@@ -36,6 +37,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) samples: Samples,
     /// Samples of the arguments of the current call at its widest step.
     pub(crate) gathered: usize,
+    /// Takes down what each node takes, where a profile is wanted.
+    pub(crate) recorder: Option<Box<Recorder>>,
     /// Accounts for the labels' memory.
     pub(crate) label_memory: firesteel_model::budget::Reservation,
 }
@@ -43,6 +46,19 @@ pub(crate) struct Evaluator<'a> {
 impl Evaluator<'_> {
     /// The value of a scalar or instant vector at all times of `grid`.
     pub(crate) fn eval(&mut self, id: NodeId, grid: Grid) -> Result<Block, EvalError> {
+        if self.recorder.is_none() {
+            return self.eval_node(id, grid);
+        }
+        let before = self.figures();
+        let result = self.eval_node(id, grid);
+        let now = self.figures();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(id, &before, &now, result.as_ref().ok());
+        }
+        result
+    }
+
+    fn eval_node(&mut self, id: NodeId, grid: Grid) -> Result<Block, EvalError> {
         self.ctx.check()?;
         self.samples.check_steps(grid.n)?;
         if grid.n == 0 {
