@@ -38,7 +38,7 @@ use std::{sync::Arc, time::Duration};
 
 use firesteel_model::{
     Timestamp,
-    budget::Budget,
+    budget::{Budget, Reservation},
     clock::{Clock, SystemClock},
     metrics::{Collect, Families},
     storage::{CancelToken, QueryContext, Queryable},
@@ -171,6 +171,18 @@ pub struct QueryResult {
     pub stats: EngineStats,
     /// What each part of it took, where [`QueryOptions::profile`] asked for it.
     pub profile: Option<Profile>,
+    context: QueryContext,
+    /// Accounts for the memory of `value`.
+    _held: Arc<Reservation>,
+}
+
+impl QueryResult {
+    /// What the query carried: its budget, its deadline and whether it is cancelled, for the work
+    /// that follows, as writing the value.
+    #[must_use]
+    pub const fn context(&self) -> &QueryContext {
+        &self.context
+    }
 }
 
 /// The switches that evaluation looks at.
@@ -335,8 +347,9 @@ impl Engine {
                 Err(error)
             }
         };
-        let (value, annotations, profile) = result?;
-        Ok(QueryResult { value, annotations, stats: run.stats, profile })
+        let Executed { value, held, annotations, profile } = result?;
+        let (stats, _held) = (run.stats, Arc::new(held));
+        Ok(QueryResult { value, annotations, stats, profile, context: ctx, _held })
     }
 
     /// The query's place in the gate, if there is one.
@@ -488,6 +501,15 @@ impl Span {
     }
 }
 
+/// What a query gave.
+struct Executed {
+    value: QueryValue,
+    /// Accounts for the memory of `value`.
+    held: Reservation,
+    annotations: Annotations,
+    profile: Option<Profile>,
+}
+
 /// A query on its way through the stages.
 struct Run<'a> {
     engine: &'a Engine,
@@ -509,10 +531,7 @@ impl Run<'_> {
         self.stats.queue_time = place.map_or(waited_here, |p| p.wait().max(waited_here));
     }
 
-    fn execute(
-        &mut self,
-        storage: &dyn Queryable,
-    ) -> Result<(QueryValue, Annotations, Option<Profile>), QueryError> {
+    fn execute(&mut self, storage: &dyn Queryable) -> Result<Executed, QueryError> {
         let (grid, instant) = (self.span.grid(), matches!(self.span, Span::Instant(_)));
         let prepared = self.engine.prepare(storage, self.ctx, self.plan, self.lookback);
         self.stats.preparation_time = self.watch.lap();
@@ -524,7 +543,8 @@ impl Run<'_> {
         let value = evaluator.result(evaluated?, grid, instant);
         self.stats.result_time = self.watch.lap();
         let profile = evaluator.profile(self.text);
-        Ok((value?, evaluator.annotations, profile))
+        let (value, held) = value?;
+        Ok(Executed { value, held, annotations: evaluator.annotations, profile })
     }
 
     /// It gave its result, or failed.
