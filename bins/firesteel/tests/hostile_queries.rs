@@ -25,7 +25,7 @@ use support::{Server, escape, get, request};
 const LIMIT: u64 = 512 << 20;
 /// How long a hostile query may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Hostile queries at a time.
+/// Hostile queries at a time, unless `FIRESTEEL_HOSTILE_AT_A_TIME` says otherwise.
 const AT_A_TIME: usize = 4;
 const STEP: i64 = 15_000;
 const STEPS: usize = 60;
@@ -269,8 +269,11 @@ fn anonymous_memory(pid: u32) -> u64 {
 
 #[test]
 fn none_brings_the_server_down_or_keeps_dashboards_from_their_answers() {
-    let series = std::env::var("FIRESTEEL_HOSTILE_SERIES")
-        .map_or(3000, |text| text.parse::<usize>().unwrap());
+    let number = |name: &str, default: usize| {
+        std::env::var(name).map_or(default, |text| text.parse().unwrap())
+    };
+    let series = number("FIRESTEEL_HOSTILE_SERIES", 3000);
+    let at_a_time = number("FIRESTEEL_HOSTILE_AT_A_TIME", AT_A_TIME);
     let folder = tempfile::tempdir().unwrap();
     let limit = LIMIT.to_string();
     let group = Group::make(LIMIT);
@@ -339,7 +342,7 @@ fn none_brings_the_server_down_or_keeps_dashboards_from_their_answers() {
                 }
             });
         });
-        let workers: Vec<_> = (0..AT_A_TIME)
+        let workers: Vec<_> = (0..at_a_time)
             .map(|_| {
                 scope.spawn(|| {
                     while let Some((name, path)) = queries.get(next.fetch_add(1, Ordering::Relaxed))

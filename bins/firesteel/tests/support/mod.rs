@@ -287,7 +287,6 @@ impl Process {
     pub(crate) fn start(program: &Path, arguments: &[String], folder: &Path) -> Self {
         let child = Command::new(program)
             .args(arguments)
-            .envs(variables.iter().copied())
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -64,6 +64,7 @@ impl Evaluator<'_> {
         if grid.n == 0 {
             return Ok(Block::new(0));
         }
+        let _scratch = limits::reserve_scratch(&self.ctx.budget, grid.n)?;
         let plan = self.plan;
         match &plan.node(id).kind {
             Kind::Number(v) => self.scalar(grid, *v),
@@ -113,11 +114,18 @@ impl Evaluator<'_> {
         self.samples.add(returned, gathered as u64)?;
         self.samples.settle(before, returned);
         limits::account(&self.ctx.budget, &mut block)?;
+        self.account_labels()?;
+        Ok(block)
+    }
+
+    /// Accounts for the labels' memory as it is now. Where an operation makes labels, this is
+    /// called series by series.
+    pub(crate) fn account_labels(&mut self) -> Result<(), EvalError> {
         let labels = self.store.bytes() as u64;
         if labels > self.label_memory.bytes() {
             self.label_memory.grow(labels - self.label_memory.bytes())?;
         }
-        Ok(block)
+        Ok(())
     }
 
     fn step_invariant(&mut self, inner: NodeId, grid: Grid) -> Result<Block, EvalError> {
