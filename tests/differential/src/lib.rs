@@ -16,6 +16,7 @@ pub mod peer;
 pub mod remote;
 pub mod run;
 pub mod subject;
+pub mod suite;
 pub mod tree;
 
 /// What goes wrong in the tool itself.
