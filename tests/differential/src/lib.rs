@@ -19,6 +19,7 @@ pub mod report;
 pub mod run;
 mod shrink;
 pub mod subject;
+pub mod suite;
 pub mod tree;
 
 /// What goes wrong in the tool itself.

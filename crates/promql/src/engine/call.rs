@@ -9,7 +9,7 @@ use super::{
     error::{EvalError, execution},
     eval::Evaluator,
     labels::SetId,
-    leaf, notes as text,
+    leaf, limits, notes as text,
     plan::{Call, Kind, NodeId},
 };
 use crate::{
@@ -240,6 +240,7 @@ impl Evaluator<'_> {
             if start {
                 return Ok(Block::new(grid.n));
             }
+            let _reserved = limits::reserve_rows(&self.ctx.budget, block.len(), grid.n)?;
             let mut times = Block::new(grid.n);
             for row in 0..block.len() {
                 let target = times.push_row(block.sets[row], block.drop_name[row]);
@@ -363,6 +364,10 @@ impl Evaluator<'_> {
                     result
                 }
             };
+            self.account_labels()?;
+            if row % 256 == 0 {
+                self.ctx.check()?;
+            }
             if let Some(result) = result {
                 block.sets[row] = self.store.with_label(block.sets[row], destination, result)?;
                 if renames {
@@ -391,6 +396,10 @@ impl Evaluator<'_> {
         let renames = destination == self.store.name_label();
         let mut joined = String::new();
         for row in 0..block.len() {
+            self.account_labels()?;
+            if row % 256 == 0 {
+                self.ctx.check()?;
+            }
             joined.clear();
             for (i, source) in sources.iter().enumerate() {
                 if i > 0 {
@@ -411,7 +420,9 @@ impl Evaluator<'_> {
     fn histogram_statistic(&mut self, call: &Call, grid: Grid) -> Result<Block, EvalError> {
         use FunctionId as F;
         let block = self.argument(call, 0, grid)?;
+        let reserved = limits::reserve_rows(&self.ctx.budget, block.len(), grid.n)?;
         let mut result = Block::new(grid.n);
+        result.reserved = Some(reserved);
         for row in 0..block.len() {
             let samples = block.row(row);
             if samples.histograms.is_empty() {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use firesteel_model::{
     CounterResetHint, FloatHistogram, HistogramLayout, Timestamp,
-    budget::Budget,
+    budget::{Budget, Reservation},
     is_stale_nan,
     storage::{
         BatchValues, HistogramBatch, SampleBatch, StorageError,
@@ -248,18 +248,21 @@ struct Done<S> {
     notes: Vec<(usize, Notes)>,
     seen: Seen,
     samples: u64,
+    /// Accounts for the sink's memory.
+    reserved: Reservation,
 }
 
 impl Done<Block> {
     fn into_rows(self) -> Part {
-        let Self { sink, notes, seen, samples } = self;
+        let Self { mut sink, notes, seen, samples, reserved } = self;
+        sink.reserved = Some(reserved);
         Part { output: Output::Rows(sink), notes, seen, samples }
     }
 }
 
 impl Done<Folds> {
     fn into_folds(self) -> Part {
-        let Self { sink, notes, seen, samples } = self;
+        let Self { sink, notes, seen, samples, .. } = self;
         Part { output: Output::Folds(sink), notes, seen, samples }
     }
 
@@ -345,7 +348,7 @@ impl Shared<'_> {
             add(&self.samples.total, runner.samples);
             add(&self.samples.read, runner.samples);
         }
-        Ok(Done { sink, notes: done.0, seen: done.1, samples: done.2 })
+        Ok(Done { sink, notes: done.0, seen: done.1, samples: done.2, reserved })
     }
 }
 

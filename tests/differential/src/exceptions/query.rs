@@ -30,7 +30,7 @@ impl<'a> Query<'a> {
 
     /// Whether one of `outer` is around one of `inner`.
     pub(super) fn around(&self, outer: &[&str], inner: &[&str]) -> bool {
-        if self.is_damaged() {
+        if self.node.is_text() {
             return self.has(outer) && self.has(inner);
         }
         let mut found = false;
@@ -81,7 +81,7 @@ impl<'a> Query<'a> {
 
     /// Whether it reads native histograms.
     pub(super) fn native(&self) -> bool {
-        const FAMILIES: [&str; 7] = [
+        const FAMILIES: [&str; 9] = [
             "request_seconds",
             "coarsening_seconds",
             "float_seconds",
@@ -89,6 +89,9 @@ impl<'a> Query<'a> {
             "custom_seconds",
             "moving_seconds",
             "mixed",
+            // In lists.
+            "nh_",
+            "nhcb_",
         ];
         FAMILIES.iter().any(|name| self.text.contains(name))
     }
