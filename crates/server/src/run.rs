@@ -21,6 +21,7 @@ use tokio::{net::TcpListener, runtime::Builder, sync::Notify};
 
 use crate::{
     adapters::{Admin, Targets},
+    compute::ComputePool,
     configuration::Configuration,
     error::ServerError,
     flags::Flags,
@@ -288,6 +289,7 @@ fn engine_options(
         },
         budget: budget.child("queries", budget.limit() / 2),
         clock: Arc::clone(clock),
+        executor: Arc::new(ComputePool::for_this_machine()),
         ..EngineOptions::default()
     }
 }
