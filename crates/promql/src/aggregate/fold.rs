@@ -239,9 +239,8 @@ impl Folds {
                 self.b[at.clone()].copy_from_slice(&cs[..n]);
                 self.n[at].iter_mut().for_each(|n| *n += 1.0);
             } else {
-                for step in start..end {
-                    let at = group * self.steps + step;
-                    self.add_to_mean(at, values[step], self.n[at] == 0.0);
+                for (at, v) in at.zip(&values[start..end]) {
+                    self.add_to_mean(at, *v, self.n[at] == 0.0);
                 }
             }
             start = end;
