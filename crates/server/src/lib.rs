@@ -11,6 +11,7 @@ mod log;
 mod memory;
 mod options;
 mod process;
+mod queries;
 mod run;
 mod signals;
 mod status;
