@@ -25,6 +25,17 @@ pub(crate) mod bits {
         bits[i / 64] |= 1 << (i % 64);
     }
 
+    /// Sets a range of bits.
+    pub(crate) fn set_run(bits: &mut [u64], run: std::ops::Range<usize>) {
+        let mut at = run.start;
+        while at < run.end {
+            let n = (64 - at % 64).min(run.end - at);
+            let mask = if n == 64 { u64::MAX } else { (1 << n) - 1 };
+            bits[at / 64] |= mask << (at % 64);
+            at += n;
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn clear(bits: &mut [u64], i: usize) {
         bits[i / 64] &= !(1 << (i % 64));
