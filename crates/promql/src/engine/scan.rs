@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use firesteel_model::{
-    CounterResetHint, FloatHistogram, Timestamp,
+    CounterResetHint, FloatHistogram, HistogramLayout, Timestamp,
     budget::{Budget, Reservation},
     is_stale_nan,
     storage::{
@@ -444,7 +444,8 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// Detects resets of a series' histograms, sample by sample.
+/// Detects resets of a series' histograms, sample by sample, and drops their buckets: only sums and
+/// counts are asked for.
 struct Resets {
     /// Samples before are not known to the query.
     from: Timestamp,
@@ -452,7 +453,10 @@ struct Resets {
 }
 
 impl Resets {
-    /// Replaces hints that say nothing. Source: Prometheus `promql/histogram_stats_iterator.go`.
+    /// Replaces hints that say nothing, and drops buckets. It shows that they are gone: resets of
+    /// gauges are looked for by their counts alone.
+    ///
+    /// Source: Prometheus `promql/histogram_stats_iterator.go`.
     fn detect(&mut self, batch: &mut SampleBatch) {
         let BatchValues::Histograms(column) = &mut batch.values else { return };
         for (i, t) in batch.timestamps.iter().enumerate() {
@@ -472,6 +476,11 @@ impl Resets {
             }
             self.last = Some(Box::new(h));
         }
+        let schema = column.layout.schema;
+        column.layout = Arc::new(HistogramLayout { schema, ..HistogramLayout::default() });
+        column.zero_counts.fill(0.0);
+        column.positive.clear();
+        column.negative.clear();
     }
 }
 
