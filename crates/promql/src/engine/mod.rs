@@ -300,6 +300,9 @@ impl Engine {
         let _running = self.metrics.running();
         let o = &*self.options;
         let timeout = options.timeout.map_or(o.timeout, |t| t.min(o.timeout));
+        // The time that it waited is gone.
+        let waited = options.place.as_ref().map_or(Duration::ZERO, |p| p.wait());
+        let timeout = timeout.saturating_sub(waited);
         let mut ctx =
             QueryContext::new(Arc::clone(&o.clock), o.budget.child("query", o.query_bytes))
                 .with_timeout(timeout);
