@@ -96,7 +96,9 @@ fn run_range(
 /// How failed queries answer.
 fn query_error(inner: &Inner, error: &QueryError) -> ApiError {
     let kind = match error {
-        QueryError::Parse(e) => return ApiError::parameter("query", e),
+        QueryError::Parse(_) | QueryError::Invalid(_) => {
+            return ApiError::parameter("query", error);
+        }
         QueryError::Canceled(_) | QueryError::CanceledInQueue => ErrorKind::Canceled,
         QueryError::TimedOut(_) => ErrorKind::Timeout,
         QueryError::Storage(_) => ErrorKind::Internal,

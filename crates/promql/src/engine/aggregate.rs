@@ -184,11 +184,11 @@ impl Evaluator<'_> {
                     return Err(execution("Parameter value is NaN"));
                 }
                 if min <= MIN_INT {
-                    let v = text::go_g(min);
+                    let v = crate::go::format_g(min);
                     return Err(execution(format!("Scalar value {v} underflows int64")));
                 }
                 if max >= MAX_INT {
-                    let v = text::go_g(max);
+                    let v = crate::go::format_g(max);
                     return Err(execution(format!("Scalar value {v} overflows int64")));
                 }
                 match op {

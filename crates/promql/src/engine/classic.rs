@@ -272,6 +272,6 @@ fn open_metrics_float(v: f64) -> String {
     if !v.is_finite() {
         return format_f(v);
     }
-    let text = text::go_g(v);
+    let text = crate::go::format_g(v);
     if text.contains(['e', '.']) { text } else { text + ".0" }
 }

@@ -12,6 +12,10 @@ pub enum QueryError {
     /// The text is not a query.
     #[error(transparent)]
     Parse(#[from] ParseErrors),
+    /// A duration expression in the query has no usable value at the query's times. The text begins
+    /// with its position.
+    #[error("{0}")]
+    Invalid(String),
     /// The sample limit ([`EngineOptions::max_samples`](super::EngineOptions::max_samples)).
     #[error("query processing would load too many samples into memory in {0}")]
     TooManySamples(&'static str),

@@ -9,7 +9,7 @@ use super::{
     block::{Block, bits},
     error::{EvalError, execution, same_labelset},
     executor::Executor,
-    labels::{LabelStore, Numbering, SetId},
+    labels::{LabelStore, Numbering},
     limits::{self, Samples},
     plan::{Kind, NodeId, Plan},
     profile::Recorder,
@@ -254,10 +254,5 @@ impl Evaluator<'_> {
     /// The value type of a node.
     pub(crate) fn value_type(&self, id: NodeId) -> ValueType {
         self.plan.node(id).value_type
-    }
-
-    /// The metric name of a set, as annotations give it.
-    pub(crate) fn metric_name(&self, set: SetId) -> &str {
-        self.store.metric_name(set)
     }
 }
