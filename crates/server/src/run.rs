@@ -21,6 +21,7 @@ use tokio::{net::TcpListener, runtime::Builder, sync::Notify};
 
 use crate::{
     adapters::{Admin, Targets},
+    compute::ComputePool,
     configuration::Configuration,
     error::ServerError,
     flags::Flags,
@@ -312,6 +313,7 @@ fn engine_options(
         query_bytes: queries.limit() / 2,
         budget: queries,
         clock: Arc::clone(clock),
+        executor: Arc::new(ComputePool::for_this_machine()),
         ..EngineOptions::default()
     }
 }

@@ -115,8 +115,12 @@ impl Seen {
 
 /// Series per morsel.
 const MORSEL: usize = 256;
+/// Series per morsel that has accumulators of its own, as long as there are few of these.
+const FOLDED: usize = 64;
 /// The most morsels that have accumulators of their own.
 const MAX_FOLDS: usize = 16;
+/// What these may take all together, where there are more than two.
+const FOLDS_BYTES: u64 = 16 << 20;
 /// From how many groups on series are dealt out by group.
 const MANY_GROUPS: usize = 32;
 
@@ -216,7 +220,8 @@ impl Evaluator<'_> {
                     scanned.notes.sort_by_key(|n| n.0);
                     output = all.map(Output::Folds);
                 } else {
-                    let parts = n.div_ceil(MORSEL).clamp(1, MAX_FOLDS);
+                    let few = usize::try_from(FOLDS_BYTES / bytes.max(1)).unwrap_or(MAX_FOLDS);
+                    let parts = n.div_ceil(FOLDED).clamp(1, few.clamp(2, MAX_FOLDS));
                     let _reserved = self.ctx.budget.reserve(bytes.saturating_mul(parts as u64))?;
                     let size = n.div_ceil(parts).max(1);
                     let parts = executor::map(self.executor, n.div_ceil(size), |i| {
@@ -537,7 +542,7 @@ fn deal_by_group(groups: &[u32], count: usize) -> Deal {
         next[*group as usize] -= 1;
         order[next[*group as usize]] = series as u32;
     }
-    let size = groups.len().div_ceil(MAX_FOLDS).max(MORSEL);
+    let size = groups.len().div_ceil(MAX_FOLDS).max(FOLDED);
     let (mut cuts, mut first) = (Vec::new(), 0);
     for (group, &end) in ends.iter().enumerate() {
         let start = cuts.last().map_or(0, |c: &(usize, usize, usize)| c.0);
