@@ -51,6 +51,8 @@ pub fn run(flags: &Flags) -> Result<(), ServerError> {
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .thread_name("firesteel")
+        // Deep queries recurse; what is not touched costs nothing.
+        .thread_stack_size(8 << 20)
         .build()
         .map_err(|source| ServerError::System { context: "starting threads", source })?;
     let result = runtime.block_on(Server::start_and_run(options, flags));
@@ -394,7 +396,8 @@ fn service(
         .metrics(Arc::new(ProcessMetrics))
         .clock(Arc::clone(clock))
         .prefix(&options.route_prefix)
-        .page_title(&options.page_title);
+        .page_title(&options.page_title)
+        .per_step_stats(options.feature("promql-per-step-stats"));
     if options.enable_remote_write {
         api = api.write(db);
     }

@@ -32,7 +32,7 @@ pub static FEATURES: &[Feature] = &[
     feature("memory-snapshot-on-shutdown", Ignored),
     feature("extra-scrape-metrics", Works),
     feature("metadata-wal-records", Ignored),
-    feature("promql-per-step-stats", Ignored),
+    feature("promql-per-step-stats", Works),
     feature("promql-experimental-functions", Works),
     feature("promql-duration-expr", AlwaysOn),
     feature("promql-delayed-name-removal", Works),
