@@ -25,7 +25,7 @@ const SERVED_MECHANISMS: [&str; 3] = ["static_configs", "file_sd_configs", "http
 
 /// Keys that are read and have no effect, lists left out of the paths, and why. The one place that
 /// says so: the warnings at the start and `docs/compatibility.md` come from it.
-const KEYS: [(&str, &str); 20] = [
+const KEYS: [(&str, &str); 19] = [
     ("rule_files", "recording and alerting rules are not evaluated yet"),
     ("alerting", "alerts are not sent to Alertmanagers yet"),
     ("remote_write", "samples are not sent to remote storage yet"),
@@ -45,7 +45,6 @@ const KEYS: [(&str, &str); 20] = [
     ("scrape_configs.always_scrape_classic_histograms", NATIVE),
     ("scrape_configs.native_histogram_bucket_limit", NATIVE),
     ("scrape_configs.native_histogram_min_bucket_factor", NATIVE),
-    ("storage.tsdb.chunk_encoding", "floats are written as XOR, which every Prometheus reads"),
 ];
 const NATIVE: &str = "native histograms are not scraped yet, as protobuf is not read";
 const CONVERT: &str = "classic histograms are not converted yet";

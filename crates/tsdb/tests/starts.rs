@@ -102,7 +102,6 @@ fn commit(db: &Db, commits: std::ops::Range<i64>, starts: bool, expected: &mut S
             append(0, t - 155, false);
             append(3, t - 155, true);
         }
-        drop(append);
         appender.commit().unwrap();
     }
 }
