@@ -96,7 +96,7 @@ impl Server {
             db: db.clone(),
             enable_lifecycle: options.enable_lifecycle,
             keeps_exemplars: options.feature("exemplar-storage"),
-            floats: default_floats(options),
+            floats: default_floats(&options),
             quit: Notify::new(),
             reloading: parking_lot::Mutex::new(()),
             storage_open: AtomicBool::new(false),

@@ -178,7 +178,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: common::cases(60), max_shrink_iters: 300, ..ProptestConfig::default() })]
     #[test]
     fn behaves_like_a_map(steps in steps(), cap in 4_usize..33) {
         let (fs, clock) = (SimFs::new(), Arc::new(ManualClock::new(0)));

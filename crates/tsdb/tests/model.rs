@@ -129,7 +129,7 @@ impl Follower {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: common::cases(40), max_shrink_iters: 200, ..ProptestConfig::default() })]
     #[test]
     fn behaves_like_a_map(steps in steps()) {
         let (fs, clock) = (SimFs::new(), Arc::new(ManualClock::new(0)));

@@ -178,20 +178,6 @@ fn escape(text: &str) -> String {
     })
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else if entry.file_name() != "lock" {
-            // Not `fs::copy`: the originals may be read-only.
-            std::fs::write(&target, std::fs::read(entry.path()).unwrap()).unwrap();
-        }
-    }
-}
-
 /// The files of head chunks, in order.
 fn chunk_files(data: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(data.join("chunks_head")).unwrap();
