@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Samples, append, assert_same, conformance, digest, labels, peer, read_all};
+use common::{Samples, append, assert_same, conformance, copy, digest, labels, peer, read_all};
 use firesteel_chunk::varint;
 use firesteel_model::{
     CounterResetHint, Histogram, HistogramLayout, Labels, STALE_NAN, Span, Value,

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code outside of test functions")]
 
+pub mod crashes;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
