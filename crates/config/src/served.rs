@@ -34,7 +34,6 @@ const KEYS: [(&str, &str); 19] = [
     ("otlp", "OTLP is not received yet"),
     ("runtime.gogc", "there is no garbage collector to tune"),
     ("global.rule_query_offset", "recording and alerting rules are not evaluated yet"),
-    ("global.query_log_file", "queries are not logged to a file yet"),
     ("global.scrape_failure_log_file", "failed scrapes are not logged to a file yet"),
     ("global.scrape_native_histograms", NATIVE),
     ("global.convert_classic_histograms_to_nhcb", CONVERT),

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod adapters;
+mod compute;
 mod configuration;
 mod error;
 pub mod flags;
@@ -10,6 +11,7 @@ mod log;
 mod memory;
 mod options;
 mod process;
+mod queries;
 mod run;
 mod signals;
 mod status;

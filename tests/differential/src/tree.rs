@@ -1,6 +1,6 @@
 //! Queries as trees that print themselves and can be made smaller.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// The type of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +76,89 @@ impl Node {
         }
     }
 
+    /// The expressions directly within.
+    pub fn children(&self) -> impl Iterator<Item = &Self> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Child(child) => Some(child),
+            _ => None,
+        })
+    }
+
+    /// Calls `f` with this and each expression within.
+    pub fn visit<'a>(&'a self, f: &mut dyn FnMut(&'a Self)) {
+        f(self);
+        self.children().for_each(|child| child.visit(f));
+    }
+
+    /// A query that was given as text.
+    pub fn listed(query: &str) -> Self {
+        Self::leaf(Kind::Vector, "listed", query)
+    }
+
+    /// Whether it is a mere text: a query of a list, or one that was damaged. It has no names but in
+    /// its text.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self.name, "damaged" | "listed")
+    }
+
+    /// How often an expression or modifier in it has this name.
+    #[must_use]
+    pub fn count(&self, name: &str) -> usize {
+        if self.is_text() {
+            let text = self.to_string();
+            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.chars().all(word) {
+                return text.split(|c| !word(c)).filter(|w| *w == name).count();
+            }
+            return text.matches(name).count();
+        }
+        let mut n = 0;
+        self.names(&mut |other| n += usize::from(other == name));
+        n
+    }
+
     /// Whether any expression or modifier in it has this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        let mut found = false;
-        self.names(&mut |n| found |= n == name);
-        found
+        self.count(name) > 0
+    }
+
+    /// The name of what is outermost.
+    #[must_use]
+    pub fn outermost(&self) -> Cow<'static, str> {
+        if self.is_text() {
+            let text = self.to_string();
+            return text.split(['(', ' ']).next().unwrap_or_default().to_owned().into();
+        }
+        self.name.into()
+    }
+
+    /// A query for the sum of the magnitudes of what is summed across series, where sums and
+    /// averages are all that is outermost.
+    #[must_use]
+    pub fn magnitudes(&self) -> Option<Self> {
+        let mut node = self.clone();
+        match self.name {
+            "sum" | "avg" => {
+                let inner = node.parts.iter_mut().rev().find_map(|part| match part {
+                    Part::Child(child) => Some(child),
+                    _ => None,
+                })?;
+                *inner = Self::call(Kind::Vector, "abs", vec![inner.clone()]);
+            }
+            "parentheses" | "unary" | "+" | "-" => {
+                for part in &mut node.parts {
+                    match part {
+                        Part::Child(child) => *child = child.magnitudes()?,
+                        Part::Text(text) => *text = text.replace('-', "+"),
+                        Part::Optional(..) => {}
+                    }
+                }
+            }
+            _ => return None,
+        }
+        Some(node)
     }
 
     /// Expressions that are a step smaller, the greatest steps first: another expression of the

@@ -101,6 +101,12 @@ pub trait SeriesSet: Send + Sync {
     /// Damage.
     fn labels(&self, index: usize, out: &mut Vec<(u32, u32)>) -> Result<(), StorageError>;
 
+    /// Times between which all samples lie that its readers give, both inclusive, where the source
+    /// knows; what lies in sets whose times do not overlap need not be merged.
+    fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
+        None
+    }
+
     /// A reader with buffers of its own; one per thread.
     fn reader(&self, ctx: &QueryContext) -> Box<dyn SampleReader + '_>;
 }

@@ -96,6 +96,8 @@ pub(crate) struct SeriesBuffer {
     pub(crate) vs: Vec<f64>,
     /// Start timestamps of the floats; empty where they are not asked for.
     pub(crate) st: Vec<Timestamp>,
+    /// Whether resets are looked for.
+    pub(crate) counts_resets: bool,
     /// Indices of floats that are less than the one before, ascending.
     pub(crate) resets: Vec<u32>,
     pub(crate) histogram_ts: Vec<Timestamp>,
@@ -132,7 +134,8 @@ impl SeriesBuffer {
             BatchValues::Floats(values) => {
                 let Some(values) = values.get(from..to) else { return };
                 let old = self.vs.len();
-                if values.iter().any(|v| is_stale_nan(*v)) {
+                // Looks at all of them, which takes less than to be ready to stop.
+                if values.iter().fold(false, |any, v| any | is_stale_nan(*v)) {
                     for (i, &v) in (from..to).zip(values) {
                         if !is_stale_nan(v) {
                             self.ts.push(batch.timestamps[i]);
@@ -149,7 +152,9 @@ impl SeriesBuffer {
                         self.st.extend((from..to).map(starts_of));
                     }
                 }
-                self.find_resets(old);
+                if self.counts_resets {
+                    self.find_resets(old);
+                }
             }
             BatchValues::Histograms(histograms) => {
                 for i in from..to {
@@ -167,12 +172,20 @@ impl SeriesBuffer {
     }
 
     fn find_resets(&mut self, from: usize) {
-        let start = from.max(1);
-        let Some(tail) = self.vs.get(start - 1..) else { return };
-        for (i, pair) in tail.windows(2).enumerate() {
-            if pair[1] < pair[0] {
-                self.resets.push((start + i) as u32);
+        /// Samples that are looked at together; hardly ever there is a reset among them.
+        const TOGETHER: usize = 32;
+        let mut start = from.max(1);
+        while let (Some(new), Some(old)) = (self.vs.get(start..), self.vs.get(start - 1..)) {
+            if new.is_empty() {
+                return;
             }
+            let n = new.len().min(TOGETHER);
+            let (new, old) = (&new[..n], &old[..n]);
+            if new.iter().zip(old).fold(false, |any, (new, old)| any | (new < old)) {
+                let less = (0..n).filter(|i| new[*i] < old[*i]);
+                self.resets.extend(less.map(|i| (start + i) as u32));
+            }
+            start += n;
         }
     }
 }

@@ -76,14 +76,22 @@ pub(super) struct Cursor {
     pub(super) histogram_high: usize,
 }
 
+/// Windows up to this many samples are searched whole for the best.
+const SHORT: usize = 192;
+
 /// Dead samples before the window that are kept before they are dropped.
-const SLACK: usize = 4096;
+const SLACK: usize = 1024;
+
+/// Whether a function looks at the resets of its windows.
+const fn counts_resets(func: FunctionId) -> bool {
+    matches!(func, FunctionId::Rate | FunctionId::Increase | FunctionId::Resets)
+}
 
 impl<'a> RangeRunner<'a> {
     pub(crate) fn new(job: &'a RangeJob<'a>) -> Self {
         Self {
             job,
-            buffer: SeriesBuffer::default(),
+            buffer: SeriesBuffer { counts_resets: counts_resets(job.func), ..Default::default() },
             cursor: Cursor::default(),
             best: Best::default(),
             scratch: Vec::new(),
@@ -205,8 +213,14 @@ impl<'a> RangeRunner<'a> {
         let stride = if spec.at.is_some() { 0 } else { spec.grid.step };
         let (mut start, mut end) = (start, end);
         let has_resets = !b.resets.is_empty();
+        let mut pace = Pace::default();
         for step in steps {
-            c.advance(b, start.saturating_sub(spec.before), end.saturating_add(spec.after));
+            c.advance_at(
+                &mut pace,
+                &b.ts,
+                start.saturating_sub(spec.before),
+                end.saturating_add(spec.after),
+            );
             if has_resets {
                 c.advance_resets(b);
             }
@@ -263,8 +277,8 @@ impl<'a> RangeRunner<'a> {
                 .each(steps, row, |w, _| rate::extrapolated_next(w, false, None, &mut placement)),
             F::SumOverTime => self.each(steps, row, |w, _| Some(kahan::sum(w.vs))),
             F::AvgOverTime => self.each(steps, row, |w, _| Some(kahan::mean(w.vs))),
-            F::MaxOverTime => self.extremes(steps, row, |new, old| new > old),
-            F::MinOverTime => self.extremes(steps, row, |new, old| new < old),
+            F::MaxOverTime => self.extremes(steps, row, over_time::max, |new, old| new > old),
+            F::MinOverTime => self.extremes(steps, row, over_time::min, |new, old| new < old),
             F::CountOverTime => self.each(steps, row, |w, _| Some(w.vs.len() as f64)),
             F::LastOverTime => self.each(steps, row, |w, _| w.vs.last().copied()),
             _ => {
@@ -279,17 +293,22 @@ impl<'a> RangeRunner<'a> {
         }
     }
 
-    /// `max_over_time` and `min_over_time`: of the samples so far only those are kept that are not
-    /// beaten by a newer one, so the best of a window is the first of them.
+    /// `max_over_time` and `min_over_time`. Short windows are searched one by one, which takes many
+    /// samples at a time; for long ones, of the samples so far those are kept that are not beaten by
+    /// a newer one, so the best of a window is the first of them.
     #[inline(always)]
     fn extremes(
         &mut self,
         steps: Range<usize>,
         row: &mut RowBuf,
+        of_window: impl Fn(&[f64]) -> f64,
         better: impl Fn(f64, f64) -> bool,
     ) {
         let mut best = std::mem::take(&mut self.best);
         self.each(steps, row, |w, _| {
+            if w.vs.len() <= SHORT {
+                return Some(of_window(w.vs));
+            }
             let (low, high) = (w.base as usize, w.base as usize + w.vs.len());
             for i in best.seen.max(low)..high {
                 let v = w.vs[i - low];
@@ -340,7 +359,46 @@ impl<'a> RangeRunner<'a> {
     }
 }
 
+/// By how much the edges moved last. Samples and steps are regular, so they mostly move by the same
+/// again, and need not look at what lies between.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    low: usize,
+    high: usize,
+}
+
+/// The first index from `at` on, up to `end`, whose time is after `t`; tries `at + pace` first.
+#[inline(always)]
+fn first_after(ts: &[Timestamp], at: usize, end: usize, t: Timestamp, pace: &mut usize) -> usize {
+    let guess = at + *pace;
+    if guess <= end
+        && (*pace == 0 || ts[guess - 1] <= t)
+        && (guess == end || ts.get(guess).is_none_or(|next| *next > t))
+    {
+        return guess;
+    }
+    let mut found = at;
+    while found < end && ts[found] <= t {
+        found += 1;
+    }
+    *pace = found - at;
+    found
+}
+
 impl Cursor {
+    /// [`Cursor::advance`] for step after step.
+    #[inline(always)]
+    fn advance_at(
+        &mut self,
+        pace: &mut Pace,
+        ts: &[Timestamp],
+        after: Timestamp,
+        until: Timestamp,
+    ) {
+        self.high = first_after(ts, self.high, ts.len(), until, &mut pace.high);
+        self.low = first_after(ts, self.low, self.high, after, &mut pace.low);
+    }
+
     #[inline(always)]
     fn advance(&mut self, b: &SeriesBuffer, after: Timestamp, until: Timestamp) {
         while self.high < b.ts.len() && b.ts[self.high] <= until {

@@ -249,6 +249,10 @@ impl SeriesSet for BlockSeries {
         Ok(())
     }
 
+    fn time_range(&self) -> Option<(i64, i64)> {
+        Some((self.range.mint, self.range.maxt))
+    }
+
     fn reader(&self, ctx: &QueryContext) -> Box<dyn SampleReader + '_> {
         Box::new(BlockReader {
             set: self,

@@ -302,6 +302,10 @@ impl SeriesSet for HeadSet {
         Ok(())
     }
 
+    fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
+        Some((self.mint, self.until.iter().copied().max()?))
+    }
+
     fn reader(&self, ctx: &QueryContext) -> Box<dyn SampleReader + '_> {
         Box::new(HeadReader {
             set: self,
