@@ -44,7 +44,6 @@ const KEYS: [(&str, &str); 19] = [
     ("scrape_configs.always_scrape_classic_histograms", NATIVE),
     ("scrape_configs.native_histogram_bucket_limit", NATIVE),
     ("scrape_configs.native_histogram_min_bucket_factor", NATIVE),
-    ("storage.tsdb.chunk_encoding", "floats are written as XOR, which every Prometheus reads"),
 ];
 const NATIVE: &str = "native histograms are not scraped yet, as protobuf is not read";
 const CONVERT: &str = "classic histograms are not converted yet";
