@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
-use firesteel_api::{ENDPOINTS, Support};
+use firesteel_api::{ENDPOINTS, OWN_ENDPOINTS, Support};
 use firesteel_promql::functions::FUNCTIONS;
 use firesteel_server::flags::{FEATURES, FLAGS, FeatureEffect, FlagEffect};
 
@@ -58,6 +58,17 @@ fn endpoints(out: &mut String) {
         };
         let _ = writeln!(out, "| `{}` | {} | {effect} |", endpoint.path, endpoint.methods);
     }
+    for endpoint in OWN_ENDPOINTS {
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | works; ours, Prometheus has none of that name |",
+            endpoint.path, endpoint.methods
+        );
+    }
+    out.push_str(
+        "\n`/explain` takes the parameters of `/query` or, where `step` is given, those of `/query_range`. It runs the query and answers with the nodes of its plan, each with \
+         its part of the text and what it took: series, samples, chunks, bytes and time.\n",
+    );
     out.push_str(
         "\n`/metrics`, `/-/healthy`, `/-/ready`, `/-/reload`, `/-/quit`, `/version` work. `/query`, `/targets`, `/status`, `/config` and `/flags` are plain pages. \
          `/federate`, `/consoles` and `/user` are not there yet.\n",
@@ -88,7 +99,8 @@ fn the_document_is_what_the_tables_say() {
     keys(&mut expected);
     endpoints(&mut expected);
     functions(&mut expected);
-    expected.push_str("\n## Tool commands\n`firetool tsdb` has `list`, `analyze`, `dump`, `dump-openmetrics`, `create-blocks-from openmetrics`, and `verify`, which is ours. promtool's other commands are not there yet.\n");
+    expected.push_str("\n## Tool commands\n`firetool tsdb` has `list`, `analyze`, `dump`, `dump-openmetrics`, `create-blocks-from openmetrics`, and `verify`, which is ours. `firetool query` has `instant`, `range`, `series`, `labels`, `analyze`, and `explain`, which is ours and asks `/api/v1/explain`. \
+         `firetool promql` has `format` and `label-matchers set|delete`. promtool's other commands are not there yet.\n");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/compatibility.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&file, &expected).unwrap();

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use crate::{Failure, Outcome, analyze, dump, import, list, verify};
+use crate::{Failure, Outcome, analyze, commands, dump, import, list, verify};
 
 const DEFAULT_PATH: &str = "data/";
 const ALL_SERIES: &str = "{__name__=~'(?s:.*)'}";
@@ -41,7 +41,23 @@ pub(crate) fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .arg(
+            Arg::new("experimental")
+                .long("experimental")
+                .global(true)
+                .action(ArgAction::SetTrue)
+                .help("Accepted for promtool's sake: no command needs it."),
+        )
+        .arg(
+            Arg::new("enable-feature")
+                .long("enable-feature")
+                .global(true)
+                .action(ArgAction::Append)
+                .help("Features to switch on, separated by commas, as for the server."),
+        )
         .subcommand(tsdb)
+        .subcommand(commands::query())
+        .subcommand(commands::promql())
 }
 
 fn path_arg() -> Arg {
@@ -149,8 +165,13 @@ fn create_command() -> Command {
 
 /// Runs what the command line says.
 pub(crate) fn run(matches: &ArgMatches, out: &mut dyn Write) -> Outcome {
-    let Some(("tsdb", tsdb)) = matches.subcommand() else { return Ok(()) };
-    let Some((name, arguments)) = tsdb.subcommand() else { return Ok(()) };
+    let Some((group, commands)) = matches.subcommand() else { return Ok(()) };
+    let Some((name, arguments)) = commands.subcommand() else { return Ok(()) };
+    match group {
+        "query" => return commands::run_query(name, arguments, out),
+        "promql" => return commands::run_promql(name, arguments, out),
+        _ => {}
+    }
     match name {
         "list" => list::run(&path(arguments), arguments.get_flag("human-readable"), out),
         "analyze" => analyze::run(

@@ -4,10 +4,13 @@
 
 mod analyze;
 mod cli;
+mod commands;
 mod dump;
 mod import;
 mod list;
 mod progress;
+mod promql;
+mod query;
 mod text;
 mod verify;
 

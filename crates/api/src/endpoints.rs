@@ -2,7 +2,9 @@
 
 use crate::{
     envelope::{ApiError, Reply},
-    handlers::{admin, exemplars, format, labels, metadata, query, series, status, targets},
+    handlers::{
+        admin, exemplars, features, format, labels, metadata, query, series, status, targets,
+    },
     params::Params,
     service::Inner,
 };
@@ -24,8 +26,8 @@ pub(crate) enum Action {
     /// Answers with an envelope; runs on a blocking thread.
     Call {
         handler: Handler,
-        /// Whether it waits for a place among the running queries.
-        gated: bool,
+        /// Whether it runs a query, for which it waits for a place among those.
+        runs_query: bool,
         /// Whether it needs storage to be open.
         needs_storage: bool,
     },
@@ -63,11 +65,17 @@ impl Endpoint {
 }
 
 const fn query(path: &'static str, methods: &'static str, handler: Handler) -> Endpoint {
-    Endpoint { path, methods, action: Action::Call { handler, gated: true, needs_storage: true } }
+    let action = Action::Call { handler, runs_query: true, needs_storage: true };
+    Endpoint { path, methods, action }
+}
+
+const fn data(path: &'static str, methods: &'static str, handler: Handler) -> Endpoint {
+    let action = Action::Call { handler, runs_query: false, needs_storage: true };
+    Endpoint { path, methods, action }
 }
 
 const fn call(path: &'static str, methods: &'static str, handler: Handler) -> Endpoint {
-    let action = Action::Call { handler, gated: false, needs_storage: false };
+    let action = Action::Call { handler, runs_query: false, needs_storage: false };
     Endpoint { path, methods, action }
 }
 
@@ -75,16 +83,19 @@ const fn not_yet(path: &'static str, methods: &'static str) -> Endpoint {
     Endpoint { path, methods, action: Action::NotYet }
 }
 
+/// Endpoints that Prometheus does not have.
+pub static OWN_ENDPOINTS: &[Endpoint] = &[query("/explain", "GET, POST", query::explain)];
+
 /// All endpoints of Prometheus 3.14's `/api/v1`, in the order of its documentation.
 pub static ENDPOINTS: &[Endpoint] = &[
     query("/query", "GET, POST", query::instant),
     query("/query_range", "GET, POST", query::range),
-    query("/query_exemplars", "GET, POST", exemplars::query_exemplars),
+    data("/query_exemplars", "GET, POST", exemplars::query_exemplars),
     call("/format_query", "GET, POST", format::format_query),
-    not_yet("/parse_query", "GET, POST"),
-    query("/labels", "GET, POST", labels::names),
-    query("/label/{name}/values", "GET", labels::values),
-    query("/series", "GET, POST", series::series),
+    call("/parse_query", "GET, POST", format::parse_query),
+    data("/labels", "GET, POST", labels::names),
+    data("/label/{name}/values", "GET", labels::values),
+    data("/series", "GET, POST", series::series),
     call("/scrape_pools", "GET", targets::scrape_pools),
     not_yet("/scrape_pools/config", "GET"),
     call("/targets", "GET", targets::targets),
@@ -96,11 +107,11 @@ pub static ENDPOINTS: &[Endpoint] = &[
     call("/status/runtimeinfo", "GET", status::runtime_info),
     call("/status/buildinfo", "GET", status::build_info),
     call("/status/flags", "GET", status::flags),
-    query("/status/tsdb", "GET", status::tsdb),
+    data("/status/tsdb", "GET", status::tsdb),
     not_yet("/status/tsdb/blocks", "GET"),
     not_yet("/status/self_metrics", "GET"),
     call("/status/walreplay", "GET", status::wal_replay),
-    not_yet("/features", "GET"),
+    call("/features", "GET", features::features),
     not_yet("/notifications", "GET"),
     not_yet("/notifications/live", "GET"),
     not_yet("/read", "POST"),

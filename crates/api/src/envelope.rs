@@ -1,8 +1,10 @@
 //! The answer around every answer: `{"status":"success","data":...}`.
 
+use axum::body::Bytes;
+use firesteel_model::budget::Reservation;
 use http::StatusCode;
 
-use crate::json::write_string;
+use crate::{json::write_string, payload::Payload};
 
 /// Prometheus' error types, each with its HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +59,14 @@ pub struct ApiError {
     pub kind: ErrorKind,
     /// The text for the caller.
     pub message: String,
+    /// What the caller can do about it, where there is more to say than Prometheus does; goes into
+    /// the answer's `infos`.
+    pub hint: Option<String>,
 }
 
 impl ApiError {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), hint: None }
     }
 
     pub(crate) fn bad_data(message: impl Into<String>) -> Self {
@@ -79,6 +84,11 @@ impl ApiError {
         out.extend_from_slice(self.kind.name().as_bytes());
         out.extend_from_slice(br#"","error":"#);
         write_string(&mut out, &self.message);
+        if let Some(hint) = &self.hint {
+            out.extend_from_slice(b",\"infos\":[");
+            write_string(&mut out, hint);
+            out.push(b']');
+        }
         out.push(b'}');
         (self.kind.status(), out)
     }
@@ -87,13 +97,20 @@ impl ApiError {
 /// A successful call: the JSON of `data`, with what a reader should be told besides.
 #[derive(Debug, Default)]
 pub(crate) struct Reply {
+    /// What comes before `data`, where an answer is too large for one buffer.
+    pub(crate) pieces: Vec<Bytes>,
     pub(crate) data: Vec<u8>,
     pub(crate) warnings: Vec<String>,
     pub(crate) infos: Vec<String>,
+    /// Accounts for the memory of a large answer until it is sent.
+    pub(crate) reserved: Option<Reservation>,
 }
 
 /// The warning of a list that a `limit` parameter cut.
 pub(crate) const TRUNCATED: &str = "results truncated due to limit";
+
+/// How every answer begins.
+const HEAD: &[u8] = br#"{"status":"success","data":"#;
 
 impl Reply {
     pub(crate) fn json<T: serde::Serialize>(data: &T) -> Result<Self, ApiError> {
@@ -112,14 +129,18 @@ impl Reply {
         self
     }
 
-    /// Empty where there is nothing to say.
-    pub(crate) fn into_body(self) -> Vec<u8> {
-        const HEAD: &[u8] = br#"{"status":"success","data":"#;
-        if self.data.is_empty() {
-            return Vec::new();
+    /// Without pieces where there is nothing to say.
+    pub(crate) fn into_payload(self) -> Payload {
+        if self.data.is_empty() && self.pieces.is_empty() {
+            return Payload::default();
         }
         let mut out = Vec::with_capacity(HEAD.len() + self.data.len() + 64);
+        let mut pieces = Vec::with_capacity(self.pieces.len() + 2);
         out.extend_from_slice(HEAD);
+        if !self.pieces.is_empty() {
+            pieces.push(Bytes::from(std::mem::take(&mut out)));
+            pieces.extend(self.pieces);
+        }
         out.extend_from_slice(&self.data);
         for (key, texts) in [("warnings", &self.warnings), ("infos", &self.infos)] {
             if texts.is_empty() {
@@ -137,6 +158,7 @@ impl Reply {
             out.push(b']');
         }
         out.push(b'}');
-        out
+        pieces.push(Bytes::from(out));
+        Payload { pieces: pieces.into(), reserved: self.reserved }
     }
 }

@@ -2,7 +2,7 @@
 //! `web/api/v1/json_codec.go`, `util/jsonutil/marshal.go`.
 
 use firesteel_model::{Exemplar, FloatHistogram, Labels, Timestamp, float};
-use firesteel_promql::{QueryValue, SampleValue};
+use firesteel_promql::{QueryValue, RangeSeries, SampleValue, VectorSample};
 
 /// Appends a JSON string.
 pub(crate) fn write_string(out: &mut Vec<u8>, s: &str) {
@@ -78,6 +78,44 @@ impl ValueWriter {
         out.push(b']');
     }
 
+    /// A series of an instant vector.
+    fn sample(&mut self, out: &mut Vec<u8>, i: usize, sample: &VectorSample) {
+        out.extend_from_slice(if i > 0 { b",{\"metric\":" } else { b"{\"metric\":" });
+        write_labels(out, &sample.labels);
+        match &sample.value {
+            SampleValue::Float(v) => {
+                out.extend_from_slice(b",\"value\":");
+                self.point(out, sample.t, *v);
+            }
+            SampleValue::Histogram(h) => {
+                out.extend_from_slice(b",\"histogram\":");
+                self.histogram_point(out, sample.t, h);
+            }
+        }
+        out.push(b'}');
+    }
+
+    /// A series of a matrix.
+    fn series(&mut self, out: &mut Vec<u8>, i: usize, one: &RangeSeries) {
+        out.extend_from_slice(if i > 0 { b",{\"metric\":" } else { b"{\"metric\":" });
+        write_labels(out, &one.labels);
+        for (k, sample) in one.floats.iter().enumerate() {
+            out.extend_from_slice(if k > 0 { b"," } else { b",\"values\":[" });
+            self.point(out, sample.t, sample.v);
+        }
+        if !one.floats.is_empty() {
+            out.push(b']');
+        }
+        for (k, (t, h)) in one.histograms.iter().enumerate() {
+            out.extend_from_slice(if k > 0 { b"," } else { b",\"histograms\":[" });
+            self.histogram_point(out, *t, h);
+        }
+        if !one.histograms.is_empty() {
+            out.push(b']');
+        }
+        out.push(b'}');
+    }
+
     fn histogram_point(&mut self, out: &mut Vec<u8>, t: Timestamp, h: &FloatHistogram) {
         out.push(b'[');
         write_timestamp(out, t);
@@ -113,66 +151,72 @@ impl ValueWriter {
 /// Appends `"resultType":...,"result":...` of a query result, the inside of an object.
 pub fn write_query_value(out: &mut Vec<u8>, value: &QueryValue) {
     let mut writer = ValueWriter { text: String::with_capacity(32) };
+    write_head(out, value);
+    match value {
+        QueryValue::Scalar(_) | QueryValue::String { .. } => {}
+        QueryValue::Vector(samples) => {
+            for (i, sample) in samples.iter().enumerate() {
+                writer.sample(out, i, sample);
+            }
+            out.push(b']');
+        }
+        QueryValue::Matrix(series) => {
+            for (i, one) in series.iter().enumerate() {
+                writer.series(out, i, one);
+            }
+            out.push(b']');
+        }
+    }
+}
+
+/// The same, for large results: each series is given back when it is written, and `written` is
+/// called behind it, to take what is in `out` away, or to stop.
+pub(crate) fn write_large_query_value<E>(
+    out: &mut Vec<u8>,
+    value: QueryValue,
+    mut written: impl FnMut(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut writer = ValueWriter { text: String::with_capacity(32) };
+    write_head(out, &value);
+    match value {
+        QueryValue::Scalar(_) | QueryValue::String { .. } => {}
+        QueryValue::Vector(samples) => {
+            for (i, sample) in samples.into_iter().enumerate() {
+                writer.sample(out, i, &sample);
+                written(out)?;
+            }
+            out.push(b']');
+        }
+        QueryValue::Matrix(series) => {
+            for (i, one) in series.into_iter().enumerate() {
+                writer.series(out, i, &one);
+                written(out)?;
+            }
+            out.push(b']');
+        }
+    }
+    Ok(())
+}
+
+/// The type, and a scalar or string whole, or the bracket before the series.
+fn write_head(out: &mut Vec<u8>, value: &QueryValue) {
     out.extend_from_slice(b"\"resultType\":\"");
     out.extend_from_slice(value.value_type().as_str().as_bytes());
-    out.extend_from_slice(b"\",\"result\":");
+    out.extend_from_slice(b"\",\"result\":[");
     match value {
         QueryValue::Scalar(sample) => {
             // Never with an exponent, unlike the samples of series: `promql/value.go`.
             let value = float::format_f(sample.v);
-            out.push(b'[');
             write_timestamp(out, sample.t);
             out.extend_from_slice(format!(",\"{value}\"]").as_bytes());
         }
         QueryValue::String { t, value } => {
-            out.push(b'[');
             write_timestamp(out, *t);
             out.push(b',');
             write_string(out, value);
             out.push(b']');
         }
-        QueryValue::Vector(samples) => {
-            out.push(b'[');
-            for (i, sample) in samples.iter().enumerate() {
-                out.extend_from_slice(if i > 0 { b",{\"metric\":" } else { b"{\"metric\":" });
-                write_labels(out, &sample.labels);
-                match &sample.value {
-                    SampleValue::Float(v) => {
-                        out.extend_from_slice(b",\"value\":");
-                        writer.point(out, sample.t, *v);
-                    }
-                    SampleValue::Histogram(h) => {
-                        out.extend_from_slice(b",\"histogram\":");
-                        writer.histogram_point(out, sample.t, h);
-                    }
-                }
-                out.push(b'}');
-            }
-            out.push(b']');
-        }
-        QueryValue::Matrix(series) => {
-            out.push(b'[');
-            for (i, one) in series.iter().enumerate() {
-                out.extend_from_slice(if i > 0 { b",{\"metric\":" } else { b"{\"metric\":" });
-                write_labels(out, &one.labels);
-                for (k, sample) in one.floats.iter().enumerate() {
-                    out.extend_from_slice(if k > 0 { b"," } else { b",\"values\":[" });
-                    writer.point(out, sample.t, sample.v);
-                }
-                if !one.floats.is_empty() {
-                    out.push(b']');
-                }
-                for (k, (t, h)) in one.histograms.iter().enumerate() {
-                    out.extend_from_slice(if k > 0 { b"," } else { b",\"histograms\":[" });
-                    writer.histogram_point(out, *t, h);
-                }
-                if !one.histograms.is_empty() {
-                    out.push(b']');
-                }
-                out.push(b'}');
-            }
-            out.push(b']');
-        }
+        QueryValue::Vector(_) | QueryValue::Matrix(_) => {}
     }
 }
 

@@ -9,12 +9,14 @@ mod json;
 mod management;
 mod pages;
 mod params;
+mod payload;
 mod serve;
 mod service;
 mod sources;
 
-pub use endpoints::{ENDPOINTS, Endpoint, Support};
+pub use endpoints::{ENDPOINTS, Endpoint, OWN_ENDPOINTS, Support};
 pub use envelope::{ApiError, ErrorKind};
+pub use handlers::{features::Features, query::stats_json};
 pub use json::write_query_value;
 pub use serve::{ServeOptions, serve};
 pub use service::{Api, ApiBuilder, ApiService, Body};

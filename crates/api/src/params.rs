@@ -1,8 +1,9 @@
 //! Parameters of a call, from the URL and from a posted form, and how Prometheus reads them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use firesteel_model::{Timestamp, duration, storage::CancelToken};
+use firesteel_promql::{Place, QueryOrigin};
 
 use crate::envelope::ApiError;
 
@@ -24,6 +25,18 @@ pub(crate) struct Params {
     pub(crate) path: Option<String>,
     /// Cancelled when the caller has gone away.
     pub(crate) cancel: CancelToken,
+    /// The caller's turn among the running queries, for calls that run one.
+    pub(crate) turn: Turn,
+    /// Who calls.
+    pub(crate) origin: Option<Arc<QueryOrigin>>,
+}
+
+/// What waiting for a place among the running queries gave.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Turn {
+    pub(crate) place: Option<Arc<Place>>,
+    /// The query's time was over before there was a place.
+    pub(crate) late: bool,
 }
 
 impl Params {
@@ -32,7 +45,7 @@ impl Params {
             .chain(form_urlencoded::parse(query.as_bytes()))
             .map(|(k, v)| (k.into_owned(), v.into_owned()))
             .collect();
-        Self { pairs, path, cancel: CancelToken::new() }
+        Self { pairs, path, ..Self::default() }
     }
 
     /// The first value of a parameter, empty where it is not given.

@@ -20,18 +20,18 @@ use firesteel_model::{
     metrics::Collect,
     storage::{Appendable, CancelToken, Queryable},
 };
-use firesteel_promql::Engine;
+use firesteel_promql::{Engine, QueryOrigin, parse};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
-use tokio::sync::Semaphore;
 
 use crate::{
-    endpoints::{Action, ENDPOINTS, Endpoint, Handler},
+    endpoints::{Action, ENDPOINTS, Endpoint, Handler, OWN_ENDPOINTS},
     envelope::{ApiError, ErrorKind, Reply},
     handlers,
     http_metrics::HttpMetrics,
     management, pages,
-    params::Params,
+    params::{Params, SignedDuration, Turn},
+    payload::Payload,
     sources::{ExemplarSource, Lifecycle, StatusSource, StorageAdmin, TargetSource},
 };
 
@@ -57,7 +57,6 @@ pub(crate) struct Inner {
     pub(crate) http: HttpMetrics,
     pub(crate) prefix: String,
     pub(crate) page_title: String,
-    gate: Semaphore,
 }
 
 impl Inner {
@@ -104,7 +103,6 @@ impl Api {
                 http: HttpMetrics::default(),
                 prefix: String::new(),
                 page_title: "Firesteel".to_owned(),
-                gate: Semaphore::new(20),
             },
         }
     }
@@ -181,20 +179,13 @@ impl ApiBuilder {
         self
     }
 
-    /// At most this many queries run at a time (20); the others wait.
-    #[must_use]
-    pub fn max_concurrency(mut self, queries: usize) -> Self {
-        self.inner.gate = Semaphore::new(queries.clamp(1, Semaphore::MAX_PERMITS));
-        self
-    }
-
     /// The service. Must be called where a tokio runtime runs it later; starts nothing itself.
     #[must_use]
     pub fn build(self) -> ApiService {
         let prefix = self.inner.prefix.clone();
         let inner = Arc::new(self.inner);
         let mut router = management::routes(pages::routes(Router::new()));
-        for endpoint in ENDPOINTS {
+        for endpoint in ENDPOINTS.iter().chain(OWN_ENDPOINTS) {
             router = route(router, endpoint);
         }
         let router = router.fallback(not_found);
@@ -208,7 +199,7 @@ impl ApiBuilder {
             })
         };
         let observe = axum::middleware::from_fn_with_state(Arc::clone(&inner), observe);
-        ApiService { router: router.layer(observe).with_state(inner) }
+        ApiService { router: router.layer(observe).with_state(inner), peer: None }
     }
 }
 
@@ -252,8 +243,8 @@ fn route(router: Routes, endpoint: &'static Endpoint) -> Routes {
         methods = methods.or(MethodFilter::PUT);
     }
     match endpoint.action {
-        Action::Call { handler, gated, needs_storage } => {
-            let call = Call { handler, gated, needs_storage };
+        Action::Call { handler, runs_query, needs_storage } => {
+            let call = Call { handler, runs_query, needs_storage };
             router.route(
                 &path,
                 on(methods, move |State(inner), name: Option<Path<String>>, request: Request| {
@@ -278,7 +269,7 @@ fn route(router: Routes, endpoint: &'static Endpoint) -> Routes {
 #[derive(Clone, Copy)]
 struct Call {
     handler: Handler,
-    gated: bool,
+    runs_query: bool,
     needs_storage: bool,
 }
 
@@ -296,44 +287,75 @@ impl Call {
         } else {
             Bytes::new()
         };
-        let params = Params::new(&form, parts.uri.query().unwrap_or_default(), name);
+        let mut params = Params::new(&form, parts.uri.query().unwrap_or_default(), name);
+        drop(form);
         let compress = accepts_gzip(&parts.headers);
         // The call goes on a blocking thread; when the client goes away this future is dropped,
         // and with it the guard that cancels the query.
-        let cancel = CancelToken::new();
-        let guard = CancelOnDrop(cancel.clone());
-        let answer = self.answer(inner, params, cancel).await;
+        let guard = CancelOnDrop(params.cancel.clone());
+        if self.runs_query {
+            params.origin = Some(Arc::new(origin(&inner, &parts)));
+            params.turn = match turn(&inner, &params).await {
+                Ok(turn) => turn,
+                Err(error) => return respond_error(&error),
+            };
+        }
+        let answer = self.answer(inner, params).await;
         std::mem::drop(guard);
         match answer {
-            Ok(body) if body.is_empty() => StatusCode::NO_CONTENT.into_response(),
-            Ok(body) => json_response(StatusCode::OK, body, compress).await,
+            Ok(payload) if payload.is_empty() => StatusCode::NO_CONTENT.into_response(),
+            Ok(payload) => json_response(payload, compress).await,
             Err(error) => respond_error(&error),
         }
     }
 
-    async fn answer(
-        self,
-        inner: Arc<Inner>,
-        mut params: Params,
-        cancel: CancelToken,
-    ) -> Result<Vec<u8>, ApiError> {
-        let shared = Arc::clone(&inner);
-        let _place = if self.gated {
-            let closed = |_| ApiError::new(ErrorKind::Internal, "the server is stopping");
-            Some(shared.gate.acquire().await.map_err(closed)?)
-        } else {
-            None
-        };
-        params.cancel = cancel;
+    async fn answer(self, inner: Arc<Inner>, params: Params) -> Result<Payload, ApiError> {
         let handler = self.handler;
         let reply =
-            tokio::task::spawn_blocking(move || handler(&inner, &params).map(Reply::into_body));
+            tokio::task::spawn_blocking(move || handler(&inner, &params).map(Reply::into_payload));
         reply.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a request handler failed; this is a bug");
             Err(ApiError::new(ErrorKind::Internal, "the request handler failed; see the log"))
         })
     }
 }
+
+/// Who calls, for the query log.
+fn origin(inner: &Inner, parts: &http::request::Parts) -> QueryOrigin {
+    let peer = parts.extensions.get::<Peer>();
+    let path = parts.uri.path();
+    QueryOrigin::Http {
+        client_ip: peer.map_or_else(String::new, |Peer(ip)| ip.to_string()),
+        method: parts.method.to_string(),
+        path: path.strip_prefix(inner.prefix.as_str()).unwrap_or(path).to_owned(),
+    }
+}
+
+/// Waits for a turn among the running queries, without a thread. Texts that are no query are
+/// refused at once.
+async fn turn(inner: &Inner, params: &Params) -> Result<Turn, ApiError> {
+    let Some(gate) = inner.engine.gate() else { return Ok(Turn::default()) };
+    if let Some(place) = gate.try_enter() {
+        return Ok(Turn { place: Some(Arc::new(place)), late: false });
+    }
+    let options = inner.engine.options();
+    parse(params.first("query"), &options.parser).map_err(|e| ApiError::parameter("query", e))?;
+    let timeout = params.duration("timeout")?.map(SignedDuration::clamp);
+    let timeout = timeout.map_or(options.timeout, |t| t.min(options.timeout));
+    let began = inner.clock.monotonic();
+    match tokio::time::timeout(timeout, gate.enter()).await {
+        Ok(place) => {
+            let waited = inner.clock.monotonic().saturating_sub(began);
+            Ok(Turn { place: Some(Arc::new(place.waited(waited))), late: false })
+        }
+        // The engine refuses it, and its observers hear of it.
+        Err(_) => Ok(Turn { place: None, late: true }),
+    }
+}
+
+/// The client's address, among a request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) std::net::IpAddr);
 
 struct CancelOnDrop(CancelToken);
 
@@ -369,15 +391,15 @@ pub(crate) fn respond_error(error: &ApiError) -> Response {
     (status, [json], body).into_response()
 }
 
-async fn json_response(status: StatusCode, body: Vec<u8>, compress: bool) -> Response {
+async fn json_response(payload: Payload, compress: bool) -> Response {
     let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let vary = (header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    if !compress || body.len() < MIN_COMPRESS {
-        return (status, [json, vary], body).into_response();
+    if !compress || payload.len() < MIN_COMPRESS {
+        return ([json, vary], axum::body::Body::new(payload)).into_response();
     }
     let encoding = (header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    match tokio::task::spawn_blocking(move || gzip(&body)).await {
-        Ok(Ok(packed)) => (status, [json, vary, encoding], packed).into_response(),
+    match tokio::task::spawn_blocking(move || payload.gzip()).await {
+        Ok(Ok(packed)) => ([json, vary, encoding], axum::body::Body::new(packed)).into_response(),
         _ => respond_error(&ApiError::new(ErrorKind::Internal, "compressing the answer failed")),
     }
 }
@@ -406,6 +428,15 @@ pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
 #[derive(Clone)]
 pub struct ApiService {
     router: Router,
+    peer: Option<Peer>,
+}
+
+impl ApiService {
+    /// The same for the requests of one client, whose address goes into the query log.
+    #[must_use]
+    pub fn of_client(&self, address: std::net::IpAddr) -> Self {
+        Self { router: self.router.clone(), peer: Some(Peer(address)) }
+    }
 }
 
 impl std::fmt::Debug for ApiService {
@@ -453,8 +484,12 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let mut router = self.router.clone();
+        let mut request = request.map(axum::body::Body::new);
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
+        }
         Box::pin(async move {
-            let response = router.call(request.map(axum::body::Body::new)).await;
+            let response = router.call(request).await;
             response.map(|r| r.map(Body))
         })
     }

@@ -4,6 +4,8 @@
 use firesteel_model::{Exemplar, Labels, Matcher, Metadata, Timestamp};
 use serde::Serialize;
 
+use crate::handlers::features::Features;
+
 /// A target that is scraped.
 #[derive(Clone, Debug)]
 pub struct TargetView {
@@ -192,6 +194,10 @@ pub trait StatusSource: Send + Sync {
     fn flags(&self) -> Vec<(String, String)>;
     /// The configuration in force, secrets masked.
     fn config_yaml(&self) -> String;
+    /// What is switched on besides the API and the query language, which the API knows itself.
+    fn features(&self) -> Features {
+        Features::new()
+    }
     /// The storage's cardinality, tables with at most `limit` rows; `None` where there is none.
     fn tsdb_status(&self, limit: usize) -> Option<TsdbStatus>;
 }

@@ -23,7 +23,9 @@ mod yaml;
 pub use config::Config;
 pub use error::{ConfigError, Diagnostic, Place};
 pub use files::{NoFiles, OsFiles, ReadFiles, matches as file_name_matches};
-pub use load::{LoadOptions, embedded_default, load, load_str, load_target_groups};
+pub use load::{
+    LoadOptions, embedded_default, load, load_http_client, load_str, load_target_groups,
+};
 pub use secret::{MASK, Secret};
 pub use served::{KeyInfo, NotServed, keys};
 pub use typed::{

@@ -8,11 +8,11 @@ use std::{
 use firesteel_model::{Labels, ValidationScheme, float::go_quote};
 
 use crate::{
-    Config, ConfigError, Diagnostic, Place, ReadFiles, Retention, ScrapeConfig, StaticGroup,
-    decode,
+    Config, ConfigError, Diagnostic, HttpClientConfig, Place, ReadFiles, Retention, ScrapeConfig,
+    StaticGroup, decode,
     diagnose::Diagnostics,
     inherit, paths,
-    schema::{Schema, discovery::STATIC, root, scrape::GLOBAL},
+    schema::{Schema, discovery::STATIC, http, root, scrape::GLOBAL},
     served,
     typed::convert,
     value::{Item, Section, Value},
@@ -51,6 +51,26 @@ pub fn load(
 /// Something is wrong in the text: everything that was found.
 pub fn load_str(name: &str, text: &str) -> Result<Config, ConfigError> {
     load_text(name, text, Path::new(""), &crate::NoFiles, &LoadOptions::default())
+}
+
+/// Reads a file that is one HTTP client's configuration, as promtool's `--http.config.file`.
+///
+/// # Errors
+/// The file cannot be read, or something is wrong in it: everything that was found.
+pub fn load_http_client(
+    path: &Path,
+    files: &dyn ReadFiles,
+) -> Result<HttpClientConfig, ConfigError> {
+    let text =
+        files.read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let mut diagnostics = Diagnostics::new(&path.to_string_lossy());
+    match parse(&text, &http::CLIENT, &mut diagnostics) {
+        Some(mut section) if diagnostics.errors.is_empty() => {
+            paths::set_directory(&mut section, path.parent().unwrap_or(Path::new("")));
+            Ok(convert::http_client(&section))
+        }
+        _ => Err(ConfigError::Invalid(diagnostics.errors)),
+    }
 }
 
 /// What a server without a configuration file does: it scrapes itself, at `target`, every 15

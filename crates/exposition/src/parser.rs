@@ -221,14 +221,14 @@ impl<'a> Parser<'a> {
             if ends && let Some(converted) = self.converted(kind) {
                 return Ok(Some(self.converted_entry(converted)));
             }
-            if let Some(c) = &mut self.collector {
-                if c.collect(&sample, &self.labels, &self.exemplar_labels) {
-                    if !c.keep {
-                        continue;
-                    }
-                    // It went to the native histogram.
-                    sample.tail.exemplar = None;
+            if let Some(c) = &mut self.collector
+                && c.collect(&sample, &self.labels, &self.exemplar_labels)
+            {
+                if !c.keep {
+                    continue;
                 }
+                // It went to the native histogram.
+                sample.tail.exemplar = None;
             }
             return Ok(Some(Entry::Series(self.series(&sample))));
         }

@@ -85,7 +85,10 @@ fn walk(format: Format, page: &[u8]) -> usize {
             assert_eq!((s.value.to_bits(), s.timestamp), (*value, *timestamp));
             next = expected.next();
         } else if let Ok(Some(Entry::Series(s))) = parser.next_entry() {
-            assert_eq!((s.raw.to_vec(), s.value.to_bits(), s.timestamp), (raw.clone(), *value, *timestamp));
+            assert_eq!(
+                (s.raw.to_vec(), s.value.to_bits(), s.timestamp),
+                (raw.clone(), *value, *timestamp)
+            );
             next = expected.next();
         }
     }

@@ -42,6 +42,9 @@ struct Node {
     limit: AtomicU64,
     used: AtomicU64,
     peak: AtomicU64,
+    /// Bytes that only children of up to `small` bytes get.
+    headroom: AtomicU64,
+    small: AtomicU64,
     parent: Option<Budget>,
 }
 
@@ -74,6 +77,8 @@ impl Budget {
             limit: AtomicU64::new(limit),
             used: AtomicU64::new(0),
             peak: AtomicU64::new(0),
+            headroom: AtomicU64::new(0),
+            small: AtomicU64::new(u64::MAX),
             parent,
         }))
     }
@@ -87,9 +92,24 @@ impl Budget {
         Ok(Reservation { budget: self.clone(), bytes })
     }
 
+    /// Keeps the last `headroom` bytes of the limit for children that use up to `small` bytes each:
+    /// however much the large ones take, the small ones go on.
+    pub fn keep_for_small(&self, headroom: u64, small: u64) {
+        self.0.headroom.store(headroom, Ordering::Relaxed);
+        self.0.small.store(small, Ordering::Relaxed);
+    }
+
     fn take(&self, bytes: u64) -> Result<(), BudgetError> {
+        self.take_for(bytes, 0)
+    }
+
+    /// Takes bytes for a child that uses `child` bytes then.
+    fn take_for(&self, bytes: u64, child: u64) -> Result<(), BudgetError> {
         let node = &*self.0;
-        let limit = node.limit.load(Ordering::Relaxed);
+        let mut limit = node.limit.load(Ordering::Relaxed);
+        if child > node.small.load(Ordering::Relaxed) {
+            limit = limit.saturating_sub(node.headroom.load(Ordering::Relaxed));
+        }
         let before = node.used.fetch_add(bytes, Ordering::Relaxed);
         let after = before.saturating_add(bytes);
         if after > limit {
@@ -102,7 +122,7 @@ impl Budget {
             });
         }
         if let Some(parent) = &node.parent {
-            parent.take(bytes).inspect_err(|_| {
+            parent.take_for(bytes, after).inspect_err(|_| {
                 node.used.fetch_sub(bytes, Ordering::Relaxed);
             })?;
         }
@@ -210,5 +230,17 @@ mod tests {
         assert_eq!(process.used(), 10);
         drop(held);
         assert_eq!((process.used(), process.peak()), (0, 80));
+    }
+    #[test]
+    fn large_children_leave_room_for_small_ones() {
+        let queries = Budget::root("queries", 100);
+        queries.keep_for_small(25, 10);
+        let (large, other) = (queries.child("query", 80), queries.child("query", 80));
+        let _held = large.reserve(70).unwrap();
+        let refused = other.reserve(20).unwrap_err();
+        assert_eq!((refused.budget.as_str(), refused.limit), ("queries", 75));
+        let small = other.reserve(10).unwrap();
+        assert!(large.reserve(1).is_err() && other.reserve(1).is_err());
+        assert_eq!((queries.used(), small.bytes()), (80, 10));
     }
 }

@@ -497,6 +497,31 @@ impl Expr {
         selectors
     }
 
+    /// Calls `f` with each selector within the expression, from left to right, to change it. Does
+    /// not recurse.
+    pub fn for_each_selector_mut(&mut self, f: &mut dyn FnMut(&mut VectorSelector)) {
+        let mut stack = vec![self];
+        while let Some(expr) = stack.pop() {
+            match expr {
+                Self::Number(_) | Self::String(_) => {}
+                Self::Vector(v) => f(v),
+                Self::Matrix(m) => f(&mut m.vector),
+                Self::Subquery(s) => stack.push(&mut s.expr),
+                Self::Call(c) => stack.extend(c.args.iter_mut().rev()),
+                Self::Aggregate(a) => {
+                    stack.push(&mut a.expr);
+                    stack.extend(&mut a.param);
+                }
+                Self::Binary(b) => {
+                    let b = &mut **b;
+                    stack.extend([&mut b.rhs, &mut b.lhs]);
+                }
+                Self::Unary(u) => stack.push(&mut u.expr),
+                Self::Paren(p) => stack.push(&mut p.expr),
+            }
+        }
+    }
+
     /// Takes the expression away and leaves a number in its place.
     pub(crate) fn take(&mut self) -> Self {
         let nothing = NumberLiteral { value: 0.0, is_duration: false, span: Span::default() };

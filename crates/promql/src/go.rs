@@ -1,4 +1,7 @@
-//! Texts as Go's `fmt` and `strconv` make and read them.
+//! What Go's library does that shows in answers: texts as `fmt` and `strconv` make and read them,
+//! the order of equal items in a [`sort`].
+
+pub(crate) mod sort;
 
 pub(crate) use firesteel_model::float::{format_f, go_quote as quote};
 
@@ -20,7 +23,9 @@ pub(crate) fn code_point(c: char) -> String {
     format!("U+{:04X} '{c}'", c as u32)
 }
 
-/// A float as `%v` and `%g` print it: shortest, with an exponent below 1e-4 and from 1e6 on.
+/// A float as `%v` and `%g` print it: the shortest digits, with an exponent below 1e-4 and from 1e6
+/// on. Where digits are the shortest, `strconv` takes their number for 6 in this decision (`eprec` in
+/// `ftoa.go`), so that also a number that is whole gets an exponent: 1e+06.
 pub(crate) fn format_g(v: f64) -> String {
     let magnitude = v.abs();
     if v == 0.0 || !v.is_finite() || (1e-4..1e6).contains(&magnitude) {
@@ -182,6 +187,10 @@ mod tests {
             (1e21, "1e+21"),
             (1.5e-7, "1.5e-07"),
             (0.0001, "0.0001"),
+            (123_456.0, "123456"),
+            (-0.0, "-0"),
+            (1e-5, "1e-05"),
+            (1e300, "1e+300"),
             (f64::INFINITY, "+Inf"),
             (f64::NAN, "NaN"),
         ] {

@@ -22,8 +22,9 @@ mod window;
 pub use annotations::{Annotations, ForcedMonotonicity, Severity};
 pub use ast::{Expr, Span, ValueType};
 pub use engine::{
-    Engine, EngineOptions, EngineStats, Executor, Inline, QueryError, QueryOptions, QueryResult,
-    ScopedThreads,
+    Engine, EngineOptions, EngineStats, Enter, Executor, Gate, Inline, ObservedQuery, Place,
+    Profile, ProfileFigures, ProfileNode, QueryError, QueryObserver, QueryOptions, QueryOrigin,
+    QueryOutcome, QueryResult, ScopedThreads,
 };
 pub use error::{ParseError, ParseErrors};
 pub use options::ParserOptions;

@@ -4,6 +4,8 @@
 
 use std::cmp::Ordering;
 
+use crate::go;
+
 /// Differences between neighbouring buckets below this, relatively, are taken for noise.
 const SMALL_DELTA: f64 = 1e-12;
 
@@ -29,6 +31,12 @@ pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     let rank = q * (n - 1.0);
     let lower = rank.floor().max(0.0) as usize;
     let weight = rank - rank.floor();
+    // Only where zeros of both signs are equal does it show how the values were sorted.
+    if values.iter().any(|v| v.to_bits() == (-0.0_f64).to_bits()) {
+        go::sort::sort_by(values, |a, b| a.is_nan() || a < b);
+        let high = values[(lower + 1).min(values.len() - 1)];
+        return values[lower] * (1.0 - weight) + high * weight;
+    }
     let (_, &mut low, above) = values.select_nth_unstable_by(lower, nan_first);
     let high = above.iter().copied().min_by(nan_first).unwrap_or(low);
     low * (1.0 - weight) + high * weight

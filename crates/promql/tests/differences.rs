@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use firesteel_model::{Labels, storage::memory::MemoryStorage};
-use firesteel_promql::{Engine, EngineOptions, ParserOptions, QueryOptions};
+use firesteel_model::{
+    FloatHistogram, Labels, Value,
+    storage::{AppendOptions, Appendable as _, SeriesKey, memory::MemoryStorage},
+};
+use firesteel_promql::{Engine, EngineOptions, ParserOptions, QueryError, QueryOptions};
 
 /// A gauge each 15 s for an hour.
 fn storage() -> MemoryStorage {
@@ -11,6 +14,24 @@ fn storage() -> MemoryStorage {
     let labels = Labels::from_pairs([("__name__", "gauge"), ("a", "1")]);
     let samples = (0..240_i64).map(|i| (i * 15_000, i as f64));
     storage.add_floats(&labels, samples).expect("samples are in order");
+    storage
+}
+
+/// Histograms that rise, each 15 s for two minutes, under several names.
+fn histograms(names: &[&str]) -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    let mut appender = storage.appender();
+    for name in names {
+        let labels = Labels::from_pairs([("__name__", *name)]);
+        for i in 0..10_u32 {
+            let count = f64::from(i);
+            let h = FloatHistogram { count, zero_count: count, ..FloatHistogram::default() };
+            let (key, options) = (SeriesKey::Labels(&labels), AppendOptions::default());
+            let value = Value::FloatHistogram(&h);
+            appender.append(key, i64::from(i) * 15_000, value, &options).expect("in order");
+        }
+    }
+    appender.commit().expect("in memory");
     storage
 }
 
@@ -64,6 +85,8 @@ fn labels_are_expected_behind_group_left_where_nothing_else_can_be() {
     let query = "gauge / on () group_right * 2";
     assert!(answer(query).ends_with(&format!("unexpected <op:*>{rest}")), "{}", answer(query));
     assert!(answer("gauge / on () group_left or").is_empty());
+    let query = "gauge / on () group_left group_right () gauge";
+    assert!(answer(query).ends_with(&format!("unexpected <group_right>{rest}")), "{query}");
 }
 
 #[test]
@@ -78,4 +101,39 @@ fn pinned_subqueries_go_on_for_as_long_as_the_query() {
     let texts = |end| format!("{:?}", ask(end).annotations);
     assert!(texts(1_000_000).contains("got 90"), "{}", texts(1_000_000));
     assert!(texts(1_060_000).contains("got 150"), "{}", texts(1_060_000));
+}
+
+#[test]
+fn durations_without_a_usable_value_make_the_query_invalid() {
+    let parser = ParserOptions { duration_expressions: true, ..ParserOptions::default() };
+    let engine = Engine::new(EngineOptions { parser, ..EngineOptions::default() });
+    let ask = |query: &str| {
+        let result = engine.instant(&storage(), query, 2_000_000, &QueryOptions::default());
+        result.err().map(|e| (matches!(e, QueryError::Invalid(_)), e.to_string()))
+    };
+    let text = "11:17: duration must be greater than 0".to_owned();
+    assert_eq!(ask("rate(gauge[1-7m3s:2m])"), Some((true, text)));
+    let text = "14:25: division by zero".to_owned();
+    assert_eq!(ask("gauge offset (1m / step())"), Some((true, text)));
+}
+
+#[test]
+fn annotations_of_functions_that_are_folded_name_the_metric_where_names_are_removed_late() {
+    let storage = histograms(&["h"]);
+    for delayed_name_removal in [false, true] {
+        let engine = Engine::new(EngineOptions { delayed_name_removal, ..Default::default() });
+        let query = "sum(delta(h[1m:15s]))";
+        let result = engine.instant(&storage, query, 120_000, &QueryOptions::default());
+        let annotations = format!("{:?}", result.expect("a result").annotations);
+        assert!(annotations.contains("not a gauge: \\\"h\\\""), "{annotations}");
+    }
+}
+
+#[test]
+fn histograms_that_lose_their_names_may_not_become_the_same_before_they_are_folded() {
+    let storage = histograms(&["h", "i"]);
+    let query = "sum(rate({__name__=~\"h|i\"}[1m]))";
+    let result = Engine::default().instant(&storage, query, 120_000, &QueryOptions::default());
+    let error = result.expect_err("the same labels").to_string();
+    assert_eq!(error, "vector cannot contain metrics with the same labelset");
 }

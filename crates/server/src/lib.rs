@@ -10,6 +10,7 @@ mod log;
 mod memory;
 mod options;
 mod process;
+mod queries;
 mod run;
 mod signals;
 mod status;

@@ -1,4 +1,5 @@
-//! The memory that the process may use: the tightest limit of its cgroups and of the machine.
+//! The memory that the process may use: the tightest limit of its cgroups, of the machine and of
+//! `GOMEMLIMIT`, with which Prometheus is told to use less.
 
 use std::{fs, path::Path};
 
@@ -14,10 +15,23 @@ pub(crate) fn limit() -> Option<u64> {
             .filter_map(|text| text.trim().parse::<u64>().ok())
             .min()
     });
-    match (tightest, machine) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
+    let told = std::env::var("GOMEMLIMIT").ok().and_then(|text| go_bytes(&text));
+    [tightest, machine, told].into_iter().flatten().min()
+}
+
+/// A number of bytes as Go reads `GOMEMLIMIT`: `512MiB`; `None` for `off` and what it refuses.
+fn go_bytes(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
 }
 
 fn machine_memory(meminfo: &str) -> Option<u64> {
@@ -68,6 +82,9 @@ mod tests {
                 "/sys/fs/cgroup/memory/memory.limit_in_bytes",
             ]
         );
+        assert_eq!(go_bytes("512MiB"), Some(512 << 20));
+        assert_eq!(go_bytes("1000"), Some(1000));
+        assert_eq!([go_bytes("off"), go_bytes("1MB"), go_bytes(""), go_bytes("0")], [None; 4]);
         assert_eq!(machine_memory("MemTotal:        1024 kB\nMemFree: 1 kB\n"), Some(1 << 20));
     }
 }

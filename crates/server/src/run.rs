@@ -28,8 +28,9 @@ use crate::{
     log, memory,
     options::{ConfigSource, Options},
     process::ProcessMetrics,
+    queries::{ActiveQueries, QueryLog, open_error},
     signals::{Signal, Signals},
-    status::{ServerStatus, hostname},
+    status::{ServerStatus, features, hostname},
 };
 
 /// The share of the memory limit that reservations may take; the rest is for what is not counted.
@@ -62,6 +63,8 @@ struct Server {
     db: LateDb,
     enable_lifecycle: bool,
     keeps_exemplars: bool,
+    active_queries: Arc<ActiveQueries>,
+    query_log: Arc<QueryLog>,
     /// Asks the main loop to stop.
     quit: Notify,
     /// Reloads one at a time.
@@ -85,8 +88,12 @@ impl Server {
         let budget_bytes = memory_limit.map_or(u64::MAX, |b| (b as f64 * BUDGET_SHARE) as u64);
         let budget = Budget::root("process", budget_bytes);
         let db = LateDb::default();
-        let engine =
-            Arc::new(Engine::new(engine_options(&options, &configuration, &budget, &clock)));
+        let active_queries = Arc::new(ActiveQueries::new(Arc::clone(&clock)));
+        let query_log = Arc::new(QueryLog::new(Arc::clone(&clock)));
+        let mut engine_options = engine_options(&options, &configuration, &budget, &clock);
+        engine_options.observers =
+            vec![Arc::clone(&active_queries) as _, Arc::clone(&query_log) as _];
+        let engine = Arc::new(Engine::new(engine_options));
         let scrape = Arc::new(scrape_manager(&options, &db, &clock, own));
         let server = Arc::new(Self {
             configuration: Arc::clone(&configuration),
@@ -94,6 +101,8 @@ impl Server {
             db: db.clone(),
             enable_lifecycle: options.enable_lifecycle,
             keeps_exemplars: options.feature("exemplar-storage"),
+            active_queries,
+            query_log,
             quit: Notify::new(),
             reloading: parking_lot::Mutex::new(()),
             storage_open: AtomicBool::new(false),
@@ -105,6 +114,7 @@ impl Server {
             clock: Arc::clone(&clock),
             started: clock.now(),
             memory_limit,
+            features: features(&options),
             ready: AtomicBool::new(false),
         });
         let service = service(&options, &server, &status, engine, &clock);
@@ -145,8 +155,13 @@ impl Server {
         let config = self.configuration.in_force().config;
         let builder = storage_builder(options, &config, &budget, &clock);
         let place = self.db.clone();
+        let (active, folder) = (Arc::clone(&self.active_queries), options.data.clone());
+        let places = options.query_concurrency;
         let mut opening = tokio::task::spawn_blocking(move || {
             let (db, loader) = builder.open_blocks()?;
+            if let Err(error) = active.open(&folder, places) {
+                tracing::error!(%error, "the file of active queries cannot be written");
+            }
             // From here on the blocks answer queries.
             place.set(db.clone());
             loader.run()?;
@@ -226,6 +241,8 @@ impl Server {
             db.set_stale_series_threshold(config.storage.stale_series_compaction_threshold);
             db.set_max_exemplars(max_exemplars(self.keeps_exemplars, config));
         }
+        let log = config.global.query_log_file.as_ref();
+        self.query_log.open(log).map_err(|error| open_error(log, &error))?;
         self.scrape.apply(config).map_err(|error| error.to_string())
     }
 
@@ -271,6 +288,9 @@ fn engine_options(
     clock: &Arc<dyn Clock>,
 ) -> EngineOptions {
     let config = configuration.in_force().config;
+    let queries = budget.child("queries", budget.limit() / 2);
+    // However much the large ones take, there is room for what dashboards ask.
+    queries.keep_for_small(queries.limit() / 4, queries.limit() / 16);
     EngineOptions {
         lookback_delta: options.lookback,
         timeout: options.query_timeout,
@@ -286,7 +306,9 @@ fn engine_options(
             duration_expressions: true,
             ..ParserOptions::default()
         },
-        budget: budget.child("queries", budget.limit() / 2),
+        max_concurrency: Some(options.query_concurrency),
+        query_bytes: queries.limit() / 2,
+        budget: queries,
         clock: Arc::clone(clock),
         ..EngineOptions::default()
     }
@@ -365,12 +387,12 @@ fn service(
         .metrics(Arc::clone(&server.configuration) as _)
         .metrics(Arc::clone(&db) as _)
         .metrics(engine)
+        .metrics(Arc::clone(&server.query_log) as _)
         .metrics(Arc::clone(&server.scrape) as _)
         .metrics(Arc::new(ProcessMetrics))
         .clock(Arc::clone(clock))
         .prefix(&options.route_prefix)
-        .page_title(&options.page_title)
-        .max_concurrency(options.query_concurrency);
+        .page_title(&options.page_title);
     if options.enable_remote_write {
         api = api.write(db);
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use firesteel_api::{
-    BuildInfo, CardinalityEntry, RuntimeInfo, StatusSource, TsdbStatus, WalReplay,
+    BuildInfo, CardinalityEntry, Features, RuntimeInfo, StatusSource, TsdbStatus, WalReplay,
 };
 use firesteel_config::Config;
 use firesteel_model::{
@@ -23,6 +23,7 @@ use firesteel_tsdb::{Db, OpenPhase};
 use crate::{
     configuration::{Configuration, not_served},
     late::LateDb,
+    options::Options,
     process,
 };
 
@@ -37,6 +38,7 @@ pub(crate) struct ServerStatus {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: Timestamp,
     pub(crate) memory_limit: Option<u64>,
+    pub(crate) features: Features,
     pub(crate) ready: AtomicBool,
 }
 
@@ -109,6 +111,10 @@ impl StatusSource for ServerStatus {
         self.flags.clone()
     }
 
+    fn features(&self) -> Features {
+        self.features.clone()
+    }
+
     fn config_yaml(&self) -> String {
         self.configuration.in_force().config.to_yaml()
     }
@@ -172,6 +178,49 @@ fn retention_text(config: &Config) -> String {
 
 fn rfc3339(t: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(t).map_or_else(|_| String::new(), |t| t.to_string())
+}
+
+/// What is switched on outside of the API and the query language, as `/api/v1/features` gives it.
+pub(crate) fn features(options: &Options) -> Features {
+    let mut all = Features::new();
+    let mut set = |category: &'static str, features: &[(&str, bool)]| {
+        let names = features.iter().map(|(name, on)| ((*name).to_owned(), *on));
+        all.insert(category, names.collect());
+    };
+    set("otlp_receiver", &[("delta_conversion", false), ("native_delta_ingestion", false)]);
+    set(
+        "prometheus",
+        &[("agent_mode", false), ("auto_reload_config", false), ("server_mode", true)],
+    );
+    set(
+        "rules",
+        &[("concurrent_rule_eval", false), ("keep_firing_for", false), ("query_offset", false)],
+    );
+    set(
+        "scrape",
+        &[
+            ("extra_scrape_metrics", true),
+            ("start_timestamp_zero_ingestion", false),
+            ("type_and_unit_labels", false),
+        ],
+    );
+    let mechanisms = ["file", "http", "static"].map(|name| (name, true));
+    set("service_discovery_providers", &mechanisms);
+    set(
+        "tsdb",
+        &[
+            ("delayed_compaction", false),
+            ("exemplar_storage", options.feature("exemplar-storage")),
+            ("histograms_st_encoding", false),
+            ("isolation", true),
+            ("native_histograms", true),
+            ("st_storage", false),
+            ("use_uncached_io", false),
+            ("xor2_encoding", true),
+        ],
+    );
+    set("ui", &[("ui_v2", false), ("ui_v3", false)]);
+    all
 }
 
 /// The machine's name.

@@ -9,6 +9,9 @@ pub mod fs;
 mod head;
 mod index;
 #[cfg(test)]
+mod models;
+mod sync;
+#[cfg(test)]
 mod testing;
 pub mod wal;
 

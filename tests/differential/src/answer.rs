@@ -75,10 +75,22 @@ impl Answer {
         Ok(answer)
     }
 
-    /// Whether it says nothing.
+    /// Takes the names of metrics out of the labels.
+    pub(crate) fn remove_names(&mut self) {
+        for series in &mut self.series {
+            if let Ok(Value::Object(mut labels)) = serde_json::from_str(&series.labels) {
+                labels.remove("__name__");
+                series.labels = Value::Object(labels).to_string();
+            }
+        }
+        self.series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    }
+
+    /// The least float, 0 if there is none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.error.is_none() && self.series.is_empty()
+    pub fn least(&self) -> f64 {
+        let texts = self.series.iter().flat_map(|s| &s.floats).flat_map(|p| &p.values);
+        texts.filter_map(|text| text.parse().ok()).reduce(f64::min).unwrap_or_default()
     }
 }
 

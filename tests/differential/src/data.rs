@@ -325,6 +325,7 @@ fn odd_floats(rng: &mut fastrand::Rng) -> Vec<Family> {
     });
     let ties = ties.collect();
     vec![
+        family("crowd", Shape::Gauge, 2, crowd(rng)),
         family("weird", Shape::Gauge, 5, weird),
         family("gaps", Shape::Gauge, 6, gaps),
         family("irregular", Shape::Counter, 5, irregular),
@@ -333,6 +334,35 @@ fn odd_floats(rng: &mut fastrand::Rng) -> Vec<Family> {
         family("twin_b", Shape::Gauge, 3, twin_b),
         family("ties", Shape::Gauge, 4, ties),
     ]
+}
+
+/// So many series with so few values, in so many patterns, that a sort of them shows each of its
+/// steps.
+fn crowd(rng: &mut fastrand::Rng) -> Vec<Series> {
+    const MEMBERS: u16 = 130;
+    let patterns: Vec<u16> = (0..LENGTH / 60_000).map(|_| rng.u16(0..7)).collect();
+    let member = |i: u16| {
+        // Label values of which natural and plain order differ, some of them empty.
+        let rank =
+            if i.is_multiple_of(9) { String::new() } else { format!("r{}x", i * 7 % MEMBERS) };
+        let pairs = [("__name__", "crowd"), ("id", &*format!("{i:03}")), ("rank", &*rank)];
+        let samples = patterns.iter().zip((START..END).step_by(60_000)).map(|(pattern, t)| {
+            let v = match pattern {
+                0 => i % 5,
+                1 => i.min(MEMBERS - i) / 3,
+                2 => i / 10,
+                3 => (MEMBERS - i) / 10,
+                4 => i * 37 % 11,
+                5 if i % 40 == 3 => 2,
+                5 => i,
+                _ => rng.u16(0..4),
+            };
+            let v = if *pattern == 6 && v == 3 { f64::NAN } else { f64::from(v) };
+            (t, Value::Float(if v == 0.0 && i % 2 == 1 { -0.0 } else { v }))
+        });
+        Series { labels: Labels::from_pairs(pairs), samples: samples.collect() }
+    };
+    (0..MEMBERS).map(member).collect()
 }
 
 /// Buckets of classic histograms; one lacks `+Inf`, one does not rise, one has a bad bound.

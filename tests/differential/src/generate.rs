@@ -45,6 +45,7 @@ impl<'a> Generator<'a> {
             1..4 if instant => self.matrix(depth),
             4..7 => self.scalar(depth + 1),
             7..9 => self.damaged(depth),
+            9..50 if self.focused().name == "crowd" => self.sorted(depth),
             _ => self.vector(depth + 1),
         };
         Question { node, when: if instant { self.instant() } else { self.range() } }
@@ -248,9 +249,10 @@ impl<'a> Generator<'a> {
         let parameter = match self.weighted(&[60, 12, 7, 5, 5, 4]) {
             0 => None,
             1 => {
-                let k = *self.pick(&["1", "2", "3", "5", "0", "-1", "2.7", "100"]);
-                let k = Node::leaf(Kind::Scalar, "number", k);
-                let k = if self.chance(0.1) { self.scalar(1) } else { k };
+                const COUNTS: [&str; 12] =
+                    ["1", "1", "2", "2", "3", "3", "5", "5", "0", "-1", "2.7", "100"];
+                let k = Node::leaf(Kind::Scalar, "number", *self.pick(&COUNTS));
+                let k = if self.chance(0.06) { self.scalar(1) } else { k };
                 Some((if self.rng.bool() { "topk" } else { "bottomk" }, k))
             }
             2 => {
@@ -262,7 +264,8 @@ impl<'a> Generator<'a> {
                 Some(("count_values", Node::leaf(Kind::Text, "string", label)))
             }
             4 => {
-                let k = Node::leaf(Kind::Scalar, "number", *self.pick(&["1", "2", "4", "0"]));
+                let k =
+                    Node::leaf(Kind::Scalar, "number", *self.pick(&["1", "2", "3", "4", "5", "0"]));
                 Some(("limitk", k))
             }
             _ => {
@@ -271,11 +274,13 @@ impl<'a> Generator<'a> {
                 Some(("limit_ratio", ratio))
             }
         };
-        let inner = self.vector(depth);
         let (name, parameter) = match parameter {
             Some((name, parameter)) => (name, Some(parameter)),
             None => (*self.pick(&PLAIN), None),
         };
+        const ANY: [&str; 7] =
+            ["sum", "avg", "count", "group", "count_values", "limitk", "limit_ratio"];
+        let inner = if ANY.contains(&name) { self.vector(depth) } else { self.floats(depth) };
         let mut parts = vec![Part::Text(name.to_owned())];
         if self.chance(0.65) {
             let word = if self.chance(0.7) { "by" } else { "without" };

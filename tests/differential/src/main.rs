@@ -11,11 +11,10 @@ use std::{path::PathBuf, time::Instant};
 use firesteel_differential::{
     Result,
     data::Dataset,
-    exceptions::EXCEPTIONS,
     http::Client,
     peer::{self, Server},
     remote,
-    run::{self, Plan, Report},
+    run::{self, Plan},
     subject::{Library, Subject, When},
 };
 
@@ -113,53 +112,10 @@ fn main() -> Result<()> {
         Ok(Box::new(remote::Filled::start(&program, &features, &data)?))
     };
     let report = run::run(&data, arguments.plan, pairs.collect(), &fresh)?;
-    print(&report, began.elapsed().as_secs_f64());
+    print!("{report}");
+    println!("{:.1} s", began.elapsed().as_secs_f64());
     if report.different > 0 {
         std::process::exit(1);
     }
     Ok(())
-}
-
-fn print(report: &Report, seconds: f64) {
-    for difference in &report.differences {
-        let cut = |text: &str| text.chars().take(1500).collect::<String>();
-        println!("--- {} {:?}", difference.query, difference.when);
-        println!("from {}: {}", difference.index, difference.original);
-        println!("what: {}", cut(&difference.what));
-        println!("theirs: {}", cut(&difference.theirs));
-        println!("ours:   {}\n", cut(&difference.ours));
-    }
-    println!("functions, operators and forms, in how many queries:");
-    let mut names: Vec<_> = report.names.iter().collect();
-    names.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
-    for line in names.chunks(8) {
-        let cells: Vec<_> = line.iter().map(|(name, n)| format!("{name} {n}")).collect();
-        println!("  {}", cells.join(", "));
-    }
-    for (name, n) in &report.excepted {
-        let known = EXCEPTIONS.iter().find(|e| e.name == *name);
-        let (reason, source) = known.map_or(("", ""), |e| (e.reason, e.source));
-        println!("excepted {n} times: {name}: {reason} ({source})");
-    }
-    let percent = |n: u64| 100.0 * n as f64 / report.asked.max(1) as f64;
-    println!(
-        "{} queries (and {} empty ones) in {seconds:.1} s; {:.1} % range queries; on Prometheus {:.1} % with a result, \
-         {:.1} % with an error, {:.1} % with annotations",
-        report.asked,
-        report.empty,
-        percent(report.ranges),
-        percent(report.found),
-        percent(report.errors),
-        percent(report.annotated),
-    );
-    println!(
-        "{} rounded otherwise; {} with several answers of Prometheus, ours among them; {} where it picks \
-         any; {} spoiled by earlier queries; {} different ({} kinds)",
-        report.close,
-        report.unstable,
-        report.arbitrary,
-        report.spoiled,
-        report.different,
-        report.differences.len()
-    );
 }

@@ -175,7 +175,9 @@ fn success(query: &str, result: &QueryResult) -> Vec<u8> {
 
 fn failure(error: &QueryError) -> Vec<u8> {
     let (kind, text) = match error {
-        QueryError::Parse(e) => ("bad_data", format!("invalid parameter \"query\": {e}")),
+        QueryError::Parse(_) | QueryError::Invalid(_) => {
+            ("bad_data", format!("invalid parameter \"query\": {error}"))
+        }
         QueryError::Canceled(_) => ("canceled", error.to_string()),
         QueryError::TimedOut(_) => ("timeout", error.to_string()),
         QueryError::Storage(_) => ("internal", error.to_string()),

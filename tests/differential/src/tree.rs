@@ -1,6 +1,6 @@
 //! Queries as trees that print themselves and can be made smaller.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// The type of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +76,63 @@ impl Node {
         }
     }
 
+    /// The expressions directly within.
+    pub fn children(&self) -> impl Iterator<Item = &Self> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Child(child) => Some(child),
+            _ => None,
+        })
+    }
+
+    /// Calls `f` with this and each expression within.
+    pub fn visit<'a>(&'a self, f: &mut dyn FnMut(&'a Self)) {
+        f(self);
+        self.children().for_each(|child| child.visit(f));
+    }
+
     /// Whether any expression or modifier in it has this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         let mut found = false;
         self.names(&mut |n| found |= n == name);
         found
+    }
+
+    /// The name of what is outermost. What was damaged has no names but in its text.
+    #[must_use]
+    pub fn outermost(&self) -> Cow<'static, str> {
+        if self.name == "damaged" {
+            let text = self.to_string();
+            return text.split(['(', ' ']).next().unwrap_or_default().to_owned().into();
+        }
+        self.name.into()
+    }
+
+    /// A query for the sum of the magnitudes of what is summed across series, where sums and
+    /// averages are all that is outermost.
+    #[must_use]
+    pub fn magnitudes(&self) -> Option<Self> {
+        let mut node = self.clone();
+        match self.name {
+            "sum" | "avg" => {
+                let inner = node.parts.iter_mut().rev().find_map(|part| match part {
+                    Part::Child(child) => Some(child),
+                    _ => None,
+                })?;
+                *inner = Self::call(Kind::Vector, "abs", vec![inner.clone()]);
+            }
+            "parentheses" | "unary" | "+" | "-" => {
+                for part in &mut node.parts {
+                    match part {
+                        Part::Child(child) => *child = child.magnitudes()?,
+                        Part::Text(text) => *text = text.replace('-', "+"),
+                        Part::Optional(..) => {}
+                    }
+                }
+            }
+            _ => return None,
+        }
+        Some(node)
     }
 
     /// Expressions that are a step smaller, the greatest steps first: another expression of the

@@ -49,15 +49,25 @@ pub(crate) fn arguments(folder: &Path, more: &[&str]) -> Vec<String> {
 impl Server {
     /// Starts it in `folder` and waits until it is ready.
     pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
-        let server = Self::spawn(folder, &arguments(folder, more));
+        Self::start_in(folder, more, &[])
+    }
+
+    /// The same, with variables of its environment.
+    pub(crate) fn start_in(folder: &Path, more: &[&str], variables: &[(&str, &str)]) -> Self {
+        let server = Self::spawn_in(folder, &arguments(folder, more), variables);
         wait_for("readiness", || (get(server.address, "/-/ready").ok()?.0 == 200).then_some(()));
         server
     }
 
     /// Starts it and waits until it listens.
     pub(crate) fn spawn(folder: &Path, arguments: &[String]) -> Self {
+        Self::spawn_in(folder, arguments, &[])
+    }
+
+    fn spawn_in(folder: &Path, arguments: &[String], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_firesteel"))
             .args(arguments)
+            .envs(variables.iter().copied())
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

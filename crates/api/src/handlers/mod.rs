@@ -1,7 +1,9 @@
 //! One module per family of endpoints.
 
 pub(crate) mod admin;
+mod ast;
 pub(crate) mod exemplars;
+pub(crate) mod features;
 pub(crate) mod format;
 pub(crate) mod labels;
 pub(crate) mod metadata;

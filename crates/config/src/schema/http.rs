@@ -65,6 +65,9 @@ const PROXY: &[Field] = &[
     key("proxy_connect_header", Kind::Map(&Kind::List(&Kind::Secret))),
 ];
 
+/// A file with nothing but a client's configuration.
+pub(crate) static CLIENT: Schema = Schema::new("config.HTTPClientConfig", &[HTTP], check_client);
+
 pub(crate) static BASIC_AUTH: Schema = Schema::new(
     "config.plain",
     &[&[

@@ -312,7 +312,7 @@ impl<'a> Proto<'a> {
             }
             n if is_summary => {
                 let (q, v) = metric.quantiles.get(n - 2).copied().unwrap_or_default();
-                (Part::bound("", "quantile", q), v, None, n - 1 >= metric.quantiles.len())
+                (Part::bound("", "quantile", q), v, None, n > metric.quantiles.len())
             }
             n => match metric.buckets.get(n - 2) {
                 Some(b) => {
@@ -350,8 +350,7 @@ impl<'a> Proto<'a> {
         for bucket in &self.metric.buckets {
             classic.set_bucket(bucket.bound, bucket.value());
         }
-        let mut histogram =
-            classic.convert().map_err(|e| self.failed(self.family_at, e.to_string()))?;
+        let mut histogram = classic.convert().map_err(|e| self.failed(self.family_at, e))?;
         if self.family.kind == MetricType::GaugeHistogram {
             histogram.set_gauge();
         }

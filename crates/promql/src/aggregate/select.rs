@@ -6,7 +6,7 @@ use crate::{
         block::{Block, bits},
         labels::SetId,
     },
-    quantile,
+    go, quantile,
 };
 
 /// What to choose.
@@ -75,11 +75,7 @@ impl Heap {
     /// Best first.
     fn sort(&mut self) {
         let reverse = self.reverse;
-        self.items.sort_by(|a, b| match (less(b.0, a.0, reverse), less(a.0, b.0, reverse)) {
-            (true, false) => std::cmp::Ordering::Less,
-            (false, true) => std::cmp::Ordering::Greater,
-            _ => std::cmp::Ordering::Equal,
-        });
+        go::sort::sort_by(&mut self.items, |a, b| less(b.0, a.0, reverse));
     }
 }
 

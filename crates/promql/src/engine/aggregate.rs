@@ -10,6 +10,7 @@ use super::{
     eval::Evaluator,
     labels::{Numbering, Projection, SetId},
     leaf::FoldInto,
+    limits::{self, Room},
     notes as text,
     plan::{Aggregate, NodeId},
 };
@@ -92,6 +93,9 @@ impl Evaluator<'_> {
             let _reserved = self.ctx.budget.reserve(bytes)?;
             let mut folds = Folds::new(aggregate.op, sets.len(), grid.n);
             for (row, group) in groups.into_iter().enumerate() {
+                if row % 256 == 0 {
+                    self.ctx.check()?;
+                }
                 folds.fold(group, row, block.row(row), block.drop_name[row]);
             }
             let (result, notes) = folds.finish(&sets);
@@ -150,6 +154,7 @@ impl Evaluator<'_> {
                 }
                 let projection = self.projection(aggregate)?;
                 let (groups, sets) = self.groups(&block, &projection)?;
+                let _reserved = limits::reserve_rows(&self.ctx.budget, sets.len(), grid.n)?;
                 let (result, ignored) = select::quantiles(&block, &groups, &sets, &params);
                 if ignored {
                     let span = self.span(aggregate.expr);
@@ -179,11 +184,11 @@ impl Evaluator<'_> {
                     return Err(execution("Parameter value is NaN"));
                 }
                 if min <= MIN_INT {
-                    let v = text::go_g(min);
+                    let v = crate::go::format_g(min);
                     return Err(execution(format!("Scalar value {v} underflows int64")));
                 }
                 if max >= MAX_INT {
-                    let v = text::go_g(max);
+                    let v = crate::go::format_g(max);
                     return Err(execution(format!("Scalar value {v} overflows int64")));
                 }
                 match op {
@@ -201,6 +206,7 @@ impl Evaluator<'_> {
         } else {
             Vec::new()
         };
+        let _reserved = limits::reserve_rows(&self.ctx.budget, block.len(), grid.n)?;
         let (result, ignored) =
             select::choose(choice, &block, &groups, sets.len(), &params, &offsets);
         if ignored {
@@ -226,11 +232,14 @@ impl Evaluator<'_> {
         let block = self.eval(aggregate.expr, grid)?;
         self.gathered = select::widest_step(&block);
         let mut result = Block::new(grid.n);
+        let mut room = Room::new(&self.ctx.budget)?;
         let mut numbering = Numbering::default();
         // Rows of the result by row and value.
         let mut known: HashMap<u64, usize> = HashMap::new();
         for row in 0..block.len() {
             known.clear();
+            self.ctx.check()?;
+            self.account_labels()?;
             let samples = block.row(row);
             for step in bits::ones(samples.present) {
                 let v = samples.values[step];
@@ -250,6 +259,7 @@ impl Evaluator<'_> {
                         let new = numbering.len();
                         let target = numbering.number(set);
                         if target == new {
+                            room.row(&mut result)?;
                             result.push_row(set, false);
                         }
                         if histogram.is_none() {
@@ -263,6 +273,7 @@ impl Evaluator<'_> {
                 bits::set(present, step);
             }
         }
+        room.give(&mut result);
         Ok(result)
     }
 }

@@ -14,6 +14,7 @@ use super::{
     error::{EvalError, execution, same_labelset},
     eval::Evaluator,
     labels::{Numbering, Pair, Projection, SetId},
+    limits::{self, Room},
     notes as text,
     plan::{Binary, Kind, NodeId},
 };
@@ -327,6 +328,8 @@ impl Evaluator<'_> {
         let right = self.signatures(rhs, &projection, &mut numbering)?;
         let words = bits::words(grid.n);
         // Steps at which each match group has a series on the side that decides.
+        let bytes = numbering.len().saturating_mul(words).saturating_mul(8);
+        let _reserved = self.ctx.budget.reserve(bytes as u64)?;
         let mut present = vec![0_u64; numbering.len() * words];
         let (decisive, ordinals) = if op == BinaryOp::Or { (&lhs, &left) } else { (rhs, &right) };
         for (row, ordinal) in ordinals.iter().enumerate() {
@@ -335,7 +338,11 @@ impl Evaluator<'_> {
         match op {
             BinaryOp::Or => {
                 let rows_before = lhs.len();
+                // The columns move: both are there for a moment.
+                let rows = lhs.len().saturating_add(rhs.len());
+                let both = limits::reserve_rows(&self.ctx.budget, rows, grid.n)?;
                 lhs.reserve_rows(rhs.len());
+                lhs.reserved = Some(both);
                 for (row, ordinal) in right.iter().enumerate() {
                     let index = lhs.push(rhs.sets[row], rhs.drop_name[row], rhs.row(row));
                     let taken = &present[ordinal * words..][..words];
@@ -381,6 +388,7 @@ impl Evaluator<'_> {
         let include = self.store.label_ids(&matching.include)?;
         let labels = self.store.label_ids(&matching.labels)?;
         let empty = self.store.interner.intern("")?;
+        let room = Room::new(&self.ctx.budget)?;
         let mut join = Join {
             evaluator: self,
             binary,
@@ -393,6 +401,8 @@ impl Evaluator<'_> {
             empty,
             words: bits::words(grid.n),
             out: Block::new(grid.n),
+            room,
+            work: 0,
             results: Numbering::default(),
             matched: Vec::new(),
             sources: Vec::new(),
@@ -401,7 +411,7 @@ impl Evaluator<'_> {
             scratch: Vec::new(),
         };
         join.run(&many_ordinals, &one_ordinals, &numbering)?;
-        let Join { out, error, remarks, .. } = join;
+        let Join { out, room, error, remarks, .. } = join;
         if let Some((_, _, error)) = error.0 {
             return Err(error);
         }
@@ -411,6 +421,7 @@ impl Evaluator<'_> {
             self.remark(binary.op, span, r);
         }
         let mut out = out;
+        room.give(&mut out);
         out.remove_empty_rows();
         Ok(out)
     }
@@ -443,6 +454,9 @@ fn scalar_scalar(op: BinaryOp, mut lhs: Block, rhs: &Block) -> Block {
     lhs
 }
 
+/// Pairs between two looks at whether to go on.
+const LOOK: usize = 1 << 13;
+
 /// A join of two vectors: `many` against `one`.
 struct Join<'j, 'e> {
     evaluator: &'j mut Evaluator<'e>,
@@ -458,6 +472,9 @@ struct Join<'j, 'e> {
     empty: u32,
     words: usize,
     out: Block,
+    room: Room,
+    /// Pairs looked at.
+    work: usize,
     /// Rows of the result by label set.
     results: Numbering,
     /// Steps at which each row of the result had a match, filtered out or not.
@@ -485,29 +502,35 @@ impl Join<'_, '_> {
             next[row] = first[group];
             first[group] = row;
         }
-        self.find_duplicates(one_ordinals, &first, &next, numbering);
+        self.find_duplicates(one_ordinals, &first, &next, numbering)?;
 
         let one_to_one = self.matching.card == Cardinality::OneToOne;
         let fill = self.matching.fill_left.is_some() || self.matching.fill_right.is_some();
         // Steps at which each group has had a match, where several series may claim it.
+        let bytes = if one_to_one || fill { groups.saturating_mul(self.words) } else { 0 };
+        let _reserved = self.evaluator.ctx.budget.reserve(bytes as u64 * 8)?;
         let mut claimed =
             if one_to_one || fill { vec![0; groups * self.words] } else { Vec::new() };
         let mut here = vec![0_u64; self.words];
         let mut any_one = vec![0_u64; self.words];
         for (row, &group) in many_ordinals.iter().enumerate() {
             if row % 1024 == 0 {
-                self.evaluator.ctx.check()?;
+                self.look()?;
             }
             any_one.fill(0);
             let mut partner = first[group];
             while partner != usize::MAX {
+                self.work += 1;
+                if self.work.is_multiple_of(LOOK) {
+                    self.look()?;
+                }
                 bits::or(&mut any_one, self.one.present(partner));
                 and_into(&mut here, self.many.present(row), self.one.present(partner));
                 if bits::any(&here) {
                     self.claim(&mut claimed, group, &here, one_to_one);
                     let (a, b) = (self.many.row(row), self.one.row(partner));
                     let set = self.result_set(self.many.sets[row], self.one.sets[partner])?;
-                    self.emit(set, group, a, b, &here);
+                    self.emit(set, group, a, b, &here)?;
                 }
                 partner = next[partner];
             }
@@ -521,7 +544,7 @@ impl Join<'_, '_> {
                     let values = vec![v; here.len() * 64];
                     let b = Row { values: &values, present: &here, histograms: &[] };
                     let here = here.clone();
-                    self.emit(set, group, self.many.row(row), b, &here);
+                    self.emit(set, group, self.many.row(row), b, &here)?;
                 }
             }
         }
@@ -536,11 +559,17 @@ impl Join<'_, '_> {
                     let values = vec![v; here.len() * 64];
                     let a = Row { values: &values, present: &here, histograms: &[] };
                     let here = here.clone();
-                    self.emit(set, group, a, self.one.row(row), &here);
+                    self.emit(set, group, a, self.one.row(row), &here)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether to go on.
+    fn look(&mut self) -> Result<(), EvalError> {
+        self.evaluator.ctx.check()?;
+        self.evaluator.account_labels()
     }
 
     /// Notes that a group has a match at these steps.
@@ -566,9 +595,9 @@ impl Join<'_, '_> {
         first: &[usize],
         next: &[usize],
         numbering: &Numbering,
-    ) {
+    ) -> Result<(), EvalError> {
         if ordinals.len() == numbering.len() && self.many.len() == 0 {
-            return;
+            return Ok(());
         }
         let fill = self.matching.fill_left.is_some() || self.matching.fill_right.is_some();
         let mut any_many: Option<Vec<u64>> = None;
@@ -577,6 +606,10 @@ impl Join<'_, '_> {
             let mut seen = self.one.present(head).to_vec();
             let mut row = next[head];
             while row != usize::MAX {
+                self.work += 1;
+                if self.work.is_multiple_of(LOOK) {
+                    self.evaluator.ctx.check()?;
+                }
                 let present = self.one.present(row);
                 let mut both: Vec<u64> = seen.iter().zip(present).map(|(a, b)| a & b).collect();
                 if bits::any(&both) && !fill {
@@ -595,7 +628,7 @@ impl Join<'_, '_> {
                 row = next[row];
             }
         }
-        let Some(step) = earliest else { return };
+        let Some(step) = earliest else { return Ok(()) };
         // As Prometheus finds it: the first series, in order, whose group is taken.
         let mut holder = vec![usize::MAX; numbering.len()];
         for row in (0..self.one.len()).filter(|row| self.one.row(*row).has(step)) {
@@ -616,8 +649,9 @@ impl Join<'_, '_> {
                 pair[0], pair[1]
             ));
             self.error.note(step, 0, || error);
-            return;
+            return Ok(());
         }
+        Ok(())
     }
 
     /// The labels of a result.
@@ -643,11 +677,19 @@ impl Join<'_, '_> {
     }
 
     /// Computes a pair at the steps of `here` and adds the result to its row.
-    fn emit(&mut self, set: SetId, group: usize, many: Row<'_>, one: Row<'_>, here: &[u64]) {
+    fn emit(
+        &mut self,
+        set: SetId,
+        group: usize,
+        many: Row<'_>,
+        one: Row<'_>,
+        here: &[u64],
+    ) -> Result<(), EvalError> {
         let known = self.results.len();
         let target = self.results.number(set);
         let new = target == known;
         if new {
+            self.room.row(&mut self.out)?;
             self.out.push_row(set, self.binary.return_bool);
             self.matched.resize(self.matched.len() + self.words, 0);
             self.sources.push(group);
@@ -658,6 +700,7 @@ impl Join<'_, '_> {
         } else {
             self.emit_slow(target, group, a, b, here);
         }
+        Ok(())
     }
 
     fn is_fast(&self) -> bool {

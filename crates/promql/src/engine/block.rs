@@ -221,8 +221,8 @@ impl Block {
     pub(crate) fn reserve_rows(&mut self, rows: usize) {
         self.sets.reserve(rows);
         self.drop_name.reserve(rows);
-        self.values.reserve(rows * self.steps);
-        self.present.reserve(rows * self.words);
+        self.values.reserve_exact(rows * self.steps);
+        self.present.reserve_exact(rows * self.words);
     }
 
     /// Adds a row without samples and returns its index.
@@ -360,13 +360,30 @@ impl Block {
         !bits::any(self.present(row))
     }
 
-    /// Removes rows without samples.
+    /// Removes rows without samples, in place.
     pub(crate) fn remove_empty_rows(&mut self) {
-        if (0..self.len()).all(|row| !self.is_row_empty(row)) {
-            return;
+        let mut kept = 0;
+        for row in 0..self.len() {
+            if self.is_row_empty(row) {
+                continue;
+            }
+            if kept < row {
+                self.sets[kept] = self.sets[row];
+                self.drop_name[kept] = self.drop_name[row];
+                let (steps, words) = (self.steps, self.words);
+                self.values.copy_within(row * steps..(row + 1) * steps, kept * steps);
+                self.present.copy_within(row * words..(row + 1) * words, kept * words);
+                if !self.histograms.is_empty() {
+                    self.histograms.swap(kept, row);
+                }
+            }
+            kept += 1;
         }
-        let keep: Vec<usize> = (0..self.len()).filter(|&row| !self.is_row_empty(row)).collect();
-        self.reorder(&keep);
+        self.sets.truncate(kept);
+        self.drop_name.truncate(kept);
+        self.values.truncate(kept * self.steps);
+        self.present.truncate(kept * self.words);
+        self.histograms.truncate(kept);
     }
 
     /// Keeps these rows, in this order.

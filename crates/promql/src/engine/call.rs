@@ -1,6 +1,6 @@
 //! Evaluates calls of functions, those of range vectors excepted.
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::collections::HashMap;
 
 use firesteel_model::{METRIC_NAME, MatchOp, Matcher, regex::Regex};
 
@@ -9,14 +9,13 @@ use super::{
     error::{EvalError, execution},
     eval::Evaluator,
     labels::SetId,
-    leaf, notes as text,
+    leaf, limits, notes as text,
     plan::{Call, Kind, NodeId},
 };
 use crate::{
     aggregate::select::widest_step,
-    functions::{FunctionId, label::natural, math, name_of},
-    histogram,
-    quantile::nan_first,
+    functions::{FunctionId, label::precedes, math, name_of},
+    go, histogram,
     window::{Grid, Pick},
 };
 
@@ -241,6 +240,7 @@ impl Evaluator<'_> {
             if start {
                 return Ok(Block::new(grid.n));
             }
+            let _reserved = limits::reserve_rows(&self.ctx.budget, block.len(), grid.n)?;
             let mut times = Block::new(grid.n);
             for row in 0..block.len() {
                 let target = times.push_row(block.sets[row], block.drop_name[row]);
@@ -302,31 +302,26 @@ impl Evaluator<'_> {
         let mut order: Vec<usize> = (0..block.len()).collect();
         if by_value {
             let descending = call.func == F::SortDesc;
-            order.sort_by(|a, b| {
+            // NaN comes last in both.
+            go::sort::sort_by(&mut order, |a, b| {
                 let (a, b) = (block.values(*a)[0], block.values(*b)[0]);
-                match (a.is_nan(), b.is_nan()) {
-                    (false, false) if descending => nan_first(&b, &a),
-                    (false, false) => nan_first(&a, &b),
-                    (a, b) => a.cmp(&b),
-                }
+                b.is_nan() || if descending { b < a } else { b > a }
             });
         } else {
             let labels = (1..call.args.len())
                 .map(|i| self.store.interner.lookup(self.text_argument(call, i)))
                 .collect::<Vec<_>>();
-            let store = &self.store;
-            let compare = |a: &usize, b: &usize| -> Ordering {
-                let (a, b) = (block.sets[*a], block.sets[*b]);
-                for label in labels.iter().flatten() {
-                    let (x, y) = (store.text(a, *label), store.text(b, *label));
-                    if x != y {
-                        return natural(x, y).then_with(|| x.cmp(y));
-                    }
-                }
-                store.compare(a, b)
-            };
             let descending = call.func == F::SortByLabelDesc;
-            order.sort_by(|a, b| if descending { compare(b, a) } else { compare(a, b) });
+            let store = &self.store;
+            go::sort::sort_by(&mut order, |a, b| {
+                let (a, b) = (block.sets[*a], block.sets[*b]);
+                let texts = |label: &u32| (store.text(a, *label), store.text(b, *label));
+                match labels.iter().flatten().map(texts).find(|(x, y)| x != y) {
+                    Some((x, y)) => precedes(x, y) != descending,
+                    None if descending => store.compare(a, b).is_gt(),
+                    None => store.compare(a, b).is_lt(),
+                }
+            });
         }
         block.reorder(&order);
         Ok(block)
@@ -369,6 +364,10 @@ impl Evaluator<'_> {
                     result
                 }
             };
+            self.account_labels()?;
+            if row % 256 == 0 {
+                self.ctx.check()?;
+            }
             if let Some(result) = result {
                 block.sets[row] = self.store.with_label(block.sets[row], destination, result)?;
                 if renames {
@@ -397,6 +396,10 @@ impl Evaluator<'_> {
         let renames = destination == self.store.name_label();
         let mut joined = String::new();
         for row in 0..block.len() {
+            self.account_labels()?;
+            if row % 256 == 0 {
+                self.ctx.check()?;
+            }
             joined.clear();
             for (i, source) in sources.iter().enumerate() {
                 if i > 0 {
@@ -417,7 +420,9 @@ impl Evaluator<'_> {
     fn histogram_statistic(&mut self, call: &Call, grid: Grid) -> Result<Block, EvalError> {
         use FunctionId as F;
         let block = self.argument(call, 0, grid)?;
+        let reserved = limits::reserve_rows(&self.ctx.budget, block.len(), grid.n)?;
         let mut result = Block::new(grid.n);
+        result.reserved = Some(reserved);
         for row in 0..block.len() {
             let samples = block.row(row);
             if samples.histograms.is_empty() {

@@ -8,6 +8,7 @@ use super::{
     error::EvalError,
     eval::Evaluator,
     labels::{Numbering, SetId},
+    limits::{self, Room},
     notes as text,
     plan::{Call, NodeId},
 };
@@ -86,6 +87,7 @@ impl Evaluator<'_> {
         }
         let groups = self.split(&block, span)?;
         let mut all = Block::new(grid.n);
+        let mut room = Room::new(&self.ctx.budget)?;
         for (q, _) in questions {
             // Almost always the quantile is the same at all steps.
             let mut distinct = q.clone();
@@ -97,6 +99,7 @@ impl Evaluator<'_> {
                 let shown = self.store.interner.intern(&open_metrics_float(value))?;
                 for row in 0..answers.len() {
                     let set = self.store.with_label(answers.sets[row], label, shown)?;
+                    room.row(&mut all)?;
                     let target = all.push(set, answers.drop_name[row], answers.row(row));
                     let present = all.present_mut(target);
                     for (step, q) in q.iter().enumerate() {
@@ -107,6 +110,7 @@ impl Evaluator<'_> {
                 }
             }
         }
+        room.give(&mut all);
         all.remove_empty_rows();
         self.merge_results(all, grid)
     }
@@ -180,8 +184,10 @@ impl Evaluator<'_> {
         span: Span,
         grid: Grid,
     ) -> Result<Block, EvalError> {
+        let reserved = limits::reserve_rows(&self.ctx.budget, groups.len(), grid.n)?;
         let mut result = Block::new(grid.n);
         result.reserve_rows(groups.len());
+        result.reserved = Some(reserved);
         let mut buckets: Vec<Bucket> = Vec::new();
         for group in groups {
             let set = if self.flags.delayed_name_removal {
@@ -194,6 +200,7 @@ impl Evaluator<'_> {
             } else {
                 String::new()
             };
+            self.ctx.check()?;
             let target = result.push_row(set, true);
             let _ = group.drop_name;
             for step in 0..grid.n {
@@ -265,6 +272,6 @@ fn open_metrics_float(v: f64) -> String {
     if !v.is_finite() {
         return format_f(v);
     }
-    let text = text::go_g(v);
+    let text = crate::go::format_g(v);
     if text.contains(['e', '.']) { text } else { text + ".0" }
 }

@@ -9,9 +9,10 @@ use super::{
     block::{Block, bits},
     error::{EvalError, execution, same_labelset},
     executor::Executor,
-    labels::{LabelStore, Numbering, SetId},
+    labels::{LabelStore, Numbering},
     limits::{self, Samples},
     plan::{Kind, NodeId, Plan},
+    profile::Recorder,
     source::Source,
 };
 use crate::{
@@ -36,6 +37,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) samples: Samples,
     /// Samples of the arguments of the current call at its widest step.
     pub(crate) gathered: usize,
+    /// Takes down what each node takes, where a profile is wanted.
+    pub(crate) recorder: Option<Box<Recorder>>,
     /// Accounts for the labels' memory.
     pub(crate) label_memory: firesteel_model::budget::Reservation,
 }
@@ -43,11 +46,25 @@ pub(crate) struct Evaluator<'a> {
 impl Evaluator<'_> {
     /// The value of a scalar or instant vector at all times of `grid`.
     pub(crate) fn eval(&mut self, id: NodeId, grid: Grid) -> Result<Block, EvalError> {
+        if self.recorder.is_none() {
+            return self.eval_node(id, grid);
+        }
+        let before = self.figures();
+        let result = self.eval_node(id, grid);
+        let now = self.figures();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(id, &before, &now, result.as_ref().ok());
+        }
+        result
+    }
+
+    fn eval_node(&mut self, id: NodeId, grid: Grid) -> Result<Block, EvalError> {
         self.ctx.check()?;
         self.samples.check_steps(grid.n)?;
         if grid.n == 0 {
             return Ok(Block::new(0));
         }
+        let _scratch = limits::reserve_scratch(&self.ctx.budget, grid.n)?;
         let plan = self.plan;
         match &plan.node(id).kind {
             Kind::Number(v) => self.scalar(grid, *v),
@@ -97,11 +114,18 @@ impl Evaluator<'_> {
         self.samples.add(returned, gathered as u64)?;
         self.samples.settle(before, returned);
         limits::account(&self.ctx.budget, &mut block)?;
+        self.account_labels()?;
+        Ok(block)
+    }
+
+    /// Accounts for the labels' memory as it is now. Where an operation makes labels, this is
+    /// called series by series.
+    pub(crate) fn account_labels(&mut self) -> Result<(), EvalError> {
         let labels = self.store.bytes() as u64;
         if labels > self.label_memory.bytes() {
             self.label_memory.grow(labels - self.label_memory.bytes())?;
         }
-        Ok(block)
+        Ok(())
     }
 
     fn step_invariant(&mut self, inner: NodeId, grid: Grid) -> Result<Block, EvalError> {
@@ -222,10 +246,5 @@ impl Evaluator<'_> {
     /// The value type of a node.
     pub(crate) fn value_type(&self, id: NodeId) -> ValueType {
         self.plan.node(id).value_type
-    }
-
-    /// The metric name of a set, as annotations give it.
-    pub(crate) fn metric_name(&self, set: SetId) -> &str {
-        self.store.metric_name(set)
     }
 }

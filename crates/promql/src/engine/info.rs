@@ -11,6 +11,7 @@ use super::{
     error::{EvalError, execution, same_labelset},
     eval::Evaluator,
     labels::{Numbering, Pair, SetId},
+    limits::Room,
     plan::{Call, Kind, NodeId},
     scan::{Input, Job, Output, Target},
     source::Source,
@@ -194,6 +195,7 @@ impl Evaluator<'_> {
         let wanted: BTreeSet<&str> = data.iter().map(|m| m.name()).collect();
         let all_match_empty = data.iter().all(|m| m.matches_empty());
         let mut result = Block::new(grid.n);
+        let mut room = Room::new(&self.ctx.budget)?;
         let mut numbering = Numbering::default();
         for (row, &ignored) in ignored.iter().enumerate() {
             let mut candidates: Vec<&Vec<usize>> = Vec::new();
@@ -227,6 +229,7 @@ impl Evaluator<'_> {
                 let known = numbering.len();
                 let target = numbering.number(set);
                 if target == known {
+                    room.row(&mut result)?;
                     result.push_row(set, base.drop_name[row]);
                 }
                 if result.row(target).has(step) {
@@ -234,7 +237,10 @@ impl Evaluator<'_> {
                 }
                 result.copy_sample(target, step, base.row(row));
             }
+            self.ctx.check()?;
+            self.account_labels()?;
         }
+        room.give(&mut result);
         Ok(result)
     }
 

@@ -242,7 +242,7 @@ impl Evaluator<'_> {
             let target = Target::Keep { sets: &sets, drop_name: &drop };
             self.scan_leaf(&leaf, &target)?
         };
-        self.annotate(&leaf, &originals, &scanned);
+        self.annotate(&leaf, &scanned);
         let Output::Rows(block) = scanned.output else {
             return Err(execution("rows expected"));
         };
@@ -270,9 +270,9 @@ impl Evaluator<'_> {
         };
         if needs_sets {
             let results = self.result_sets(&leaf, &originals)?;
-            check_distinct(&results, &scanned.with_floats)?;
+            check_distinct(&results, &scanned.seen.any)?;
         }
-        self.annotate(&leaf, &originals, &scanned);
+        self.annotate(&leaf, &scanned);
         let Output::Folds(folds) = scanned.output else {
             return Err(execution("accumulators expected"));
         };
@@ -419,23 +419,23 @@ impl Evaluator<'_> {
     }
 
     /// Turns what kernels noticed into annotations.
-    fn annotate(&mut self, leaf: &Leaf, originals: &[SetId], scanned: &Scanned) {
+    fn annotate(&mut self, leaf: &Leaf, scanned: &Scanned) {
         for (series, notes) in &scanned.notes {
-            let name = self.leaf_name(leaf, originals, *series);
+            let name = self.leaf_name(leaf, *series);
             self.annotate_notes(leaf.span, &name, notes);
         }
         if let LeafJob::Range { func: FunctionId::Rate | FunctionId::Increase, .. } = leaf.job {
-            self.annotate_counters(leaf, &scanned.with_floats);
+            self.annotate_counters(leaf, &scanned.seen.floats);
         }
     }
 
-    fn leaf_name(&self, leaf: &Leaf, originals: &[SetId], series: usize) -> String {
-        if let Some(&set) = originals.get(series) {
-            return self.metric_name(set).to_owned();
-        }
-        let LeafInput::Source(source) = leaf.input else { return String::new() };
+    /// The metric name of one of a leaf's series.
+    fn leaf_name(&self, leaf: &Leaf, series: usize) -> String {
+        let pairs = match &leaf.input {
+            LeafInput::Source(source) => self.sources[*source].series.pairs(series),
+            LeafInput::Rows(block, _) => self.store.pairs(block.sets[series]),
+        };
         let name = self.store.name_label();
-        let pairs = self.sources[source].series.pairs(series);
         let value = pairs.iter().find(|p| p.0 == name).map(|p| p.1);
         value.map_or_else(String::new, |v| self.store.interner.text(v).to_owned())
     }

@@ -73,6 +73,51 @@ pub(crate) fn reserve_rows(
     Ok(budget.reserve(row.saturating_mul(rows as u64))?)
 }
 
+/// Steps from which on a single row is worth to be reserved for.
+const LONG: usize = 1 << 14;
+
+/// Reserves what an operation takes besides its inputs and its result: a few rows. Nothing for the
+/// few steps that most queries have.
+pub(crate) fn reserve_scratch(
+    budget: &Budget,
+    steps: usize,
+) -> Result<Option<Reservation>, EvalError> {
+    if steps < LONG { Ok(None) } else { reserve_rows(budget, 4, steps).map(Some) }
+}
+
+/// Memory of a block whose rows are added one by one: taken in advance, doubling.
+pub(crate) struct Room {
+    budget: Budget,
+    held: Reservation,
+    rows: usize,
+}
+
+impl Room {
+    pub(crate) fn new(budget: &Budget) -> Result<Self, EvalError> {
+        Ok(Self { budget: budget.clone(), held: budget.reserve(0)?, rows: 0 })
+    }
+
+    /// Makes room for one more row.
+    pub(crate) fn row(&mut self, block: &mut Block) -> Result<(), EvalError> {
+        if block.len() < self.rows {
+            return Ok(());
+        }
+        let more = self.rows.max(16);
+        // While the columns move both are there.
+        let _moving = reserve_rows(&self.budget, self.rows, block.steps())?;
+        let new = reserve_rows(&self.budget, more, block.steps())?.bytes();
+        self.held.grow(new)?;
+        block.reserve_rows(more);
+        self.rows += more;
+        Ok(())
+    }
+
+    /// The block accounts for its memory from here on.
+    pub(crate) fn give(self, block: &mut Block) {
+        block.reserved = Some(self.held);
+    }
+}
+
 /// Makes a block's reservation what its columns take.
 pub(crate) fn account(budget: &Budget, block: &mut Block) -> Result<(), EvalError> {
     let bytes = block.bytes() as u64;

@@ -436,7 +436,8 @@ impl Lowering {
         };
         let seconds = self.seconds(expr)?;
         let span = expr.span();
-        let refuse = |what: &str| Err(execution(format!("{}:{}: {what}", span.start, span.end)));
+        let refuse =
+            |what: &str| Err(EvalError::Invalid(format!("{}:{}: {what}", span.start, span.end)));
         if !seconds.is_finite() {
             return refuse("duration is NaN or infinite");
         }
@@ -474,7 +475,7 @@ impl Lowering {
                 let (a, b) = pair(operands)?;
                 let span = expr.span();
                 let by_zero = |what: &str| {
-                    Err(execution(format!("{}:{}: {what} by zero", span.start, span.end)))
+                    Err(EvalError::Invalid(format!("{}:{}: {what} by zero", span.start, span.end)))
                 };
                 match op {
                     BinaryOp::Add => a + b,
@@ -487,7 +488,7 @@ impl Lowering {
                     BinaryOp::Pow => crate::functions::gomath::pow(a, b),
                     other => {
                         let text = format!("unexpected duration expression operator \"{other}\"");
-                        return Err(execution(text));
+                        return Err(EvalError::Invalid(text));
                     }
                 }
             }

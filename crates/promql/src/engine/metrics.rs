@@ -39,19 +39,21 @@ impl Stage {
 #[derive(Debug)]
 pub(crate) struct EngineMetrics {
     running: AtomicU64,
+    max_concurrency: Option<usize>,
     samples: Counter,
     samples_read: Counter,
-    /// Preparation, evaluation, result.
-    stages: [Stage; 3],
+    /// Queue, preparation, evaluation, result.
+    stages: [Stage; 4],
 }
 
 impl EngineMetrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(max_concurrency: Option<usize>) -> Self {
         Self {
             running: AtomicU64::new(0),
+            max_concurrency,
             samples: Counter::new(),
             samples_read: Counter::new(),
-            stages: ["prepare_time", "inner_eval", "result_sort"].map(Stage::new),
+            stages: ["queue_time", "prepare_time", "inner_eval", "result_sort"].map(Stage::new),
         }
     }
 
@@ -65,7 +67,8 @@ impl EngineMetrics {
     pub(crate) fn observe(&self, stats: &EngineStats) {
         self.samples.add(stats.total_samples);
         self.samples_read.add(stats.samples_read);
-        let took = [stats.preparation_time, stats.evaluation_time, stats.result_time];
+        let took =
+            [stats.queue_time, stats.preparation_time, stats.evaluation_time, stats.result_time];
         self.stages.iter().zip(took).for_each(|(stage, took)| stage.observe(took));
     }
 }
@@ -85,6 +88,11 @@ impl Collect for EngineMetrics {
             "prometheus_engine_queries",
             "The current number of queries being executed or waiting.",
             self.running.load(Ordering::Relaxed) as f64,
+        );
+        out.gauge(
+            "prometheus_engine_queries_concurrent_max",
+            "The max number of concurrent queries.",
+            self.max_concurrency.map_or(-1.0, |n| n as f64),
         );
         out.counter(
             "prometheus_engine_query_samples_total",

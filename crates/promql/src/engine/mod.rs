@@ -18,6 +18,7 @@ mod classic;
 pub(crate) mod error;
 mod eval;
 mod executor;
+mod gate;
 mod info;
 pub(crate) mod labels;
 mod leaf;
@@ -25,23 +26,30 @@ mod limits;
 mod lower;
 mod metrics;
 pub(crate) mod notes;
+mod observer;
 mod plan;
+mod profile;
 mod result;
 mod scan;
 mod source;
+mod stats;
 
 use std::{sync::Arc, time::Duration};
 
 use firesteel_model::{
     Timestamp,
-    budget::Budget,
+    budget::{Budget, Reservation},
     clock::{Clock, SystemClock},
     metrics::{Collect, Families},
-    storage::{CancelToken, QueryContext, QueryStats, Queryable},
+    storage::{CancelToken, QueryContext, Queryable},
 };
 
 pub use error::QueryError;
 pub use executor::{Executor, Inline, ScopedThreads};
+pub use gate::{Enter, Gate, Place};
+pub use observer::{ObservedQuery, QueryObserver, QueryOrigin, QueryOutcome};
+pub use profile::{Profile, ProfileFigures, ProfileNode};
+pub use stats::EngineStats;
 
 use self::{
     error::{EvalError, execution},
@@ -51,7 +59,9 @@ use self::{
     lower::Times,
     metrics::EngineMetrics,
     plan::{Kind, Plan},
+    profile::Recorder,
     source::Source,
+    stats::Watch,
 };
 use crate::{Annotations, Expr, ParserOptions, QueryValue, ValueType, parse, window::Grid};
 
@@ -81,6 +91,10 @@ pub struct EngineOptions {
     pub at_modifier: bool,
     /// Offsets may be negative.
     pub negative_offset: bool,
+    /// How many queries run at a time, `None` for any number; the others wait.
+    pub max_concurrency: Option<usize>,
+    /// Who watches the queries.
+    pub observers: Vec<Arc<dyn QueryObserver>>,
     /// Where the work runs.
     pub executor: Arc<dyn Executor>,
     /// What queries may take of memory, all together.
@@ -105,6 +119,8 @@ impl Default for EngineOptions {
             use_start_timestamps: false,
             at_modifier: true,
             negative_offset: true,
+            max_concurrency: None,
+            observers: Vec::new(),
             executor: Arc::new(Inline),
             budget: Budget::root("queries", u64::MAX),
             query_bytes: u64::MAX,
@@ -119,6 +135,7 @@ impl std::fmt::Debug for EngineOptions {
             .field("lookback_delta", &self.lookback_delta)
             .field("timeout", &self.timeout)
             .field("max_samples", &self.max_samples)
+            .field("max_concurrency", &self.max_concurrency)
             .field("parser", &self.parser)
             .field("budget", &self.budget)
             .finish_non_exhaustive()
@@ -134,6 +151,12 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
     /// Cancels the query.
     pub cancel: CancelToken,
+    /// A place in the engine's [`Gate`] that was waited for before; else the call waits, blocking.
+    pub place: Option<Arc<Place>>,
+    /// Who asks, for observers.
+    pub origin: Option<Arc<QueryOrigin>>,
+    /// Whether to record a [`Profile`].
+    pub profile: bool,
 }
 
 /// What a query returned.
@@ -146,29 +169,20 @@ pub struct QueryResult {
     pub annotations: Annotations,
     /// What it took.
     pub stats: EngineStats,
+    /// What each part of it took, where [`QueryOptions::profile`] asked for it.
+    pub profile: Option<Profile>,
+    context: QueryContext,
+    /// Accounts for the memory of `value`.
+    _held: Arc<Reservation>,
 }
 
-/// What a query took.
-#[derive(Clone, Debug, Default)]
-pub struct EngineStats {
-    /// Samples in all windows of all steps (`totalQueryableSamples`).
-    pub total_samples: u64,
-    /// Samples read from storage (`samplesRead`).
-    pub samples_read: u64,
-    /// The most samples held at a time (`peakSamples`).
-    pub peak_samples: u64,
-    /// Parsing and planning.
-    pub parse_time: Duration,
-    /// Selecting series (`queryPreparationTime`).
-    pub preparation_time: Duration,
-    /// Evaluating (`innerEvalTime`).
-    pub evaluation_time: Duration,
-    /// Ordering the result and making its labels (`resultSortTime`).
-    pub result_time: Duration,
-    /// All of it (`execTotalTime`).
-    pub total_time: Duration,
-    /// What storage did.
-    pub storage: Arc<QueryStats>,
+impl QueryResult {
+    /// What the query carried: its budget, its deadline and whether it is cancelled, for the work
+    /// that follows, as writing the value.
+    #[must_use]
+    pub const fn context(&self) -> &QueryContext {
+        &self.context
+    }
 }
 
 /// The switches that evaluation looks at.
@@ -184,6 +198,7 @@ pub(crate) struct EngineFlags {
 pub struct Engine {
     options: Arc<EngineOptions>,
     metrics: Arc<EngineMetrics>,
+    gate: Option<Gate>,
 }
 
 impl Collect for Engine {
@@ -202,7 +217,17 @@ impl Engine {
     /// An engine that works like this.
     #[must_use]
     pub fn new(options: EngineOptions) -> Self {
-        Self { options: Arc::new(options), metrics: Arc::new(EngineMetrics::new()) }
+        let gate = options.max_concurrency.map(Gate::new);
+        let metrics = Arc::new(EngineMetrics::new(options.max_concurrency));
+        Self { options: Arc::new(options), metrics, gate }
+    }
+
+    /// What queries wait at, where their number is limited. A server waits here with
+    /// [`Gate::enter`], without blocking a thread, and passes the place on in
+    /// [`QueryOptions::place`].
+    #[must_use]
+    pub const fn gate(&self) -> Option<&Gate> {
+        self.gate.as_ref()
     }
 
     /// How it works.
@@ -289,23 +314,55 @@ impl Engine {
         let lookback = options.lookback_delta.filter(|d| !d.is_zero()).unwrap_or(o.lookback_delta);
         let lookback = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
         let plan = self.plan(expr, span, lookback)?;
-        let mut stats = EngineStats { parse_time: watch.lap(), ..EngineStats::default() };
+        let stats = EngineStats { parse_time: watch.lap(), ..EngineStats::default() };
+        let observed = Observed::new(&o.observers, query, span, options);
+        let mut run = Run {
+            engine: self,
+            ctx: &ctx,
+            expr,
+            plan: &plan,
+            span,
+            lookback,
+            text: if let Given::Text(text) = query { Some(text) } else { None },
+            profile: options.profile,
+            stats,
+            watch,
+        };
+        let result = match self.place(&ctx, options) {
+            Ok(place) => {
+                let slot = place.as_deref().map(Place::slot);
+                run.queued(place.as_deref());
+                observed.started(slot);
+                let result = run.execute(storage);
+                run.ended();
+                self.metrics.observe(&run.stats);
+                // The place is given on when the observers know of the end.
+                observed.finished(slot, &run.stats, result.as_ref().err());
+                result
+            }
+            Err(error) => {
+                run.queued(None);
+                run.ended();
+                observed.finished(None, &run.stats, Some(&error));
+                Err(error)
+            }
+        };
+        let Executed { value, held, annotations, profile } = result?;
+        let (stats, _held) = (run.stats, Arc::new(held));
+        Ok(QueryResult { value, annotations, stats, profile, context: ctx, _held })
+    }
 
-        let mut evaluator = self.prepare(storage, &ctx, &plan, lookback)?;
-        stats.preparation_time = watch.lap();
-        let grid = span.grid();
-        let evaluated = evaluator.top_level(expr, grid, matches!(span, Span::Instant(_)))?;
-        stats.evaluation_time = watch.lap();
-        let value = evaluator.result(evaluated, grid, matches!(span, Span::Instant(_)))?;
-        stats.result_time = watch.lap();
-        stats.total_time = watch.total();
-        let count = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
-        stats.total_samples = count(&evaluator.samples.total);
-        stats.samples_read = count(&evaluator.samples.read);
-        stats.peak_samples = evaluator.samples.peak();
-        stats.storage = Arc::clone(&ctx.stats);
-        self.metrics.observe(&stats);
-        Ok(QueryResult { value, annotations: evaluator.annotations, stats })
+    /// The query's place in the gate, if there is one.
+    fn place(
+        &self,
+        ctx: &QueryContext,
+        options: &QueryOptions,
+    ) -> Result<Option<Arc<Place>>, QueryError> {
+        match (&options.place, &self.gate) {
+            (Some(place), _) => Ok(Some(Arc::clone(place))),
+            (None, Some(gate)) => Ok(Some(Arc::new(gate.enter_blocking(ctx)?))),
+            (None, None) => Ok(None),
+        }
     }
 
     /// Checks a parsed query against the engine's options and makes its plan.
@@ -370,6 +427,7 @@ impl Engine {
         lookback: i64,
     ) -> Result<Evaluator<'a>, EvalError> {
         let o = &*self.options;
+        // The place that Prometheus names before it begins.
         ctx.check().map_err(|error| match EvalError::from(error) {
             EvalError::Canceled(_) => EvalError::Canceled("query execution"),
             EvalError::TimedOut(_) => EvalError::TimedOut("query execution"),
@@ -405,6 +463,7 @@ impl Engine {
             sources,
             annotations,
             samples: Samples::new(o.max_samples),
+            recorder: None,
         })
     }
 }
@@ -442,27 +501,102 @@ impl Span {
     }
 }
 
-/// Measures the stages of a query.
-struct Watch<'a> {
-    clock: &'a dyn Clock,
-    start: Duration,
-    last: Duration,
+/// What a query gave.
+struct Executed {
+    value: QueryValue,
+    /// Accounts for the memory of `value`.
+    held: Reservation,
+    annotations: Annotations,
+    profile: Option<Profile>,
 }
 
-impl<'a> Watch<'a> {
-    fn new(clock: &'a dyn Clock) -> Self {
-        let now = clock.monotonic();
-        Self { clock, start: now, last: now }
+/// A query on its way through the stages.
+struct Run<'a> {
+    engine: &'a Engine,
+    ctx: &'a QueryContext,
+    expr: &'a Expr,
+    plan: &'a Plan,
+    span: Span,
+    lookback: i64,
+    text: Option<&'a str>,
+    profile: bool,
+    stats: EngineStats,
+    watch: Watch<'a>,
+}
+
+impl Run<'_> {
+    /// It has its place.
+    fn queued(&mut self, place: Option<&Place>) {
+        let waited_here = self.watch.lap();
+        self.stats.queue_time = place.map_or(waited_here, |p| p.wait().max(waited_here));
     }
 
-    fn lap(&mut self) -> Duration {
-        let now = self.clock.monotonic();
-        let lap = now.saturating_sub(self.last);
-        self.last = now;
-        lap
+    fn execute(&mut self, storage: &dyn Queryable) -> Result<Executed, QueryError> {
+        let (grid, instant) = (self.span.grid(), matches!(self.span, Span::Instant(_)));
+        let prepared = self.engine.prepare(storage, self.ctx, self.plan, self.lookback);
+        self.stats.preparation_time = self.watch.lap();
+        let mut evaluator = prepared?;
+        evaluator.recorder = self.profile.then(|| Box::new(Recorder::new(self.plan)));
+        let evaluated = evaluator.top_level(self.expr, grid, instant);
+        self.stats.evaluation_time = self.watch.lap();
+        self.stats.count(&evaluator.samples);
+        let value = evaluator.result(evaluated?, grid, instant);
+        self.stats.result_time = self.watch.lap();
+        let profile = evaluator.profile(self.text);
+        let (value, held) = value?;
+        Ok(Executed { value, held, annotations: evaluator.annotations, profile })
     }
 
-    fn total(&self) -> Duration {
-        self.last.saturating_sub(self.start)
+    /// It gave its result, or failed.
+    fn ended(&mut self) {
+        let s = &mut self.stats;
+        // What happened after the last lap counts too.
+        let _ = self.watch.lap();
+        let waited_before = s.queue_time.saturating_sub(self.watch.total());
+        s.total_time = self.watch.total().saturating_add(waited_before);
+        s.run_time = s.total_time.saturating_sub(s.queue_time).saturating_sub(s.parse_time);
+        s.peak_bytes = self.ctx.budget.peak();
+        s.storage = Arc::clone(&self.ctx.stats);
+    }
+}
+
+/// Tells the observers of a query.
+struct Observed<'a> {
+    observers: &'a [Arc<dyn QueryObserver>],
+    text: std::borrow::Cow<'a, str>,
+    span: Span,
+    origin: Option<&'a QueryOrigin>,
+}
+
+impl<'a> Observed<'a> {
+    fn new(
+        observers: &'a [Arc<dyn QueryObserver>],
+        query: Given<'a>,
+        span: Span,
+        options: &'a QueryOptions,
+    ) -> Self {
+        let text = match query {
+            Given::Text(text) => text.into(),
+            Given::Parsed(_) if observers.is_empty() => "".into(),
+            Given::Parsed(expr) => expr.to_string().into(),
+        };
+        Self { observers, text, span, origin: options.origin.as_deref() }
+    }
+
+    fn query(&self, slot: Option<usize>) -> ObservedQuery<'_> {
+        let (start, end, step) = match self.span {
+            Span::Instant(t) => (t, t, 0),
+            Span::Range { start, end, step } => (start, end, step),
+        };
+        ObservedQuery { text: &self.text, start, end, step, slot, origin: self.origin }
+    }
+
+    fn started(&self, slot: Option<usize>) {
+        self.observers.iter().for_each(|o| o.started(&self.query(slot)));
+    }
+
+    fn finished(&self, slot: Option<usize>, stats: &EngineStats, error: Option<&QueryError>) {
+        let outcome = QueryOutcome { stats, error };
+        self.observers.iter().for_each(|o| o.finished(&self.query(slot), &outcome));
     }
 }

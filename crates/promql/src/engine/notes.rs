@@ -2,27 +2,7 @@
 
 use firesteel_model::float::go_quote;
 
-/// A float as Go's `%g` prints it.
-pub(crate) fn go_g(v: f64) -> String {
-    if v.is_nan() {
-        return "NaN".to_owned();
-    }
-    if v.is_infinite() {
-        return if v > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    if v == 0.0 {
-        return if v.is_sign_negative() { "-0" } else { "0" }.to_owned();
-    }
-    // Shortest digits with an exponent: `1.5e-7`.
-    let text = format!("{v:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..6).contains(&exponent) {
-        return format!("{v}");
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.abs())
-}
+use crate::go::format_g;
 
 /// `text` with the metric's name, if there is one.
 pub(crate) fn with_metric_name(text: &str, name: &str) -> String {
@@ -34,11 +14,15 @@ pub(crate) fn with_metric_name(text: &str, name: &str) -> String {
 }
 
 pub(crate) fn invalid_quantile(q: f64) -> String {
-    format!("quantile value should be between 0 and 1, got {}", go_g(q))
+    format!("quantile value should be between 0 and 1, got {}", format_g(q))
 }
 
 pub(crate) fn invalid_ratio(ratio: f64, cap: f64) -> String {
-    format!("ratio value should be between -1 and 1, got {}, capping to {}", go_g(ratio), go_g(cap))
+    format!(
+        "ratio value should be between -1 and 1, got {}, capping to {}",
+        format_g(ratio),
+        format_g(cap)
+    )
 }
 
 pub(crate) fn bad_bucket_label(name: &str, value: &str) -> String {
@@ -140,25 +124,4 @@ pub(crate) fn start_overlap(name: &str) -> String {
         "sample has start time that overlaps with previous sample timestamp for metric {}",
         go_quote(name)
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn floats_as_go_prints_them() {
-        for (v, text) in [
-            (1.5, "1.5"),
-            (-0.0, "-0"),
-            (1e6, "1e+06"),
-            (123_456.0, "123456"),
-            (1_234_567.0, "1.234567e+06"),
-            (1e-5, "1e-05"),
-            (0.0001, "0.0001"),
-            (1e300, "1e+300"),
-        ] {
-            assert_eq!(go_g(v), text);
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! From the evaluator's columns to the result that the caller gets.
 
-use firesteel_model::{Sample, storage::SampleBatch};
+use firesteel_model::{Sample, budget::Reservation, storage::SampleBatch};
 
 use super::{
     block::{Block, Row, bits},
@@ -14,13 +14,18 @@ use crate::{
     window::{Grid, SeriesBuffer, rate},
 };
 
+/// Bytes of a sample of a result.
+const SAMPLE_BYTES: u64 = 16;
+/// Bytes of a series of a result without labels and samples.
+const SERIES_BYTES: u64 = 128;
+
 /// What the evaluation of a whole query gave.
 pub(crate) enum Evaluated {
     Rows(Block),
     /// A range vector: the rows of a subquery at its own times.
     Subquery(Block, Grid),
-    /// A range vector of a selector.
-    Matrix(Vec<(SetId, RangeSeries)>),
+    /// A range vector of a selector, and what accounts for its samples.
+    Matrix(Vec<(SetId, RangeSeries)>, Reservation),
     Text(String),
 }
 
@@ -34,7 +39,8 @@ impl Evaluator<'_> {
     ) -> Result<Evaluated, EvalError> {
         let plan = self.plan;
         if let Some(selector) = plan.matrix_selector() {
-            return Ok(Evaluated::Matrix(self.matrix(selector, grid)?));
+            let (series, held) = self.matrix(selector, grid)?;
+            return Ok(Evaluated::Matrix(series, held));
         }
         match &plan.node(plan.root).kind {
             Kind::String(text) => Ok(Evaluated::Text(text.clone())),
@@ -54,8 +60,37 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Makes the result.
+    /// Makes the result; its memory is reserved before it is taken.
     pub(crate) fn result(
+        &self,
+        mut evaluated: Evaluated,
+        grid: Grid,
+        instant: bool,
+    ) -> Result<(QueryValue, Reservation), EvalError> {
+        let mut held = self.ctx.budget.reserve(match &evaluated {
+            Evaluated::Rows(block) | Evaluated::Subquery(block, _) => {
+                let sets = block.sets.iter().map(|set| self.labels_bytes(*set)).sum::<u64>();
+                sets.saturating_add(block.samples().saturating_mul(SAMPLE_BYTES))
+            }
+            Evaluated::Matrix(series, _) => series.iter().map(|s| self.labels_bytes(s.0)).sum(),
+            Evaluated::Text(_) => 0,
+        })?;
+        if let Evaluated::Matrix(_, samples) = &mut evaluated {
+            // From here on one reservation stands for both.
+            let bytes = samples.bytes();
+            samples.shrink(bytes);
+            held.grow(bytes)?;
+        }
+        Ok((self.value(evaluated, grid, instant)?, held))
+    }
+
+    /// What a series takes in a result without its samples, about.
+    fn labels_bytes(&self, set: SetId) -> u64 {
+        let text = |id: u32| self.store.interner.text(id).len() as u64 + 2;
+        self.store.pairs(set).iter().map(|p| text(p.0) + text(p.1)).sum::<u64>() + SERIES_BYTES
+    }
+
+    fn value(
         &self,
         evaluated: Evaluated,
         grid: Grid,
@@ -63,8 +98,8 @@ impl Evaluator<'_> {
     ) -> Result<QueryValue, EvalError> {
         match evaluated {
             Evaluated::Text(value) => Ok(QueryValue::String { t: grid.start, value }),
-            Evaluated::Subquery(block, times) => Ok(self.range_result(&block, times)),
-            Evaluated::Matrix(mut series) => {
+            Evaluated::Subquery(block, times) => self.range_result(&block, times),
+            Evaluated::Matrix(mut series, _) => {
                 series.sort_by(|a, b| self.store.compare(a.0, b.0));
                 let with_labels = |(set, series): (SetId, RangeSeries)| RangeSeries {
                     labels: self.store.labels(set),
@@ -72,7 +107,7 @@ impl Evaluator<'_> {
                 };
                 Ok(QueryValue::Matrix(series.into_iter().map(with_labels).collect()))
             }
-            Evaluated::Rows(block) if !instant => Ok(self.range_result(&block, grid)),
+            Evaluated::Rows(block) if !instant => self.range_result(&block, grid),
             Evaluated::Rows(block) => {
                 if self.value_type(self.plan.root) == ValueType::Scalar {
                     if block.len() == 0 {
@@ -96,15 +131,16 @@ impl Evaluator<'_> {
         }
     }
 
-    fn range_result(&self, block: &Block, grid: Grid) -> QueryValue {
+    fn range_result(&self, block: &Block, grid: Grid) -> Result<QueryValue, EvalError> {
         let mut order: Vec<usize> = (0..block.len()).filter(|r| !block.is_row_empty(*r)).collect();
         order.sort_by(|a, b| self.store.compare(block.sets[*a], block.sets[*b]));
         let series = order.into_iter().map(|row| {
+            self.ctx.check()?;
             let mut series = range_series(block.row(row), grid);
             series.labels = self.store.labels(block.sets[row]);
-            series
+            Ok(series)
         });
-        QueryValue::Matrix(series.collect())
+        Ok(QueryValue::Matrix(series.collect::<Result<_, EvalError>>()?))
     }
 
     /// The raw samples of a range selector.
@@ -112,7 +148,7 @@ impl Evaluator<'_> {
         &mut self,
         selector: usize,
         grid: Grid,
-    ) -> Result<Vec<(SetId, RangeSeries)>, EvalError> {
+    ) -> Result<(Vec<(SetId, RangeSeries)>, Reservation), EvalError> {
         let s = &self.plan.selectors[selector];
         let end = s.at.unwrap_or(grid.start).saturating_sub(s.offset);
         let start = end.saturating_sub(s.range);
@@ -126,6 +162,7 @@ impl Evaluator<'_> {
         let mut batch = SampleBatch::default();
         let mut buffer = SeriesBuffer::default();
         let mut result = Vec::new();
+        let mut held = self.ctx.budget.reserve(0)?;
         for (index, set) in sets.into_iter().enumerate() {
             self.ctx.check()?;
             reader.open(index)?;
@@ -156,13 +193,14 @@ impl Evaluator<'_> {
             let size = floats.len()
                 + histograms.iter().map(|h| super::block::histogram_samples(&h.1)).sum::<usize>();
             self.samples.add(size as u64, 0)?;
+            held.grow(size as u64 * SAMPLE_BYTES)?;
             self.samples.total.fetch_add(size as u64, std::sync::atomic::Ordering::Relaxed);
             self.samples.read.fetch_add(size as u64, std::sync::atomic::Ordering::Relaxed);
             if size > 0 {
                 result.push((set, RangeSeries { floats, histograms, ..RangeSeries::default() }));
             }
         }
-        Ok(result)
+        Ok((result, held))
     }
 }
 

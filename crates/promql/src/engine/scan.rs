@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use firesteel_model::{
     CounterResetHint, FloatHistogram, Timestamp,
-    budget::Budget,
+    budget::{Budget, Reservation},
     is_stale_nan,
     storage::{
         BatchValues, HistogramBatch, SampleBatch, StorageError,
@@ -86,10 +86,31 @@ pub(crate) struct Scanned {
     pub(crate) output: Output,
     /// What was noticed, by series.
     pub(crate) notes: Vec<(usize, Notes)>,
-    /// Series that gave floats.
-    pub(crate) with_floats: Vec<u64>,
+    /// Which series gave what.
+    pub(crate) seen: Seen,
     /// Samples of all rows, as Prometheus counts them.
     pub(crate) samples: u64,
+}
+
+/// Which series gave samples, as bits.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Those that gave any.
+    pub(crate) any: Vec<u64>,
+    /// Those that gave floats.
+    pub(crate) floats: Vec<u64>,
+}
+
+impl Seen {
+    fn new(series: usize) -> Self {
+        let words = bits::words(series);
+        Self { any: vec![0; words], floats: vec![0; words] }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        bits::or(&mut self.any, &other.any);
+        bits::or(&mut self.floats, &other.floats);
+    }
 }
 
 /// Series per morsel.
@@ -112,7 +133,7 @@ struct Shared<'a> {
 struct Part {
     output: Output,
     notes: Vec<(usize, Notes)>,
-    with_floats: Vec<u64>,
+    seen: Seen,
     samples: u64,
 }
 
@@ -130,12 +151,12 @@ impl Evaluator<'_> {
         let mut scanned = Scanned {
             output: Output::Rows(Block::new(job.grid().n)),
             notes: Vec::new(),
-            with_floats: vec![0; bits::words(n)],
+            seen: Seen::new(n),
             samples: 0,
         };
         let mut absorb = |part: Part, output: &mut Option<Output>| {
             scanned.notes.extend(part.notes);
-            bits::or(&mut scanned.with_floats, &part.with_floats);
+            scanned.seen.merge(&part.seen);
             scanned.samples += part.samples;
             *output = Some(match (output.take(), part.output) {
                 (None, new) => new,
@@ -189,7 +210,7 @@ impl Evaluator<'_> {
                             Some(all) => all.append(folds),
                         }
                         scanned.notes.extend(rest.0);
-                        bits::or(&mut scanned.with_floats, &rest.1);
+                        scanned.seen.merge(&rest.1);
                         scanned.samples += rest.2;
                     }
                     scanned.notes.sort_by_key(|n| n.0);
@@ -225,25 +246,28 @@ impl Evaluator<'_> {
 struct Done<S> {
     sink: S,
     notes: Vec<(usize, Notes)>,
-    with_floats: Vec<u64>,
+    seen: Seen,
     samples: u64,
+    /// Accounts for the sink's memory.
+    reserved: Reservation,
 }
 
 impl Done<Block> {
     fn into_rows(self) -> Part {
-        let Self { sink, notes, with_floats, samples } = self;
-        Part { output: Output::Rows(sink), notes, with_floats, samples }
+        let Self { mut sink, notes, seen, samples, reserved } = self;
+        sink.reserved = Some(reserved);
+        Part { output: Output::Rows(sink), notes, seen, samples }
     }
 }
 
 impl Done<Folds> {
     fn into_folds(self) -> Part {
-        let Self { sink, notes, with_floats, samples } = self;
-        Part { output: Output::Folds(sink), notes, with_floats, samples }
+        let Self { sink, notes, seen, samples, .. } = self;
+        Part { output: Output::Folds(sink), notes, seen, samples }
     }
 
-    fn split(self) -> (Folds, (Vec<(usize, Notes)>, Vec<u64>, u64)) {
-        (self.sink, (self.notes, self.with_floats, self.samples))
+    fn split(self) -> (Folds, (Vec<(usize, Notes)>, Seen, u64)) {
+        (self.sink, (self.notes, self.seen, self.samples))
     }
 }
 
@@ -267,7 +291,7 @@ impl Shared<'_> {
             Job::Range(job) => Some(RangeRunner::new(job)),
             Job::Instant(_) => None,
         };
-        let mut done = (Vec::new(), vec![0; bits::words(self.input.len())], 0);
+        let mut done = (Vec::new(), Seen::new(self.input.len()), 0);
         let mut reserved = self.budget.reserve(0)?;
         for (number, series) in series.enumerate() {
             if number % 16 == 0 {
@@ -303,10 +327,11 @@ impl Shared<'_> {
             let samples = view.samples();
             done.2 += samples;
             self.samples.add(samples, passing)?;
+            bits::set(&mut done.1.any, series);
             let is_float =
                 |step: usize| row.histograms.get(step).is_none_or(std::option::Option::is_none);
             if bits::ones(&row.present).any(is_float) {
-                bits::set(&mut done.1, series);
+                bits::set(&mut done.1.floats, series);
             }
             take(&mut sink, series, &row);
         }
@@ -323,7 +348,7 @@ impl Shared<'_> {
             add(&self.samples.total, runner.samples);
             add(&self.samples.read, runner.samples);
         }
-        Ok(Done { sink, notes: done.0, with_floats: done.1, samples: done.2 })
+        Ok(Done { sink, notes: done.0, seen: done.1, samples: done.2, reserved })
     }
 }
 

@@ -2,7 +2,10 @@
 
 use firesteel_model::{
     METRIC_NAME, MatchOp, Matcher,
-    storage::{Interner, Querier, QueryContext, SelectHints, StorageError, merge::MergedSeries},
+    budget::Reservation,
+    storage::{
+        Interner, Querier, QueryContext, SelectHints, Selection, StorageError, merge::MergedSeries,
+    },
 };
 
 use super::{
@@ -20,6 +23,17 @@ pub(crate) struct Source {
     sets: Vec<SetId>,
     /// Whether all have the same metric name.
     pub(crate) one_name: bool,
+    /// Accounts for their memory.
+    _held: Reservation,
+}
+
+/// Bytes that a selected series takes in the engine, about.
+const SERIES_BYTES: u64 = 96;
+
+/// Reserves what the series of a selection take.
+fn reserve(ctx: &QueryContext, selection: &Selection) -> Result<Reservation, StorageError> {
+    let series = selection.sets.iter().map(|set| set.len() as u64).sum::<u64>();
+    Ok(ctx.budget.reserve(series.saturating_mul(SERIES_BYTES))?)
 }
 
 impl Source {
@@ -36,8 +50,9 @@ impl Source {
         for warning in selection.warnings.drain(..) {
             annotations.storage_warning(warning);
         }
+        let _held = reserve(ctx, &selection)?;
         let series = MergedSeries::new(ctx, selection, interner)?;
-        Ok(Self { series, sets: Vec::new(), one_name: has_one_name(matchers) })
+        Ok(Self { series, sets: Vec::new(), one_name: has_one_name(matchers), _held })
     }
 
     /// Selects all sources of a plan, as many at a time as the executor allows.
@@ -58,9 +73,10 @@ impl Source {
             for warning in selection.warnings.drain(..) {
                 annotations.storage_warning(warning);
             }
+            let _held = reserve(ctx, &selection)?;
             let series = MergedSeries::new(ctx, selection, interner)?;
             let one_name = has_one_name(&spec.matchers);
-            sources.push(Self { series, sets: Vec::new(), one_name });
+            sources.push(Self { series, sets: Vec::new(), one_name, _held });
         }
         Ok(sources)
     }

@@ -1,24 +1,25 @@
 //! Order of label values.
 
-use std::cmp::Ordering;
-
-/// Natural order: runs of digits compare as numbers.
-pub(crate) fn natural(a: &str, b: &str) -> Ordering {
+/// Whether `a` comes before `b` in natural order, where runs of digits compare as numbers. It is no
+/// order: of values that differ in leading zeros each comes before the other, and an empty one comes
+/// neither before nor behind any.
+///
+/// Source: `github.com/facette/natsort`, as Prometheus uses it.
+pub(crate) fn precedes(a: &str, b: &str) -> bool {
     let (mut a, mut b) = (Chunks(a), Chunks(b));
+    let (Some(mut x), Some(mut y)) = (a.next(), b.next()) else { return false };
     loop {
-        let (x, y) = match (a.next(), b.next()) {
-            (None, None) => return Ordering::Equal,
-            (None, Some(_)) => return Ordering::Less,
-            (Some(_), None) => return Ordering::Greater,
+        match (x.parse::<i64>(), y.parse::<i64>()) {
+            (Ok(x), Ok(y)) if x != y => return x < y,
+            (Ok(_), Ok(_)) => {}
+            _ if x != y => return x < y,
+            _ => {}
+        }
+        (x, y) = match (a.next(), b.next()) {
+            (None, _) => return true,
+            (_, None) => return false,
             (Some(x), Some(y)) => (x, y),
         };
-        let order = match (x.parse::<u64>(), y.parse::<u64>()) {
-            (Ok(x), Ok(y)) => x.cmp(&y),
-            _ => x.cmp(y),
-        };
-        if order.is_ne() {
-            return order;
-        }
     }
 }
 
@@ -42,10 +43,17 @@ mod tests {
 
     #[test]
     fn numbers_compare_as_numbers() {
-        for pair in ["", "a", "a2", "a10", "a10b", "b1"].windows(2) {
-            assert_eq!(natural(pair[0], pair[1]), Ordering::Less, "{pair:?}");
-            assert_eq!(natural(pair[1], pair[0]), Ordering::Greater);
+        for pair in ["a", "a2", "a10", "a10b", "b1"].windows(2) {
+            assert!(precedes(pair[0], pair[1]), "{pair:?}");
+            assert!(!precedes(pair[1], pair[0]), "{pair:?}");
         }
-        assert_eq!(natural("x01", "x1"), Ordering::Equal);
+    }
+
+    #[test]
+    fn some_values_have_no_order() {
+        assert!(precedes("x01", "x1") && precedes("x1", "x01"));
+        assert!(!precedes("", "a") && !precedes("a", ""));
+        // More than 64 bits are compared as texts.
+        assert!(precedes("18446744073709551616", "9"));
     }
 }

@@ -208,20 +208,9 @@ impl Parser<'_> {
                 } else {
                     Cardinality::OneToMany
                 };
-                let labels = match self.peek()? {
-                    // Nothing can go on like this, so labels were meant. The words can: as names.
-                    Tok::Op(op) => !matches!(
-                        op,
-                        BinaryOp::Add
-                            | BinaryOp::Sub
-                            | BinaryOp::And
-                            | BinaryOp::Or
-                            | BinaryOp::Unless
-                            | BinaryOp::Atan2
-                    ),
-                    next => matches!(next, Tok::LeftParen | Tok::Eof),
-                };
-                if labels {
+                let next = self.peek()?;
+                // Where nothing can go on, labels were meant.
+                if next == Tok::LeftParen || !next.begins_operand() {
                     matching.include = self.grouping_labels()?;
                 }
             }

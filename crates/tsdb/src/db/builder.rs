@@ -15,7 +15,7 @@ use super::{Db, Event, HeadLoader, compact::Rules, events::Events};
 use crate::{
     TsdbError,
     fs::{Fs, OsFs, ReadOnlyFs},
-    head::DEFAULT_CAP,
+    head::{DEFAULT_CAP, Formats},
     wal::{
         Compression,
         writer::{DEFAULT_SEGMENT_SIZE, Durability},
@@ -46,6 +46,7 @@ pub struct DbBuilder {
     pub(super) max_exemplars: usize,
     pub(super) late_window: Duration,
     pub(super) late_cap: usize,
+    pub(super) formats: Formats,
     pub(super) seed: u64,
     pub(super) threads: Option<usize>,
     pub(super) snapshot_bytes: Option<u64>,
@@ -53,6 +54,9 @@ pub struct DbBuilder {
     pub(super) describe_blocks: bool,
     pub(super) events: Events,
 }
+
+/// As Prometheus says it (`tsdb/db.go`).
+const XOR_WITH_STARTS: &str = "float chunk encoding \"xor\" is incompatible with start-timestamp storage; XOR chunks do not store start timestamps, use \"xor2\"";
 
 /// A duration in milliseconds.
 pub(super) fn millis(duration: Duration) -> i64 {
@@ -83,6 +87,7 @@ impl DbBuilder {
             max_exemplars: 100_000,
             late_window: Duration::ZERO,
             late_cap: DEFAULT_CAP,
+            formats: Formats::default(),
             seed: fastrand::u64(..),
             threads: None,
             snapshot_bytes: Some(64 << 20),
@@ -249,6 +254,30 @@ impl DbBuilder {
         self
     }
 
+    /// Whether new chunks of floats are XOR2, which keeps start timestamps and which Prometheus reads
+    /// from 3.11 on; they are XOR by default. See [`Db::set_xor2_floats`].
+    #[must_use]
+    pub const fn xor2_floats(mut self, xor2: bool) -> Self {
+        self.formats.xor2 = xor2;
+        self
+    }
+
+    /// Whether start timestamps are logged, in records that Prometheus reads from 3.11 on; they are
+    /// not by default. Needs [`DbBuilder::xor2_floats`].
+    #[must_use]
+    pub const fn store_start_timestamps(mut self, store: bool) -> Self {
+        self.formats.logged_starts = store;
+        self
+    }
+
+    /// Whether new chunks of histograms keep start timestamps, which Prometheus reads from 3.14 on;
+    /// they do not by default.
+    #[must_use]
+    pub const fn histogram_start_timestamps(mut self, keep: bool) -> Self {
+        self.formats.histogram_starts = keep;
+        self
+    }
+
     /// Seed of the random parts of block names.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
@@ -307,6 +336,14 @@ impl DbBuilder {
 
     pub(super) fn range_ms(&self) -> i64 {
         millis(self.block_range).max(1)
+    }
+
+    /// Whether the choices of formats go together.
+    pub(super) fn check_formats(formats: Formats) -> Result<(), TsdbError> {
+        if formats.logged_starts && !formats.xor2 {
+            return Err(TsdbError::Invalid(XOR_WITH_STARTS.to_owned()));
+        }
+        Ok(())
     }
 
     /// Lengths of blocks.

@@ -25,10 +25,7 @@ mod verify;
 
 use std::{
     path::Path,
-    sync::{
-        Arc, LazyLock, OnceLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
+    sync::{Arc, LazyLock, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -36,7 +33,6 @@ use firesteel_model::{
     Matcher, Timestamp,
     storage::{Appendable, Appender, Querier, Queryable, StorageError, merge::FanoutQuerier},
 };
-use parking_lot::{Mutex, RwLock};
 
 pub use self::{
     builder::DbBuilder,
@@ -59,7 +55,8 @@ use crate::{
     TsdbError,
     block::{Block, BlockMeta},
     fs::Lock,
-    head::Head,
+    head::{Formats, Head},
+    sync::{AtomicBool, AtomicI64, Mutex, RwLock},
     wal::{WalPosition, follow::WalCursor},
 };
 
@@ -164,6 +161,17 @@ impl Db {
     /// transactions that begin from now on; zero for not at all. What was taken before stays.
     pub fn set_out_of_order_window(&self, window: Duration) {
         self.0.head.set_late_window(builder::millis(window));
+    }
+
+    /// Changes [`DbBuilder::xor2_floats`] for chunks that are begun from now on.
+    ///
+    /// # Errors
+    /// Start timestamps are stored, and XOR has none; nothing has changed then.
+    pub fn set_xor2_floats(&self, xor2: bool) -> Result<(), TsdbError> {
+        let formats = Formats { xor2, ..self.0.head.formats() };
+        DbBuilder::check_formats(formats)?;
+        self.0.head.set_formats(formats);
+        Ok(())
     }
 
     /// Sets how many exemplars are kept; 0 for none. The oldest go where that is fewer than there

@@ -2,14 +2,10 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use firesteel_model::Timestamp;
-use parking_lot::{Mutex, RwLock};
 
 use super::{
     Db, DbBuilder, Inner, View,
@@ -32,6 +28,7 @@ use crate::{
     block::{Block, TMP_CREATION_SUFFIX, TMP_DELETION_SUFFIX, Ulid, integrity, repair_version},
     fs::{DirEntry, Fs, Lock},
     head::{CHUNKS_DIR, ChunkFiles, FoundChunks, Head, HeadOptions},
+    sync::{AtomicBool, AtomicI64, Mutex, RwLock},
     wal::segments::{make_dir, remove_leftovers},
 };
 
@@ -49,6 +46,7 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
 
 /// Opens the blocks. The head is left to the loader.
 pub(super) fn open_blocks_first(options: DbBuilder) -> Result<(Db, HeadLoader), TsdbError> {
+    DbBuilder::check_formats(options.formats)?;
     let head = Arc::new(Head::new(&head_options(&options), options.dir.is_some()));
     let mut report = OpenReport::default();
     let mut blocks = Vec::new();
@@ -126,6 +124,7 @@ fn head_options(options: &DbBuilder) -> HeadOptions {
         max_exemplars: options.max_exemplars,
         late_window: builder::millis(options.late_window),
         late_cap: options.late_cap,
+        formats: options.formats,
         budget: options.budget.clone(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use firesteel_chunk::{Encoding, XorEncoder};
+use firesteel_chunk::{ChunkError, Encoding};
 use firesteel_model::Timestamp;
 use hashbrown::HashSet;
 
@@ -11,13 +11,10 @@ use crate::{
     block::{BlockMeta, BlockWriter, EncodedChunk, SymbolTable},
     fs::Fs,
     head::{
-        ChunkReader, Copied, Decoded, Head, HistogramSample, LateReader, LateSamples, Made,
-        decode_samples, encode_histograms,
+        ChunkReader, Copied, Decoded, FloatSample, Formats, Head, HistogramSample, LateReader,
+        LateSamples, Made, decode_samples, encode_floats, encode_histograms,
     },
 };
-
-/// Samples per chunk where chunks have to be made anew.
-const SAMPLES: usize = 120;
 
 /// Which of a head's samples.
 #[derive(Clone, Copy)]
@@ -166,10 +163,8 @@ impl Series {
             .read(head, id, range, u64::MAX, generation, samples)
             .map_err(|e| TsdbError::Invalid(format!("late chunk of series {id}: {e}")))?;
         samples.hide(&head.tombstones_of(id));
-        let floats = samples.times.iter().copied().zip(samples.values.iter().copied());
-        let floats: Vec<_> = floats.collect();
         let mut made = Vec::new();
-        let bad = make_mixed(&floats, &samples.histograms, &mut made)?;
+        let bad = make_mixed(&samples.floats, &samples.histograms, head.formats(), &mut made)?;
         if bad > 0 {
             tracing::error!(series = id, samples = bad, "histograms left out of a block");
         }
@@ -198,13 +193,15 @@ impl Series {
         let seen = |t: Timestamp| !hidden.iter().any(|&(from, to)| from <= t && t <= to);
         let mut made = Vec::new();
         match decoded {
-            Decoded::Floats(times, values) => {
-                let samples = times.into_iter().zip(values).filter(|s| seen(s.0));
-                make_floats(&samples.collect::<Vec<_>>(), &mut made)?;
+            Decoded::Floats(mut samples) => {
+                samples.retain(|s| seen(s.t));
+                let xor2 = encoding == Encoding::Xor2;
+                encode_floats(&samples, xor2, &mut made).map_err(invalid)?;
             }
             Decoded::Histograms(mut samples) => {
                 samples.retain(|h| seen(h.t));
-                let bad = encode_histograms(&samples, &mut made);
+                let starts = matches!(encoding, Encoding::HistogramSt | Encoding::FloatHistogramSt);
+                let bad = encode_histograms(&samples, starts, &mut made);
                 if bad > 0 {
                     tracing::error!(series = id, samples = bad, "histograms left out of a block");
                 }
@@ -233,43 +230,33 @@ impl Series {
     }
 }
 
-/// Appends XOR chunks of these samples.
-fn make_floats(samples: &[(Timestamp, f64)], out: &mut Vec<Made>) -> Result<(), TsdbError> {
-    for part in samples.chunks(SAMPLES) {
-        let mut encoder = XorEncoder::new();
-        for &(t, v) in part {
-            encoder.append(t, v).map_err(|e| TsdbError::Invalid(e.to_string()))?;
-        }
-        if let (Some(&(mint, _)), Some(&(maxt, _))) = (part.first(), part.last()) {
-            let data = encoder.bytes().to_vec();
-            out.push(Made { mint, maxt, encoding: Encoding::Xor, data });
-        }
-    }
-    Ok(())
-}
-
 /// Appends chunks of floats and histograms in the order of their times. Returns how many histograms
 /// cannot be encoded. Of two samples at the same time the histogram stays; there are none as a rule.
 fn make_mixed(
-    mut floats: &[(Timestamp, f64)],
+    mut floats: &[FloatSample],
     mut histograms: &[HistogramSample],
+    formats: Formats,
     out: &mut Vec<Made>,
 ) -> Result<usize, TsdbError> {
     let mut bad = 0;
     while !floats.is_empty() || !histograms.is_empty() {
         let next = histograms.first().map(|h| h.t);
-        let n = floats.partition_point(|s| next.is_none_or(|next| s.0 < next));
+        let n = floats.partition_point(|s| next.is_none_or(|next| s.t < next));
         let (now, later) = floats.split_at(n);
-        make_floats(now, out)?;
+        encode_floats(now, formats.xor2, out).map_err(invalid)?;
         floats = later;
-        let next = floats.first().map(|s| s.0);
+        let next = floats.first().map(|s| s.t);
         let n = histograms.partition_point(|h| next.is_none_or(|next| h.t <= next));
         let (now, later) = histograms.split_at(n);
-        bad += encode_histograms(now, out);
+        bad += encode_histograms(now, formats.histogram_starts, out);
         histograms = later;
         if next.is_some() && now.last().map(|h| h.t) == next {
             floats = floats.split_at(1).1;
         }
     }
     Ok(bad)
+}
+
+fn invalid(error: ChunkError) -> TsdbError {
+    TsdbError::Invalid(error.to_string())
 }

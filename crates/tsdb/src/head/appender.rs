@@ -145,7 +145,7 @@ impl HeadAppender<'_> {
     fn float(
         &mut self,
         (id, reference): (u32, u64),
-        t: Timestamp,
+        (t, start): (Timestamp, Timestamp),
         v: f64,
         may_be_late: bool,
     ) -> Result<(), AppendError> {
@@ -160,7 +160,7 @@ impl HeadAppender<'_> {
         if place != Place::Nowhere {
             let late = place == Place::Late;
             let float = Float { reference, t, v, before: NEVER, id, part: 0, valid: true, late };
-            self.pending().floats.push(float);
+            self.pending().push_float(float, start);
         }
         Ok(())
     }
@@ -279,7 +279,7 @@ impl Appender for HeadAppender<'_> {
                 Some(marker) => {
                     self.histogram((id, reference), (t, start), marker, may_be_late)?;
                 }
-                None => self.float((id, reference), t, v, may_be_late)?,
+                None => self.float((id, reference), (t, start), v, may_be_late)?,
             },
             Value::Histogram(h) => {
                 validate::histogram(h)?;

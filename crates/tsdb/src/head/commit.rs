@@ -10,16 +10,15 @@ use firesteel_model::{
     metrics::Counter,
     storage::{AppendError, CommitStats},
 };
-use parking_lot::Mutex;
 
 use super::{
     Head, LOGGED,
     exemplars::Stored,
     late::{LateSample, LateValue},
     pending::{Float, Pending},
-    stripe::{ActiveReaders, HistogramSample, NEVER, RUN, stripe_of},
+    stripe::{ActiveReaders, FloatSample, HistogramSample, NEVER, RUN, stripe_of},
 };
-use crate::{TsdbError, wal::writer::Writer};
+use crate::{TsdbError, sync::Mutex, wal::writer::Writer};
 
 /// What the holder of the commit lock works with.
 #[derive(Debug, Default)]
@@ -108,7 +107,7 @@ impl Head {
             }
             stats.push(checked);
         }
-        if let Err(error) = write(committer, group) {
+        if let Err(error) = write(self, committer, group) {
             for pending in group.iter().rev() {
                 self.uncheck(pending);
             }
@@ -195,7 +194,8 @@ impl Head {
                 let rest = pending.floats.get(done..).unwrap_or_default();
                 let n = rest.partition_point(|f| f.part <= part);
                 let floats = rest.get(..n).unwrap_or_default();
-                let (first, last, appended) = self.apply_floats(floats, epoch, &readers);
+                let starts = pending.starts.get(done..done + n).unwrap_or_default();
+                let (first, last, appended) = self.apply_floats(floats, starts, epoch, &readers);
                 done += n;
                 self.counts.floats.add(appended);
                 (oldest, newest) = (oldest.min(first), newest.max(last));
@@ -211,19 +211,21 @@ impl Head {
     /// Puts late samples into memory. Returns how many were there already.
     fn apply_late(&self, pending: &Pending, epoch: u64, oldest_reader: u64) -> u64 {
         let mut known = 0;
-        let counts = &self.counts;
+        let (counts, formats) = (&self.counts, self.formats());
         let mut insert = |id: u32, t: Timestamp, value: LateValue, counts: [&Counter; 2]| {
             let sample = LateSample { t, epoch, value };
-            if self.late.insert(id, sample, oldest_reader) {
+            if self.late.insert(id, sample, formats, oldest_reader) {
                 counts.iter().for_each(|c| c.inc());
             } else {
                 known += 1;
             }
         };
         for part in 0..=pending.last_part {
-            for f in pending.floats.iter().filter(|f| f.valid && f.late && f.part == part) {
+            let late = |f: &Float| f.valid && f.late && f.part == part;
+            for (i, f) in pending.floats.iter().enumerate().filter(|(_, f)| late(f)) {
                 let counts = [&counts.floats, &counts.late_floats];
-                insert(f.id, f.t, LateValue::Float(f.v), counts);
+                let start = pending.starts.get(i).copied().unwrap_or(0);
+                insert(f.id, f.t, LateValue::Float(f.v, start), counts);
             }
             let late = pending.histograms.iter().filter(|h| h.valid && h.late && h.part == part);
             for h in late {
@@ -234,15 +236,17 @@ impl Head {
         known
     }
 
-    /// Puts floats into memory, those that are valid and in order. Returns the oldest and the newest time and
-    /// how many there were.
-    pub(super) fn apply_floats(
+    /// Puts floats into memory, those that are valid and in order; `starts` are their start
+    /// timestamps, or nothing. Returns the oldest and the newest time and how many there were.
+    fn apply_floats(
         &self,
         floats: &[Float],
+        starts: &[Timestamp],
         epoch: u64,
         readers: &ActiveReaders,
     ) -> (Timestamp, Timestamp, u64) {
         let (mut oldest, mut newest, mut appended) = (Timestamp::MAX, NEVER, 0);
+        let formats = self.formats();
         let mut rest = floats;
         while let Some(first) = rest.first() {
             // One lock for all samples of the same stripe that come in a row.
@@ -253,11 +257,17 @@ impl Head {
             stripe.forget_undo(readers);
             stripe.warm(now.iter().map(|f| f.id));
             let waiting = stripe.waiting_bytes();
-            for f in now.iter().filter(|f| f.valid && !f.late) {
-                let sample = (f.t, f.v);
-                if stripe.append_float(f.id, sample, f.before, epoch, self.chunk_range, readers) {
-                    appended += 1;
-                }
+            let at = floats.len() - rest.len();
+            for (i, f) in now.iter().enumerate().filter(|(_, f)| f.valid && !f.late) {
+                let range = self.chunk_range;
+                let taken = if formats.xor2 {
+                    let start = starts.get(at + i).copied().unwrap_or(0);
+                    let sample = FloatSample { t: f.t, start, v: f.v };
+                    stripe.append_xor2(f.id, sample, f.before, epoch, range, readers)
+                } else {
+                    stripe.append_float(f.id, (f.t, f.v), f.before, epoch, range, readers)
+                };
+                appended += u64::from(taken);
                 oldest = oldest.min(f.t);
                 newest = newest.max(f.t);
             }
@@ -282,7 +292,7 @@ impl Head {
         let end = pending.histograms.partition_point(|h| h.part <= part);
         for h in pending.histograms.drain(..end).filter(|h| h.valid && !h.late) {
             let sample = HistogramSample { t: h.t, start: h.start, value: h.value };
-            let range = self.chunk_range;
+            let range = (self.chunk_range, self.formats());
             let mut stripe = self.stripes[stripe_of(h.id)].lock();
             let waiting = stripe.waiting_bytes();
             if !stripe.append_histogram(h.id, sample, h.before, epoch, range, readers) {
@@ -331,12 +341,16 @@ impl Head {
 
 /// Writes a group into the log, and what of it is late into the out-of-order log. After a failure
 /// neither has anything of it.
-fn write(committer: &mut Committer, group: &mut [&mut Box<Pending>]) -> Result<(), TsdbError> {
+fn write(
+    head: &Head,
+    committer: &mut Committer,
+    group: &mut [&mut Box<Pending>],
+) -> Result<(), TsdbError> {
     let Some(wal) = &mut committer.wal else { return Ok(()) };
     let mut any_late = false;
     for pending in group.iter_mut().filter(|p| p.has_late()) {
         committer.late_number += 1;
-        pending.encode_late(committer.late_number);
+        pending.encode_late(head, committer.late_number);
         any_late = true;
     }
     let mut batches: Vec<_> =

@@ -5,34 +5,35 @@ use firesteel_chunk::{
     histogram::{self, CounterReset, Counts, Histograms, Layout},
     xor, xor2,
 };
-use firesteel_model::{
-    CounterResetHint, FloatHistogram, Histogram, HistogramLayout, Span, Timestamp,
-};
+use firesteel_model::{CounterResetHint, FloatHistogram, Histogram, HistogramLayout, Span};
 
-use super::stripe::HistogramSample;
+use super::stripe::{FloatSample, HistogramSample};
 use crate::wal::record::histograms::AnyHistogram;
 
 /// What a chunk holds.
 pub(crate) enum Decoded {
-    /// Times and values. Start timestamps are left out: the head has none for floats.
-    Floats(Vec<Timestamp>, Vec<f64>),
+    /// Floats.
+    Floats(Vec<FloatSample>),
     /// Histograms.
     Histograms(Vec<HistogramSample>),
 }
 
 /// Reads all of a chunk.
 pub(crate) fn decode(encoding: Encoding, data: &[u8]) -> Result<Decoded, ChunkError> {
-    let (mut times, mut values) = (Vec::new(), Vec::new());
+    let (mut times, mut starts, mut values) = (Vec::new(), Vec::new(), Vec::new());
     match encoding {
         Encoding::Xor => xor::decode(data, &mut times, &mut values).map(|_| ())?,
         Encoding::Xor2 => {
-            xor2::decode(data, &mut times, &mut Vec::new(), &mut values).map(|_| ())?;
+            xor2::decode(data, &mut times, &mut starts, &mut values).map(|_| ())?;
         }
         encoding => {
             return Ok(Decoded::Histograms(decode_histograms(encoding, data)?));
         }
     }
-    Ok(Decoded::Floats(times, values))
+    let samples = times.into_iter().zip(values).enumerate();
+    let start = |i: usize| starts.get(i).copied().unwrap_or(0);
+    let samples = samples.map(|(i, (t, v))| FloatSample { t, start: start(i), v });
+    Ok(Decoded::Floats(samples.collect()))
 }
 
 /// Reads all of a chunk of histograms.

@@ -8,7 +8,6 @@
 use std::sync::atomic::Ordering;
 
 use firesteel_model::Timestamp;
-use parking_lot::Mutex;
 
 use super::{
     Head, LOGGED,
@@ -16,6 +15,7 @@ use super::{
     stale::Ended,
     stripe::{NEVER, STRIPES, stripe_of},
 };
+use crate::sync::Mutex;
 
 /// Truncations that are not finished yet.
 #[derive(Debug, Default)]

@@ -27,6 +27,11 @@ pub(crate) struct HistogramChunk {
 }
 
 impl HistogramChunk {
+    /// Without samples; `starts` says whether it keeps start timestamps.
+    pub(crate) fn new(starts: bool) -> Self {
+        Self { starts, ..Self::default() }
+    }
+
     /// Appends a sample. Returns the chunk before it, finished, if it had to begin another one, as
     /// `over` says or its content.
     ///

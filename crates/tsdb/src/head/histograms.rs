@@ -35,11 +35,10 @@ pub(super) struct Open {
 }
 
 /// Appends the chunks of histograms, in order of time, of a series to `out`. Returns how many
-/// cannot be encoded because their buckets and spans do not fit together; they are left out. Start
-/// timestamps are kept where there are any.
-pub(crate) fn encode(samples: &[HistogramSample], out: &mut Vec<Made>) -> usize {
-    let mut chunk = HistogramChunk::default();
-    chunk.starts = samples.iter().any(|s| s.start != 0);
+/// cannot be encoded because their buckets and spans do not fit together; they are left out.
+/// `starts` says whether the chunks keep start timestamps.
+pub(crate) fn encode(samples: &[HistogramSample], starts: bool, out: &mut Vec<Made>) -> usize {
+    let mut chunk = HistogramChunk::new(starts);
     let mut bad = 0;
     for sample in samples {
         match chunk.append(sample.t, sample.start, &sample.value, false) {
@@ -52,17 +51,18 @@ pub(crate) fn encode(samples: &[HistogramSample], out: &mut Vec<Made>) -> usize 
 }
 
 impl Open {
-    /// A chunk with its first sample. `end` is told the time of that and says where the chunk has to
-    /// end.
+    /// A chunk with its first sample. `starts` says whether it keeps start timestamps; `end` is told
+    /// the time of the sample and says where the chunk has to end.
     ///
     /// # Errors
     /// The sample cannot be encoded: its buckets and its spans do not fit together, or are too
     /// many.
     pub(super) fn new(
         sample: HistogramSample,
+        starts: bool,
         end: impl FnOnce(Timestamp) -> Timestamp,
     ) -> Result<Self, ChunkError> {
-        let mut chunk = HistogramChunk::default();
+        let mut chunk = HistogramChunk::new(starts);
         chunk.append(sample.t, sample.start, &sample.value, false)?;
         Ok(Self { chunk, end: end(sample.t), last: sample })
     }
@@ -70,7 +70,6 @@ impl Open {
     /// Writes the chunk, so that [`Open::of_image`] can go on with it. The last sample is there once
     /// more, as the chunk may have given it buckets of others.
     pub(super) fn put_image(&self, out: &mut Vec<u8>) {
-        out.push(self.encoding().id());
         varint::put_varint(out, self.end);
         varint::put_uvarint(out, self.bytes().len() as u64);
         out.extend_from_slice(self.bytes());
@@ -86,9 +85,11 @@ impl Open {
     ///
     /// # Errors
     /// It is something else.
-    pub(super) fn of_image(cursor: &mut Cursor<'_>) -> Result<Self, ImageError> {
+    pub(super) fn of_image(
+        encoding: Encoding,
+        cursor: &mut Cursor<'_>,
+    ) -> Result<Self, ImageError> {
         let failed = |e: ChunkError| ImageError::new(format!("an open chunk of histograms: {e}"));
-        let encoding = Encoding::from_id(cursor.u8("encoding")?).map_err(failed)?;
         let end = cursor.varint("end of an open chunk")?;
         let len = cursor.count(1, "length of an open chunk")?;
         let data = cursor.bytes(len, "an open chunk")?;
@@ -112,8 +113,10 @@ impl Open {
     pub(super) fn append(
         &mut self,
         sample: HistogramSample,
+        starts: bool,
         end: impl FnOnce(Timestamp) -> Timestamp,
     ) -> Result<Option<Made>, ChunkError> {
+        self.chunk.starts = starts;
         let over = sample.t >= self.end;
         let done = self.chunk.append(sample.t, sample.start, &sample.value, over)?;
         if done.is_some() {
@@ -211,7 +214,7 @@ mod tests {
         }
         samples.insert(9, broken);
         let mut made = Vec::new();
-        assert_eq!(encode(&samples, &mut made), 1);
+        assert_eq!(encode(&samples, false, &mut made), 1);
         let found: Vec<_> = made
             .iter()
             .map(|m| {

@@ -422,8 +422,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::search;
-    use crate::index::Memory;
-    use parking_lot::RwLock;
+    use crate::{index::Memory, sync::RwLock};
 
     fn create(index: &mut Index, reference: u64, labels: &Labels) -> u32 {
         let hash = index.hash(labels);

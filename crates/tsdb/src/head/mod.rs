@@ -14,6 +14,8 @@ mod chunk_files;
 mod commit;
 mod exemplars;
 mod export;
+mod floats;
+mod formats;
 mod from_chunk;
 mod gc;
 mod hash;
@@ -23,6 +25,7 @@ mod image;
 mod index;
 mod late;
 mod memory;
+mod open;
 mod paged;
 mod pending;
 mod postings;
@@ -40,10 +43,7 @@ mod validate;
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::Ordering},
 };
 
 use firesteel_model::{
@@ -53,13 +53,14 @@ use firesteel_model::{
     storage::AppendError,
 };
 use hashbrown::HashMap;
-use parking_lot::{Mutex, RwLock};
 
 pub(crate) use chunk_files::{
     ChunkFiles, ChunkReader, DIR as CHUNKS_DIR, Data, Found as FoundChunks, Sealed,
     check as check_chunk_file, remove_out_of_order,
 };
 pub use export::HeadStats;
+pub(crate) use floats::encode as encode_floats;
+pub(crate) use formats::Formats;
 pub(crate) use from_chunk::{Decoded, decode as decode_samples, decode_histograms};
 pub(crate) use histograms::{Made, encode as encode_histograms};
 pub(crate) use image::{ImageError, Part, Parts};
@@ -68,11 +69,12 @@ pub use query::SeriesExemplars;
 pub use replay::ReplayStats;
 pub(crate) use replay::{Replay, group_chunks, late_samples};
 pub(crate) use stale::Ended;
-pub(crate) use stripe::{Copied, HistogramSample};
+pub(crate) use stripe::{Copied, FloatSample, HistogramSample};
 
 use self::{
     commit::{Committer, Waiting},
     exemplars::Exemplars,
+    formats::Chosen,
     index::Index,
     late::Late,
     paged::Paged,
@@ -80,7 +82,10 @@ use self::{
     readers::Readers,
     stripe::{NEVER, STRIPES, Stripe, stripe_of},
 };
-use crate::wal::{Compression, writer::Writer};
+use crate::{
+    sync::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Mutex, RwLock},
+    wal::{Compression, writer::Writer},
+};
 
 /// The series is in the log.
 const LOGGED: u8 = 1;
@@ -103,6 +108,8 @@ pub(crate) struct HeadOptions {
     pub(crate) late_window: i64,
     /// How many of these the buffer of a series holds.
     pub(crate) late_cap: usize,
+    /// What new data looks like.
+    pub(crate) formats: Formats,
     /// Memory of the head.
     pub(crate) budget: Budget,
 }
@@ -180,6 +187,7 @@ impl<T> std::ops::Deref for Padded<T> {
 pub(crate) struct Head {
     chunk_range: i64,
     compression: Compression,
+    formats: Chosen,
     /// Whether there is a log.
     logs: bool,
     index: RwLock<Index>,
@@ -273,6 +281,7 @@ impl Head {
         Self {
             chunk_range: options.chunk_range.max(1),
             compression: options.compression,
+            formats: Chosen::new(options.formats),
             logs,
             index: RwLock::default(),
             refs: Paged::new(),
@@ -306,6 +315,16 @@ impl Head {
             limbo: gc::LimboCell::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// What new data looks like.
+    pub(crate) fn formats(&self) -> Formats {
+        self.formats.get()
+    }
+
+    /// Changes what new data looks like: chunks that are begun, and what is logged, from now on.
+    pub(crate) fn set_formats(&self, formats: Formats) {
+        self.formats.set(formats);
     }
 
     /// Gives the head its log.
@@ -506,7 +525,7 @@ impl Head {
             ("open chunks", sum(|s| s.slab)),
             ("places of closed chunks", sum(|s| s.sealed)),
             ("closed chunks in memory", sum(|s| s.waiting)),
-            ("open histogram chunks", sum(|s| s.histograms)),
+            ("open histogram and XOR2 chunks", sum(|s| s.others)),
             ("notes for readers", sum(|s| s.undo)),
             ("late samples", late),
             ("newest times and flags", series * 9),

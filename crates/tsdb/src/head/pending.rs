@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use super::{Head, index::Index, stripe::NEVER};
 use crate::wal::{
     Compression,
-    record::{self, exemplars::RefExemplar, histograms::AnyHistogram, series},
+    record::{self, exemplars::RefExemplar, histograms::AnyHistogram, samples::RefSample, series},
     writer::Batch,
 };
 
@@ -67,6 +67,8 @@ pub(super) struct HistogramEntry {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) floats: Vec<Float>,
+    /// Their start timestamps; empty where none of them has one.
+    pub(super) starts: Vec<Timestamp>,
     pub(super) histograms: Vec<HistogramEntry>,
     pub(super) exemplars: Vec<(u32, RefExemplar)>,
     pub(super) metadata: Vec<(u32, u64, Metadata)>,
@@ -102,6 +104,7 @@ impl Pending {
     pub(super) fn new(compression: Compression) -> Self {
         Self {
             floats: Vec::new(),
+            starts: Vec::new(),
             histograms: Vec::new(),
             exemplars: Vec::new(),
             metadata: Vec::new(),
@@ -119,6 +122,7 @@ impl Pending {
 
     pub(super) fn clear(&mut self) {
         self.floats.clear();
+        self.starts.clear();
         self.histograms.clear();
         self.exemplars.clear();
         self.metadata.clear();
@@ -172,9 +176,11 @@ impl Pending {
             }
         });
         let mut newest = NEVER;
+        let starts_too = head.formats().logged_starts;
         for part in 0..=self.last_part {
-            let Self { floats, histograms, batch, .. } = self;
-            newest = newest.max(encode_part(floats, histograms, (part, false), batch));
+            let Self { floats, starts, histograms, batch, .. } = self;
+            let samples = (&floats[..], &starts[..], &histograms[..]);
+            newest = newest.max(encode_part(samples, (part, false), starts_too, batch));
         }
         self.batch.record(|out| {
             record::exemplars::encode(out, self.exemplars.iter().map(|(_, e)| e));
@@ -183,15 +189,40 @@ impl Pending {
     }
 
     /// Encodes the late samples, for the out-of-order log, and adds their records to the others.
-    pub(super) fn encode_late(&mut self, number: u64) {
+    pub(super) fn encode_late(&mut self, head: &Head, number: u64) {
+        let starts_too = head.formats().logged_starts;
         let late = self.late_batch.get_or_insert_with(|| Batch::new(self.compression));
         late.clear();
         for part in 0..=self.last_part {
-            encode_part(&self.floats, &self.histograms, (part, true), late);
+            let samples = (&self.floats[..], &self.starts[..], &self.histograms[..]);
+            encode_part(samples, (part, true), starts_too, late);
         }
         let records = late.len() as u64;
         late.record_first(|out| record::batch::encode_late(out, records, number));
         self.batch.append(late);
+    }
+
+    /// Adds a float with its start timestamp, 0 for unknown.
+    #[inline]
+    pub(super) fn push_float(&mut self, float: Float, start: Timestamp) {
+        if start != 0 || !self.starts.is_empty() {
+            self.starts.resize(self.floats.len(), 0);
+            self.starts.push(start);
+        }
+        self.floats.push(float);
+    }
+
+    /// Brings the floats into the order of the log.
+    fn sort_floats(&mut self) {
+        if self.starts.is_empty() {
+            self.floats.sort_by_key(|f| (f.part, f.t));
+            return;
+        }
+        let floats = std::mem::take(&mut self.floats);
+        let starts = std::mem::take(&mut self.starts);
+        let mut both: Vec<_> = floats.into_iter().zip(starts).collect();
+        both.sort_by_key(|(f, _)| (f.part, f.t));
+        (self.floats, self.starts) = both.into_iter().unzip();
     }
 
     /// Splits the transaction into parts where a series has samples of several kinds.
@@ -232,23 +263,34 @@ impl Pending {
         // Also within a part the order is that of the log.
         self.histograms.sort_by_key(|h| (h.part, h.rank(), h.t));
         if last > 0 {
-            self.floats.sort_by_key(|f| (f.part, f.t));
+            self.sort_floats();
         }
     }
 }
 
 /// Encodes the samples of a part that come late, or those that do not, and returns the newest time.
+/// `starts_too`: in records of version 2, which have start timestamps.
 fn encode_part(
-    floats: &[Float],
-    histograms: &[HistogramEntry],
+    (floats, starts, histograms): (&[Float], &[Timestamp], &[HistogramEntry]),
     (part, late): (u16, bool),
+    starts_too: bool,
     batch: &mut Batch,
 ) -> Timestamp {
     let mut newest = NEVER;
     let room = if late { 0 } else { 17 + 16 + floats.len() * 11 };
+    let chosen = |f: &Float| f.valid && f.late == late && f.part == part;
     batch.record(|out| {
-        let chosen = |f: &&Float| f.valid && f.late == late && f.part == part;
-        let mut floats = floats.iter().filter(chosen).peekable();
+        if starts_too {
+            let floats = floats.iter().enumerate().filter(|(_, f)| chosen(f));
+            let samples = floats.map(|(i, f)| {
+                newest = newest.max(f.t);
+                let start = starts.get(i).copied().unwrap_or(0);
+                RefSample { series: f.reference, t: f.t, start, v: f.v }
+            });
+            record::samples::encode_v2(out, samples);
+            return;
+        }
+        let mut floats = floats.iter().filter(|f| chosen(f)).peekable();
         let Some(first) = floats.peek() else { return };
         out.reserve(room);
         let encoder = record::samples::Encoder::begin(out, first.reference, first.t);
@@ -261,7 +303,13 @@ fn encode_part(
         return newest;
     }
     let chosen = || histograms.iter().filter(|h| h.valid && h.late == late && h.part == part);
-    for kind in KINDS {
+    if starts_too {
+        for float in [false, true] {
+            let entries = chosen().map(|h| (h.reference, h.t, h.start, &*h.value));
+            batch.record(|out| record::histograms::encode_v2(out, float, entries));
+        }
+    }
+    for kind in KINDS.into_iter().filter(|_| !starts_too) {
         batch.record(|out| {
             let entries = chosen().map(|h| (h.reference, h.t, &*h.value));
             record::histograms::encode(out, kind, entries);

@@ -2,15 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
-use parking_lot::Mutex;
-
 use super::stripe::ActiveReaders;
+use crate::sync::{AtomicU64, Mutex};
 
 /// What readers can see, and who looks.
 #[derive(Debug, Default)]

@@ -6,12 +6,14 @@ use firesteel_model::{
     Matcher,
     storage::{QueryContext, StorageError},
 };
-use parking_lot::RwLock;
 
 use super::{index::Index, postings::List};
-use crate::index::{
-    Memory, PostingsReader, PostingsSource, plan,
-    postings::{Bits, ReadLists, span, worth_marking},
+use crate::{
+    index::{
+        Memory, PostingsReader, PostingsSource, plan,
+        postings::{Bits, ReadLists, span, worth_marking},
+    },
+    sync::RwLock,
 };
 
 /// Series and values between two looks at the query's deadline.

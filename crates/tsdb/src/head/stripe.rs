@@ -12,8 +12,11 @@ use firesteel_model::Timestamp;
 
 use super::{
     chunk_files::{Data, Place, Sealed, Stored, ToWrite},
-    histograms::{Made, Open},
+    floats,
+    formats::Formats,
+    histograms::{self, Made},
     memory::Memory,
+    open::Open,
     slab::{Handle, LARGEST, Slab},
 };
 use crate::wal::record::histograms::AnyHistogram;
@@ -24,9 +27,9 @@ pub(super) const STRIPES: usize = 16;
 pub(super) const RUN: usize = 64;
 
 /// Samples that a chunk is meant to have.
-const SAMPLES_PER_CHUNK: usize = 120;
+pub(super) const SAMPLES_PER_CHUNK: usize = 120;
 /// A chunk longer than this takes no more samples. As in Prometheus: 1024 less a sample.
-const MAX_BYTES: usize = 1024 - 19;
+pub(super) const MAX_BYTES: usize = 1024 - 19;
 
 /// Milliseconds that a chunk may span: see [`Stored`].
 const MAX_SPAN: i64 = u32::MAX as i64;
@@ -56,8 +59,8 @@ struct Hot {
     epochs: u64,
     /// Buffer of the open chunk.
     buffer: Handle,
-    /// Whether the open chunk is one of histograms. There is never one of floats beside it.
-    has_histograms: bool,
+    /// Whether the open chunk is in [`Cold`]. There is never one here beside it.
+    elsewhere: bool,
 }
 
 const _: () = assert!(size_of::<Hot>() == 64);
@@ -75,7 +78,7 @@ impl Hot {
         before: NEVER,
         epochs: 0,
         buffer: Handle::NONE,
-        has_histograms: false,
+        elsewhere: false,
     };
 
     const fn epoch(&self) -> u64 {
@@ -94,6 +97,15 @@ impl Hot {
     }
 }
 
+/// A float of a series.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FloatSample {
+    pub(crate) t: Timestamp,
+    /// Start timestamp, 0 for unknown.
+    pub(crate) start: Timestamp,
+    pub(crate) v: f64,
+}
+
 /// A histogram of a series.
 #[derive(Clone, Debug)]
 pub(crate) struct HistogramSample {
@@ -108,8 +120,8 @@ struct Cold {
     /// As long as it needs to be: there is one chunk more about every half an hour, and moving them
     /// is cheaper than room for more.
     sealed: Box<[Stored]>,
-    /// The open chunk of histograms.
-    histograms: Option<Box<Open>>,
+    /// The open chunk, of histograms or of XOR2.
+    open: Option<Box<Open>>,
 }
 
 const _: () = assert!(size_of::<Cold>() == 24);
@@ -173,7 +185,7 @@ fn range_end(t: Timestamp, width: i64) -> Timestamp {
 
 /// When a chunk from `start` to `now`, a quarter full, should end so that chunks of about equal
 /// size fill the time up to `max`. Source: Prometheus `head_append.go`, `computeChunkEndTime`.
-fn chunk_end(start: Timestamp, now: Timestamp, max: Timestamp) -> Timestamp {
+pub(super) fn chunk_end(start: Timestamp, now: Timestamp, max: Timestamp) -> Timestamp {
     let left = max.saturating_sub(start) as f64;
     let chunks = left / (now.saturating_sub(start).saturating_add(1) as f64 * 4.0);
     if chunks <= 1.0 {
@@ -210,12 +222,15 @@ impl Stripe {
     /// Newest float sample, from the open chunk.
     pub(super) fn last_float(&self, id: u32) -> Option<(Timestamp, f64)> {
         let hot = self.hot(id)?;
+        if hot.elsewhere {
+            return self.cold(id)?.open.as_ref()?.last_float();
+        }
         (hot.state.num_samples() > 0).then(|| (hot.state.last_time(), hot.state.last_value()))
     }
 
     /// Newest histogram, from the open chunk.
     pub(super) fn last_histogram(&self, id: u32) -> Option<&HistogramSample> {
-        Some(self.cold(id)?.histograms.as_ref()?.last())
+        self.cold(id)?.open.as_ref()?.last_histogram()
     }
 
     /// Encoding of the chunk that has the newest sample, and this one's time.
@@ -224,7 +239,7 @@ impl Stripe {
         if hot.state.num_samples() > 0 {
             return Some((hot.state.last_time(), Encoding::Xor));
         }
-        if let Some(open) = &cold.histograms {
+        if let Some(open) = &cold.open {
             return Some((open.range().1, open.encoding()));
         }
         cold.sealed.last().map(|s| (s.maxt(), s.encoding()))
@@ -285,8 +300,8 @@ impl Stripe {
             hot.next_at = chunk_end(start, hot.state.last_time(), hot.next_at);
         }
         full |= num > 0 && (t >= hot.next_at || num >= SAMPLES_PER_CHUNK * 2);
-        if hot.has_histograms {
-            self.seal_histograms(id);
+        if hot.elsewhere {
+            self.seal_other(id);
             num = 0;
         } else if full {
             self.seal(id);
@@ -427,41 +442,81 @@ impl Stripe {
         sample: HistogramSample,
         newest: Timestamp,
         epoch: u64,
-        chunk_range: i64,
+        (chunk_range, formats): (i64, Formats),
         readers: &ActiveReaders,
     ) -> bool {
         self.seal(id);
+        if matches!(self.cold(id).and_then(|c| c.open.as_deref()), Some(Open::Floats(_))) {
+            self.seal_other(id);
+        }
         let (page, slot) = place(id);
         let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) else { return false };
         let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) else {
             return false;
         };
         let end = |t| range_end(t, chunk_range).min(t.saturating_add(MAX_SPAN));
-        let closed = match &mut cold.histograms {
-            Some(open) => open.append(sample, end),
-            none => Open::new(sample, end).map(|open| {
-                *none = Some(Box::new(open));
+        let starts = formats.histogram_starts;
+        let closed = match cold.open.as_deref_mut() {
+            Some(Open::Histograms(open)) => open.append(sample, starts, end),
+            _ => histograms::Open::new(sample, starts, end).map(|open| {
+                cold.open = Some(Box::new(Open::Histograms(open)));
                 None
             }),
         };
         let Ok(closed) = closed else { return false };
         Self::touch(hot, &mut self.undo, id, epoch, newest, readers);
-        hot.has_histograms = true;
+        hot.elsewhere = true;
         if let Some(made) = closed {
             self.push_made(id, made);
         }
         true
     }
 
-    /// Closes the open chunk of histograms.
+    /// As [`Stripe::append_float`], into a chunk of XOR2.
+    pub(super) fn append_xor2(
+        &mut self,
+        id: u32,
+        sample: FloatSample,
+        newest: Timestamp,
+        epoch: u64,
+        chunk_range: i64,
+        readers: &ActiveReaders,
+    ) -> bool {
+        self.seal(id);
+        if self.last_histogram(id).is_some() {
+            self.seal_other(id);
+        }
+        let (page, slot) = place(id);
+        let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) else { return false };
+        let Some(cold) = self.cold.get_mut(page).and_then(|p| p.get_mut(slot)) else {
+            return false;
+        };
+        let end = |t| range_end(t, chunk_range).min(t.saturating_add(MAX_SPAN));
+        let closed = match cold.open.as_deref_mut() {
+            Some(Open::Floats(open)) => open.append(sample, end),
+            _ => floats::Open::new(sample, end).map(|open| {
+                cold.open = Some(Box::new(Open::Floats(open)));
+                None
+            }),
+        };
+        let Ok(closed) = closed else { return false };
+        Self::touch(hot, &mut self.undo, id, epoch, newest, readers);
+        hot.elsewhere = true;
+        if let Some(made) = closed {
+            self.push_made(id, made);
+        }
+        true
+    }
+
+    /// Closes the open chunk that is not in the hot record.
     #[cold]
-    fn seal_histograms(&mut self, id: u32) {
+    fn seal_other(&mut self, id: u32) {
         let (page, slot) = place(id);
         if let Some(hot) = self.hot.get_mut(page).and_then(|p| p.get_mut(slot)) {
-            hot.has_histograms = false;
+            hot.elsewhere = false;
         }
         let cold = self.cold.get_mut(page).and_then(|p| p.get_mut(slot));
-        if let Some(open) = cold.and_then(|c| c.histograms.take()) {
+        if let Some(open) = cold.and_then(|c| c.open.take()) {
             self.push_made(id, open.made());
         }
     }
@@ -552,7 +607,7 @@ impl Stripe {
                 out.open_range = (first, hot.state.last_time());
                 out.open_encoding = Some(Encoding::Xor);
             }
-        } else if let Some(open) = &cold.histograms {
+        } else if let Some(open) = &cold.open {
             let (first, last) = open.range();
             if first <= maxt && last >= mint {
                 out.open.extend_from_slice(open.bytes());
@@ -588,17 +643,17 @@ impl Stripe {
             keep
         });
         cold.sealed = list.into();
-        if cold.histograms.as_ref().is_some_and(|open| open.range().1 < mint) {
-            cold.histograms = None;
-            hot.has_histograms = false;
+        if cold.open.as_ref().is_some_and(|open| open.range().1 < mint) {
+            cold.open = None;
+            hot.elsewhere = false;
         }
-        hot.state.num_samples() > 0 || !cold.sealed.is_empty() || cold.histograms.is_some()
+        hot.state.num_samples() > 0 || !cold.sealed.is_empty() || cold.open.is_some()
     }
 
     /// Closes the open chunk, and takes all chunks of a series out.
     pub(super) fn take_all(&mut self, id: u32) -> Vec<Sealed> {
         self.seal(id);
-        self.seal_histograms(id);
+        self.seal_other(id);
         let mut copied = Copied::default();
         self.copy(id, NEVER, Timestamp::MAX, &mut copied);
         self.truncate(id, Timestamp::MAX);
@@ -627,15 +682,15 @@ impl Stripe {
         let open = hot.state.num_samples() > 0
             && hot.state.last_time() >= mint
             && first_time(self.slab.get(hot.buffer)) <= maxt;
-        let histograms =
-            || cold.histograms.as_ref().is_some_and(|o| o.range().0 <= maxt && o.range().1 >= mint);
-        open || cold.sealed.iter().any(|c| c.mint() <= maxt && c.maxt() >= mint) || histograms()
+        let other =
+            || cold.open.as_ref().is_some_and(|o| o.range().0 <= maxt && o.range().1 >= mint);
+        open || cold.sealed.iter().any(|c| c.mint() <= maxt && c.maxt() >= mint) || other()
     }
 
     /// Whether a series has no sample.
     pub(super) fn is_empty(&self, id: u32) -> bool {
         self.hot(id).is_none_or(|h| h.state.num_samples() == 0)
-            && self.cold(id).is_none_or(|c| c.sealed.is_empty() && c.histograms.is_none())
+            && self.cold(id).is_none_or(|c| c.sealed.is_empty() && c.open.is_none())
     }
 
     /// Time of a series' oldest sample.
@@ -647,7 +702,7 @@ impl Stripe {
         if hot.state.num_samples() > 0 {
             return Some(first_time(self.slab.get(hot.buffer)));
         }
-        cold.histograms.as_ref().map(|open| open.range().0)
+        cold.open.as_ref().map(|open| open.range().0)
     }
 
     /// Closed chunks, and series with an open one.
@@ -656,14 +711,14 @@ impl Stripe {
             .hot
             .iter()
             .flat_map(|p| p.iter())
-            .filter(|h| h.state.num_samples() > 0 || h.has_histograms);
+            .filter(|h| h.state.num_samples() > 0 || h.elsewhere);
         self.sealed_chunks + open.count()
     }
 
     /// Bytes held, about, by part.
     pub(super) fn bytes(&self) -> StripeBytes {
-        let histograms = self.cold.iter().flat_map(|p| p.iter());
-        let histograms = histograms.filter_map(|c| c.histograms.as_ref());
+        let others = self.cold.iter().flat_map(|p| p.iter());
+        let others = others.filter_map(|c| c.open.as_ref());
         let cold = self.cold.iter().flat_map(|p| p.iter());
         let sealed: usize = cold.map(|c| heap(size_of_val(&*c.sealed))).sum();
         StripeBytes {
@@ -672,7 +727,7 @@ impl Stripe {
             slab: self.slab.bytes(),
             sealed,
             waiting: self.memory.bytes(),
-            histograms: histograms.map(|open| open.memory()).sum(),
+            others: others.map(|open| open.memory()).sum(),
             undo: self.undo.capacity() * size_of::<Undo>(),
         }
     }
@@ -686,7 +741,7 @@ pub(super) struct StripeBytes {
     pub(super) slab: usize,
     pub(super) sealed: usize,
     pub(super) waiting: usize,
-    pub(super) histograms: usize,
+    pub(super) others: usize,
     pub(super) undo: usize,
 }
 

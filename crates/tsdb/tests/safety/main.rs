@@ -16,7 +16,7 @@ use common::Samples;
 use firesteel_model::{
     Histogram, HistogramLayout, Labels, Span, Timestamp, Value,
     clock::ManualClock,
-    storage::{AppendError, AppendOptions, Appendable, CommitStats, SeriesKey},
+    storage::{AppendError, AppendOptions, Appendable, Appender, CommitStats, SeriesKey},
 };
 use firesteel_tsdb::{
     Db,
@@ -80,8 +80,8 @@ fn batch(n: i64) -> Vec<(Labels, Sample)> {
     all
 }
 
-fn commit(db: &Db, n: i64) -> Result<CommitStats, AppendError> {
-    let mut appender = db.appender();
+/// Appends the samples of the n-th commit.
+fn append_batch(appender: &mut dyn Appender, n: i64) -> Result<(), AppendError> {
     for (labels, sample) in batch(n) {
         let value = match &sample {
             Sample::Float(v) => Value::Float(*v),
@@ -90,6 +90,12 @@ fn commit(db: &Db, n: i64) -> Result<CommitStats, AppendError> {
         let key = SeriesKey::Labels(&labels);
         appender.append(key, time(n), value, &AppendOptions::default())?;
     }
+    Ok(())
+}
+
+fn commit(db: &Db, n: i64) -> Result<CommitStats, AppendError> {
+    let mut appender = db.appender();
+    append_batch(&mut *appender, n)?;
     appender.commit()
 }
 

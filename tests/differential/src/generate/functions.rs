@@ -3,7 +3,7 @@
 use super::Generator;
 use crate::{
     data::Shape,
-    tree::{Kind, Node},
+    tree::{Kind, Node, Part},
 };
 
 impl Generator<'_> {
@@ -15,7 +15,7 @@ impl Generator<'_> {
     pub(super) fn range_call(&mut self, depth: usize) -> Node {
         const COUNTERS: [&str; 6] = ["rate", "rate", "increase", "irate", "resets", "rate"];
         const GAUGES: [&str; 5] = ["delta", "idelta", "deriv", "changes", "predict_linear"];
-        const ANY: [&str; 20] = [
+        const ANY: [&str; 19] = [
             "avg_over_time",
             "min_over_time",
             "max_over_time",
@@ -25,7 +25,6 @@ impl Generator<'_> {
             "stdvar_over_time",
             "last_over_time",
             "present_over_time",
-            "absent_over_time",
             "quantile_over_time",
             "mad_over_time",
             "ts_of_min_over_time",
@@ -35,15 +34,34 @@ impl Generator<'_> {
             "avg_over_time",
             "max_over_time",
             "sum_over_time",
-            "quantile_over_time",
+            "count_over_time",
+        ];
+        const NATIVE: [&str; 14] = [
+            "rate",
+            "rate",
+            "increase",
+            "irate",
+            "delta",
+            "idelta",
+            "resets",
+            "changes",
+            "sum_over_time",
+            "avg_over_time",
+            "count_over_time",
+            "last_over_time",
+            "present_over_time",
+            "ts_of_last_over_time",
         ];
         let shape = self.focused().shape;
         let counter = matches!(shape, Shape::Counter | Shape::Buckets | Shape::Native);
+        let native = shape == Shape::Native && self.chance(0.85);
         let name = match self.rng.u8(0..10) {
+            _ if native => *self.pick(&NATIVE),
             0..4 if counter => *self.pick(&COUNTERS),
             0..3 => *self.pick(&GAUGES),
             4 => *self.pick(&COUNTERS),
             5 => *self.pick(&GAUGES),
+            6 if self.chance(0.1) => "absent_over_time",
             _ => *self.pick(&ANY),
         };
         let matrix = self.matrix(depth);
@@ -83,20 +101,20 @@ impl Generator<'_> {
             "month",
             "year",
         ];
-        match self.weighted(&[30, 8, 8, 8, 8, 6, 6, 3, 3]) {
+        match self.weighted(&[30, 8, 8, 8, 8, 12, 3, 3]) {
             0 => {
                 let name = *self.pick(&MATH);
-                Node::call(Kind::Vector, name, vec![self.vector(depth)])
+                Node::call(Kind::Vector, name, vec![self.floats(depth)])
             }
             1 => {
                 let name = *self.pick(&DATES);
                 let arguments =
-                    if self.chance(0.2) { Vec::new() } else { vec![self.vector(depth)] };
+                    if self.chance(0.2) { Vec::new() } else { vec![self.floats(depth)] };
                 Node::call(Kind::Vector, name, arguments)
             }
             2 => Node::call(Kind::Vector, "timestamp", vec![self.vector(depth)]),
             3 => {
-                let mut arguments = vec![self.vector(depth)];
+                let mut arguments = vec![self.floats(depth)];
                 if self.rng.bool() {
                     let to = *self.pick(&["0.5", "10", "0.1", "5", "1e-3", "0", "-2"]);
                     arguments.push(Node::leaf(Kind::Scalar, "number", to));
@@ -105,27 +123,23 @@ impl Generator<'_> {
             }
             4 => {
                 let name = *self.pick(&["clamp", "clamp_min", "clamp_max"]);
-                let mut arguments = vec![self.vector(depth), self.near()];
+                let mut arguments = vec![self.floats(depth), self.near()];
                 if name == "clamp" {
-                    arguments.push(self.near());
+                    // Mostly the least before the greatest.
+                    let least = *self.pick(&["-Inf", "-1", "0", "0.1", "1"]);
+                    let least = Node::leaf(Kind::Scalar, "number", least);
+                    let least = if self.chance(0.2) { self.near() } else { least };
+                    arguments.insert(1, least);
                 }
                 Node::call(Kind::Vector, name, arguments)
             }
-            5 => {
-                let name = *self.pick(&["sort", "sort_desc"]);
-                Node::call(Kind::Vector, name, vec![self.vector(depth)])
-            }
+            5 => self.sorted(depth),
             6 => {
-                let name = *self.pick(&["sort_by_label", "sort_by_label_desc"]);
-                let mut arguments = vec![self.vector(depth)];
-                for label in ["instance", "job", "code", "missing"] {
-                    if self.chance(0.4) || arguments.len() == 1 {
-                        arguments.push(Self::string(label));
-                    }
-                }
-                Node::call(Kind::Vector, name, arguments)
+                let some = self.chance(0.3);
+                let nothing = Node::leaf(Kind::Vector, "selector", "up{job=\"none\", code=\"5\"}");
+                let vector = if some { self.vector(depth) } else { nothing };
+                Node::call(Kind::Vector, "absent", vec![vector])
             }
-            7 => Node::call(Kind::Vector, "absent", vec![self.vector(depth)]),
             _ => {
                 const CHOICES: [&str; 5] = [
                     "{version=~\".+\"}",
@@ -145,8 +159,26 @@ impl Generator<'_> {
         }
     }
 
-    /// A function of histograms, mostly over histograms.
-    pub(super) fn histogram_call(&mut self, depth: usize) -> Node {
+    /// A vector in which floats are, mostly.
+    pub(super) fn floats(&mut self, depth: usize) -> Node {
+        const OF_RANGE: [&str; 3] = ["count_over_time", "changes", "resets"];
+        if self.focused().shape != Shape::Native || self.chance(0.12) {
+            return self.vector(depth);
+        }
+        let inside = depth.saturating_sub(1);
+        match self.rng.u8(0..10) {
+            0..2 => {
+                let matrix = self.matrix(inside);
+                let name: &str = self.pick::<&str>(&OF_RANGE);
+                Node::call(Kind::Vector, name, vec![matrix])
+            }
+            2 => Node::call(Kind::Vector, "timestamp", vec![self.histograms(inside)]),
+            _ => self.of_histograms(inside),
+        }
+    }
+
+    /// A number for each of the histograms in focus.
+    fn of_histograms(&mut self, depth: usize) -> Node {
         const OF_VECTOR: [&str; 5] = [
             "histogram_count",
             "histogram_sum",
@@ -154,25 +186,43 @@ impl Generator<'_> {
             "histogram_stddev",
             "histogram_stdvar",
         ];
-        let shapes = if self.chance(0.7) {
+        let vector = self.histograms(depth);
+        if self.chance(0.3) {
+            let quantile = self.quantile();
+            return Node::call(Kind::Vector, "histogram_quantile", vec![quantile, vector]);
+        }
+        let name = *self.pick(&OF_VECTOR);
+        Node::call(Kind::Vector, name, vec![vector])
+    }
+
+    /// A vector in an order.
+    pub(super) fn sorted(&mut self, depth: usize) -> Node {
+        const NAMES: [&str; 4] = ["sort", "sort_desc", "sort_by_label", "sort_by_label_desc"];
+        let name = *self.pick(&NAMES);
+        let by_label = name.contains("label");
+        let mut arguments = vec![if by_label { self.vector(depth) } else { self.floats(depth) }];
+        if by_label {
+            for label in ["instance", "rank", "job", "code", "missing"] {
+                if self.chance(0.4) || arguments.len() == 1 {
+                    arguments.push(Self::string(label));
+                }
+            }
+        }
+        Node::call(Kind::Vector, name, arguments)
+    }
+
+    /// A function of histograms, mostly over histograms.
+    pub(super) fn histogram_call(&mut self, depth: usize) -> Node {
+        let shapes = if self.chance(0.85) {
             &[Shape::Native, Shape::Native][..]
         } else {
-            &[Shape::Buckets, Shape::Mixed][..]
+            &[Shape::Mixed][..]
         };
         let native = self.family_of(shapes);
         let classic = self.family_of(&[Shape::Buckets]);
-        match self.weighted(&[10, 8, 8, 6]) {
-            0 => {
-                let name = *self.pick(&OF_VECTOR);
-                let vector = self.refocused(native, |g| g.histograms(depth));
-                Node::call(Kind::Vector, name, vec![vector])
-            }
+        match self.weighted(&[18, 8, 6]) {
+            0 => self.refocused(native, |g| g.of_histograms(depth)),
             1 => {
-                let vector = self.refocused(native, |g| g.histograms(depth));
-                let quantile = self.quantile();
-                Node::call(Kind::Vector, "histogram_quantile", vec![quantile, vector])
-            }
-            2 => {
                 let vector = self.refocused(classic, |g| g.buckets(depth));
                 let quantile = self.quantile();
                 Node::call(Kind::Vector, "histogram_quantile", vec![quantile, vector])
@@ -205,7 +255,15 @@ impl Generator<'_> {
                 let name: &str = self.pick::<&str>(&KEEP);
                 Node::call(Kind::Vector, name, vec![matrix])
             }
-            _ => self.vector(depth),
+            _ if self.chance(0.5) => self.vector(depth),
+            _ => {
+                let vector = self.instant_selector();
+                let by = *self.pick(&[" by (job) ", " by (path) ", " without (instance) ", ""]);
+                let name = *self.pick(&["sum", "avg"]);
+                let mut sum = Node::call(Kind::Vector, name, vec![vector]);
+                sum.parts[0] = Part::Text(format!("{name}{by}("));
+                sum
+            }
         }
     }
 
@@ -223,8 +281,7 @@ impl Generator<'_> {
                 let rate = Node::call(Kind::Vector, "rate", vec![matrix]);
                 let by = *self.pick(&[" by (le) ", " by (job, le) ", " without (instance) "]);
                 let mut sum = Node::call(Kind::Vector, "sum", vec![rate]);
-                sum.parts.insert(0, crate::tree::Part::Text(format!("sum{by}(")));
-                sum.parts.remove(1);
+                sum.parts[0] = Part::Text(format!("sum{by}("));
                 sum
             }
             _ => self.vector(depth),

@@ -1,13 +1,23 @@
 //! Selectors, ranges and subqueries.
 
+use firesteel_model::Labels;
+
 use super::{Generator, quoted_name};
 use crate::{
     data::{END, Family, START},
     tree::{Kind, Node, Part},
 };
 
-const RANGES: [&str; 18] = [
+/// For series with few samples.
+const LONG_RANGES: [&str; 6] = ["20m", "30m", "1h", "2h", "25m30s", "45m"];
+const RANGES: [&str; 24] = [
     "1m",
+    "3m",
+    "3m",
+    "4m",
+    "7m",
+    "15m",
+    "15m",
     "2m",
     "5m",
     "5m",
@@ -66,8 +76,12 @@ impl Generator<'_> {
             }
         }
         let matchers = self.weighted(&[12, 6, 2]);
+        let mut series = self.pick(&family.series);
         for _ in 0..matchers {
-            let matcher = self.matcher(family);
+            if self.chance(0.06) {
+                series = self.pick(&family.series);
+            }
+            let matcher = self.matcher(family, &series.labels);
             let comma = if first { "" } else { ", " };
             // A matcher without a comma in front cannot be left out alone; an empty list can.
             if first {
@@ -87,9 +101,8 @@ impl Generator<'_> {
         Node { kind: Kind::Vector, name: "selector", parts }
     }
 
-    /// A matcher that some series of the family passes, mostly.
-    fn matcher(&mut self, family: &Family) -> String {
-        let labels = &self.pick(&family.series).labels;
+    /// A matcher that the series with these labels passes, mostly.
+    fn matcher(&mut self, family: &Family, labels: &Labels) -> String {
         let pairs: Vec<_> = labels.iter().filter(|(name, _)| *name != "__name__").collect();
         let (name, value) = *self.pick(&pairs);
         let other = self.pick(&family.series).labels.get(name).unwrap_or_default().to_owned();
@@ -107,7 +120,7 @@ impl Generator<'_> {
         let first: String = value.chars().take(1).collect();
         match self.rng.u8(0..10) {
             0..3 => format!("{name}={}", quote(value)),
-            3 => format!("{name}!={}", quote(value)),
+            3 => format!("{name}!={}", quote(&other)),
             4 => format!("{name}=~{}", quote(&format!("{}|{}", regex(value), regex(&other)))),
             5 => format!("{name}=~{}", quote(&format!("{}.*", regex(&first)))),
             6 => format!("{name}!~{}", quote(&format!("{}.+", regex(&other)))),
@@ -146,7 +159,10 @@ impl Generator<'_> {
 
     /// A range vector: a selector or, if `depth` allows, a subquery.
     pub(super) fn matrix(&mut self, depth: usize) -> Node {
-        let range = *self.pick(&RANGES);
+        let few = matches!(self.focused().name, "sparse_total" | "crowd");
+        let few = few && !self.chance(0.1);
+        let range: &str =
+            if few { self.pick::<&str>(&LONG_RANGES) } else { self.pick::<&str>(&RANGES) };
         if depth > 0 && self.chance(0.35) {
             return self.subquery(depth - 1);
         }

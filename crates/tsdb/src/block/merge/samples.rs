@@ -311,7 +311,8 @@ impl Run {
             let (encoding, data) = self.floats().map_err(|e| TsdbError::Invalid(e.to_string()))?;
             out.push(Made { mint, maxt, encoding, data });
         }
-        let bad = encode_histograms(&self.histograms, out);
+        let starts = self.histograms.iter().any(|h| h.start != 0);
+        let bad = encode_histograms(&self.histograms, starts, out);
         if bad > 0 {
             // Chunks were decoded, so their samples can be encoded; what is not true of these.
             return Err(TsdbError::Invalid(format!("{bad} histograms cannot be encoded")));

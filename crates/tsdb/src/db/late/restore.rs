@@ -121,9 +121,9 @@ impl Gathered<'_> {
     fn chunk(&mut self, series: u64, chunk: &Sealed) {
         let data = chunk.data.memory().unwrap_or_default();
         match decode_samples(chunk.encoding, data) {
-            Ok(Decoded::Floats(times, values)) => {
-                for (t, v) in times.into_iter().zip(values) {
-                    self.push(series, t, LateValue::Float(v));
+            Ok(Decoded::Floats(all)) => {
+                for s in all {
+                    self.push(series, s.t, LateValue::Float(s.v, s.start));
                 }
             }
             Ok(Decoded::Histograms(all)) => {
@@ -147,7 +147,7 @@ impl Gathered<'_> {
                 let mut all = Vec::new();
                 let result = samples::decode(record, &mut all);
                 for s in all {
-                    self.push(s.series, s.t, LateValue::Float(s.v));
+                    self.push(s.series, s.t, LateValue::Float(s.v, s.start));
                 }
                 result
             }

@@ -16,14 +16,10 @@ mod write;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use firesteel_model::Timestamp;
-use parking_lot::{Mutex, RwLock};
 
 pub(crate) use self::{
     open::{Found, check},
@@ -34,6 +30,7 @@ pub(crate) use self::{
 use crate::{
     TsdbError,
     fs::{File, Fs, Open, replace_file},
+    sync::{AtomicI64, AtomicU64, Mutex, RwLock},
 };
 
 /// The directory of the files.

@@ -3,15 +3,11 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU64},
-    },
+    sync::Arc,
 };
 
 use firesteel_chunk::Encoding;
 use firesteel_model::Timestamp;
-use parking_lot::{Mutex, RwLock};
 
 use super::{
     ChunkFile, ChunkFiles, DIR, Data, Place, Sealed, Stored,
@@ -21,6 +17,7 @@ use super::{
 use crate::{
     TsdbError,
     fs::{Fs, Open},
+    sync::{AtomicI64, AtomicU64, Mutex, RwLock},
 };
 
 /// What was found when files were opened.

@@ -2,10 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use firesteel_chunk::Encoding;
@@ -18,6 +15,7 @@ use super::{
 use crate::{
     TsdbError,
     fs::{Fs, Open},
+    sync::{AtomicI64, AtomicU64},
 };
 
 /// Bytes of a file at most. Source: Prometheus `MaxHeadChunkFileSize`.

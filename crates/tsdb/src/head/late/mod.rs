@@ -9,11 +9,10 @@ mod query;
 mod read;
 mod series;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use firesteel_model::Timestamp;
 use hashbrown::HashMap;
-use parking_lot::Mutex;
 
 pub(super) use self::query::{LateSet, LateView};
 use self::{read::LateCopy, series::LateSeries};
@@ -22,11 +21,12 @@ pub(crate) use self::{
     series::{LateSample, LateValue},
 };
 use super::{
-    Head, Padded,
+    Formats, Head, Padded,
     stripe::{NEVER, STRIPES, stripe_of},
 };
 use crate::{
     TsdbError,
+    sync::{AtomicBool, AtomicI64, AtomicU32, Mutex},
     wal::{
         Compression,
         record::batch,
@@ -98,12 +98,18 @@ impl Late {
     /// Adds a sample. False where the buffer of the series has one for that time. `oldest_reader`
     /// is what the reader with the oldest view sees, or every new one would. Only under the commit
     /// lock.
-    pub(super) fn insert(&self, id: u32, sample: LateSample, oldest_reader: u64) -> bool {
+    pub(super) fn insert(
+        &self,
+        id: u32,
+        sample: LateSample,
+        formats: Formats,
+        oldest_reader: u64,
+    ) -> bool {
         let t = sample.t;
         let generation = self.generation.load(Ordering::Acquire);
         let mut shard = self.shard(id).lock();
         let series = shard.entry(id).or_default();
-        let inserted = series.insert(sample, generation, self.cap, oldest_reader);
+        let inserted = series.insert(sample, (generation, formats), self.cap, oldest_reader);
         if inserted {
             self.extend_time(t, t);
         }
@@ -111,13 +117,13 @@ impl Late {
     }
 
     /// Adds samples in order of time, without two at the same, as chunks. Before anybody reads.
-    pub(super) fn fill(&self, id: u32, samples: &[LateSample]) {
+    pub(super) fn fill(&self, id: u32, samples: &[LateSample], formats: Formats) {
         let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return };
         let generation = self.generation.load(Ordering::Acquire);
         let mut shard = self.shard(id).lock();
         let series = shard.entry(id).or_default();
         for part in samples.chunks(FILL) {
-            series.close(part, generation);
+            series.close(part, (generation, formats));
         }
         series.forget_epochs(u64::MAX);
         self.extend_time(first.t, last.t);
@@ -285,7 +291,7 @@ impl Head {
 
     /// Adds late samples in order of time, without two at the same. Before anybody reads.
     pub(crate) fn fill_late(&self, id: u32, samples: &[LateSample]) {
-        self.late.fill(id, samples);
+        self.late.fill(id, samples, self.formats());
     }
 
     /// Fixes the late samples that there are, so that they can be written as blocks. `None` where

@@ -119,7 +119,7 @@ impl SampleReader for LateSetReader<'_> {
         samples.hide(&view.head.tombstones_of(id));
         QueryStats::add(&self.ctx.stats.chunks, self.reader.chunks.0);
         QueryStats::add(&self.ctx.stats.chunk_bytes, self.reader.chunks.1);
-        let n = samples.times.len() + samples.histograms.len();
+        let n = samples.floats.len() + samples.histograms.len();
         QueryStats::add(&self.ctx.stats.samples, n as u64);
         (self.float, self.histogram) = (0, 0);
         Ok(())
@@ -127,20 +127,23 @@ impl SampleReader for LateSetReader<'_> {
 
     fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
         self.ctx.check()?;
-        let floats = self.samples.times.get(self.float..).unwrap_or_default();
+        let floats = self.samples.floats.get(self.float..).unwrap_or_default();
         let histograms = self.samples.histograms.get(self.histogram..).unwrap_or_default();
-        let (f, h) = (floats.first().copied(), histograms.first().map(|h| h.t));
+        let (f, h) = (floats.first().map(|f| f.t), histograms.first().map(|h| h.t));
         match (f, h) {
             (None, None) => {
                 batch.clear_floats();
                 Ok(false)
             }
             (Some(f), h) if h.is_none_or(|h| f < h) => {
-                let n = h.map_or(floats.len(), |h| floats.partition_point(|&t| t < h));
-                let values = self.samples.values.get(self.float..self.float + n);
-                let (times_out, values_out) = batch.clear_floats();
-                times_out.extend_from_slice(floats.get(..n).unwrap_or_default());
-                values_out.extend_from_slice(values.unwrap_or_default());
+                let n = h.map_or(floats.len(), |h| floats.partition_point(|f| f.t < h));
+                let floats = floats.get(..n).unwrap_or_default();
+                let (times, values) = batch.clear_floats();
+                times.extend(floats.iter().map(|f| f.t));
+                values.extend(floats.iter().map(|f| f.v));
+                if floats.iter().any(|f| f.start != 0) {
+                    batch.start_timestamps.extend(floats.iter().map(|f| f.start));
+                }
                 self.float += n;
                 Ok(true)
             }

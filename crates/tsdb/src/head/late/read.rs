@@ -7,7 +7,7 @@ use super::series::{Closed, LateSample, LateValue};
 use crate::head::{
     Head,
     from_chunk::{Decoded, decode},
-    stripe::HistogramSample,
+    stripe::{FloatSample, HistogramSample},
 };
 
 /// A copy of what a series has, for reading without the lock.
@@ -27,8 +27,7 @@ impl LateCopy {
 /// Late samples of a series in order of time, without two at the same.
 #[derive(Default)]
 pub(crate) struct LateSamples {
-    pub(crate) times: Vec<Timestamp>,
-    pub(crate) values: Vec<f64>,
+    pub(crate) floats: Vec<FloatSample>,
     pub(crate) histograms: Vec<HistogramSample>,
 }
 
@@ -39,9 +38,7 @@ impl LateSamples {
             return;
         }
         let seen = |t: Timestamp| !hidden.iter().any(|&(from, to)| from <= t && t <= to);
-        let mut times = self.times.iter();
-        self.values.retain(|_| times.next().is_some_and(|&t| seen(t)));
-        self.times.retain(|&t| seen(t));
+        self.floats.retain(|s| seen(s.t));
         self.histograms.retain(|h| seen(h.t));
     }
 }
@@ -67,8 +64,7 @@ impl LateReader {
         generation: u32,
         out: &mut LateSamples,
     ) -> Result<(), ChunkError> {
-        out.times.clear();
-        out.values.clear();
+        out.floats.clear();
         out.histograms.clear();
         self.all.clear();
         self.chunks = (0, 0);
@@ -78,9 +74,9 @@ impl LateReader {
             self.chunks.1 += closed.chunk.data.len() as u64;
             let inside = |t: Timestamp| mint <= t && t <= maxt && closed.is_visible(t, epoch);
             match decode(closed.chunk.encoding, &closed.chunk.data)? {
-                Decoded::Floats(times, values) => {
-                    let samples = times.into_iter().zip(values).filter(|s| inside(s.0));
-                    self.all.extend(samples.map(|(t, v)| (t, LateValue::Float(v))));
+                Decoded::Floats(samples) => {
+                    let samples = samples.into_iter().filter(|s| inside(s.t));
+                    self.all.extend(samples.map(|s| (s.t, LateValue::Float(s.v, s.start))));
                 }
                 Decoded::Histograms(samples) => {
                     let samples = samples.into_iter().filter(|h| inside(h.t));
@@ -94,10 +90,7 @@ impl LateReader {
         self.all.dedup_by_key(|s| s.0);
         for (t, value) in self.all.drain(..) {
             match value {
-                LateValue::Float(v) => {
-                    out.times.push(t);
-                    out.values.push(v);
-                }
+                LateValue::Float(v, start) => out.floats.push(FloatSample { t, start, v }),
                 LateValue::Histogram(value, start) => {
                     out.histograms.push(HistogramSample { t, start, value });
                 }

@@ -2,20 +2,23 @@
 
 use std::{mem::size_of, sync::Arc};
 
-use firesteel_chunk::{Encoding, XorEncoder};
+use firesteel_chunk::Encoding;
 use firesteel_model::Timestamp;
 
 use super::read::LateCopy;
 use crate::{
-    head::{Made, encode_histograms, stripe::HistogramSample},
+    head::{
+        Formats, Made, encode_floats, encode_histograms,
+        stripe::{FloatSample, HistogramSample},
+    },
     wal::record::histograms::AnyHistogram,
 };
 
 /// A value.
 #[derive(Clone, Debug)]
 pub(crate) enum LateValue {
-    /// A float.
-    Float(f64),
+    /// A float and its start timestamp.
+    Float(f64, Timestamp),
     /// A histogram and its start timestamp.
     Histogram(Arc<AnyHistogram>, Timestamp),
 }
@@ -88,13 +91,13 @@ impl LateSeries {
     pub(super) fn insert(
         &mut self,
         sample: LateSample,
-        generation: u32,
+        (generation, formats): (u32, Formats),
         cap: usize,
         oldest_reader: u64,
     ) -> bool {
         if self.open.len() >= cap || self.generation != generation && !self.open.is_empty() {
             let open = std::mem::take(&mut self.open);
-            self.close(&open, self.generation);
+            self.close(&open, (self.generation, formats));
             self.forget_epochs(oldest_reader);
         }
         self.generation = generation;
@@ -110,10 +113,10 @@ impl LateSeries {
     }
 
     /// Makes chunks of samples in order of time.
-    pub(super) fn close(&mut self, samples: &[LateSample], generation: u32) {
+    pub(super) fn close(&mut self, samples: &[LateSample], (generation, formats): (u32, Formats)) {
         let epoch = samples.iter().map(|s| s.epoch).max().unwrap_or(0);
         let epochs: Epochs = samples.iter().map(|s| (s.t, s.epoch)).collect();
-        let chunks = encode(samples);
+        let chunks = encode(samples, formats);
         self.closed.reserve_exact(chunks.len().max(self.closed.len() / 4));
         self.closed.extend(chunks.into_iter().map(|chunk| {
             let epochs = Some(Arc::clone(&epochs));
@@ -218,15 +221,17 @@ impl LateSeries {
 }
 
 /// Chunks of samples in order of time. Another begins where the kind of the value changes.
-fn encode(samples: &[LateSample]) -> Vec<Chunk> {
+fn encode(samples: &[LateSample], formats: Formats) -> Vec<Chunk> {
     let mut made = Vec::new();
-    let is_float = |s: &LateSample| matches!(s.value, LateValue::Float(_));
+    let is_float = |s: &LateSample| matches!(s.value, LateValue::Float(..));
     for run in samples.chunk_by(|a, b| is_float(a) == is_float(b)) {
         if run.first().is_some_and(is_float) {
-            made.extend(floats(run));
+            let floats: Vec<_> = run.iter().filter_map(float).collect();
+            // It only refuses more samples than it puts into a chunk.
+            let _ = encode_floats(&floats, formats.xor2, &mut made);
         } else {
             let histograms: Vec<_> = run.iter().filter_map(histogram).collect();
-            let bad = encode_histograms(&histograms, &mut made);
+            let bad = encode_histograms(&histograms, formats.histogram_starts, &mut made);
             if bad > 0 {
                 tracing::error!(samples = bad, "late histograms fit into no chunk: left out");
             }
@@ -239,21 +244,16 @@ fn encode(samples: &[LateSample]) -> Vec<Chunk> {
     made.into_iter().map(chunk).collect()
 }
 
-fn floats(run: &[LateSample]) -> Option<Made> {
-    let mut encoder = XorEncoder::new();
-    for s in run {
-        if let LateValue::Float(v) = s.value {
-            // It only refuses more samples than a buffer ever has.
-            encoder.append(s.t, v).ok()?;
-        }
+fn float(sample: &LateSample) -> Option<FloatSample> {
+    match sample.value {
+        LateValue::Float(v, start) => Some(FloatSample { t: sample.t, start, v }),
+        LateValue::Histogram(..) => None,
     }
-    let (mint, maxt) = (run.first()?.t, run.last()?.t);
-    Some(Made { mint, maxt, encoding: Encoding::Xor, data: encoder.bytes().to_vec() })
 }
 
 fn histogram(sample: &LateSample) -> Option<HistogramSample> {
     match &sample.value {
-        LateValue::Float(_) => None,
+        LateValue::Float(..) => None,
         LateValue::Histogram(value, start) => {
             Some(HistogramSample { t: sample.t, start: *start, value: Arc::clone(value) })
         }
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     fn sample(t: Timestamp, epoch: u64) -> LateSample {
-        LateSample { t, epoch, value: LateValue::Float(t as f64) }
+        LateSample { t, epoch, value: LateValue::Float(t as f64, 0) }
     }
 
     fn times(series: &LateSeries, epoch: u64, generation: u32) -> Vec<Timestamp> {
@@ -285,9 +285,12 @@ mod tests {
     fn full_buffers_become_chunks_that_remember_commits() {
         let mut series = LateSeries::default();
         for (i, t) in [50, 10, 30, 20, 40].into_iter().enumerate() {
-            assert!(series.insert(sample(t, 1 + i as u64), 0, 4, 0));
+            assert!(series.insert(sample(t, 1 + i as u64), (0, Formats::default()), 4, 0));
         }
-        assert!(!series.insert(sample(40, 9), 0, 4, 0), "twice in the buffer");
+        assert!(
+            !series.insert(sample(40, 9), (0, Formats::default()), 4, 0),
+            "twice in the buffer"
+        );
         assert_eq!((series.closed.len(), series.open.len()), (1, 1));
         for (epoch, expected) in [
             (0, vec![]),
@@ -313,9 +316,9 @@ mod tests {
     #[test]
     fn generations_go_one_after_the_other() {
         let mut series = LateSeries::default();
-        series.insert(sample(5, 1), 0, 4, 0);
-        series.insert(sample(3, 2), 1, 4, 2);
-        series.insert(sample(9, 2), 1, 4, 2);
+        series.insert(sample(5, 1), (0, Formats::default()), 4, 0);
+        series.insert(sample(3, 2), (1, Formats::default()), 4, 2);
+        series.insert(sample(9, 2), (1, Formats::default()), 4, 2);
         assert_eq!(times(&series, 9, 0), [5]);
         assert_eq!(times(&series, 9, 1), [3, 5, 9]);
         assert_eq!(series.time_range(), Some((3, 9)));

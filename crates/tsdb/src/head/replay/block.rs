@@ -10,11 +10,13 @@ use firesteel_model::{FloatHistogram, Histogram, Timestamp, is_stale_nan};
 use super::{EPOCH, ReplayStats};
 use crate::{
     head::{
-        Head,
+        Formats, Head,
         chunk_files::{ChunkReader, Sealed},
         from_chunk::{self, Decoded},
         histograms::is_float_histogram,
-        stripe::{ActiveReaders, HistogramSample, NEVER, RUN, STRIPES, Stripe, stripe_of},
+        stripe::{
+            ActiveReaders, FloatSample, HistogramSample, NEVER, RUN, STRIPES, Stripe, stripe_of,
+        },
     },
     wal::record::histograms::AnyHistogram,
 };
@@ -48,6 +50,8 @@ enum Step {
 #[derive(Default)]
 pub(super) struct Block {
     floats: Vec<Sample>,
+    /// Their start timestamps; empty where none of them has one.
+    starts: Vec<Timestamp>,
     histograms: Vec<(u32, HistogramSample)>,
     chunks: Vec<(u32, Vec<Sealed>, bool)>,
     steps: [Vec<Step>; STRIPES],
@@ -55,8 +59,12 @@ pub(super) struct Block {
 
 impl Block {
     #[inline]
-    pub(super) fn float(&mut self, id: u32, t: Timestamp, v: f64) {
+    pub(super) fn float(&mut self, id: u32, (t, start): (Timestamp, Timestamp), v: f64) {
         let at = self.floats.len() as u32;
+        if start != 0 || !self.starts.is_empty() {
+            self.starts.resize(self.floats.len(), 0);
+            self.starts.push(start);
+        }
         self.floats.push(Sample { t, v, id });
         let steps = &mut self.steps[stripe_of(id)];
         match steps.last_mut() {
@@ -92,6 +100,7 @@ impl Block {
     /// Empties it and keeps its memory.
     pub(super) fn clear(&mut self) {
         self.floats.clear();
+        self.starts.clear();
         self.histograms.clear();
         self.chunks.clear();
         for steps in &mut self.steps {
@@ -111,8 +120,10 @@ impl Block {
             match step {
                 Step::Floats(range) => {
                     let range = range.start as usize..range.end as usize;
+                    let mut starts = self.starts.get(range.clone()).unwrap_or_default().chunks(RUN);
                     for run in self.floats.get(range).unwrap_or_default().chunks(RUN) {
-                        applied.floats(head, &mut stripe, run);
+                        let starts = starts.next().unwrap_or_default();
+                        applied.floats(head, &mut stripe, run, starts);
                     }
                 }
                 Step::Histogram(i) => {
@@ -148,6 +159,7 @@ pub(super) struct Applied {
     newest: Timestamp,
     min_valid: Timestamp,
     readers: ActiveReaders,
+    formats: Formats,
     chunk_reader: Option<ChunkReader>,
 }
 
@@ -159,6 +171,7 @@ impl Applied {
             newest: NEVER,
             min_valid: head.min_valid.load(Ordering::Acquire),
             readers: ActiveReaders::default(),
+            formats: head.formats(),
             chunk_reader: None,
         }
     }
@@ -168,9 +181,9 @@ impl Applied {
         self.newest = self.newest.max(newest);
     }
 
-    fn floats(&mut self, head: &Head, stripe: &mut Stripe, run: &[Sample]) {
+    fn floats(&mut self, head: &Head, stripe: &mut Stripe, run: &[Sample], starts: &[Timestamp]) {
         stripe.warm(run.iter().map(|s| s.id));
-        for s in run {
+        for (i, s) in run.iter().enumerate() {
             let before = head.newest(s.id);
             if s.t <= before {
                 self.stats.not_newer += 1;
@@ -181,11 +194,27 @@ impl Applied {
             if is_stale_nan(s.v) && self.stale(head, stripe, s.id, s.t, before) {
                 continue;
             }
-            let (sample, range) = ((s.t, s.v), head.chunk_range);
-            if stripe.append_float(s.id, sample, before, EPOCH, range, &self.readers) {
+            let start = starts.get(i).copied().unwrap_or(0);
+            if self.float(head, stripe, s.id, FloatSample { t: s.t, start, v: s.v }, before) {
                 self.stats.floats += 1;
             }
         }
+    }
+
+    #[inline]
+    fn float(
+        &self,
+        head: &Head,
+        stripe: &mut Stripe,
+        id: u32,
+        sample: FloatSample,
+        before: Timestamp,
+    ) -> bool {
+        let (range, readers) = (head.chunk_range, &self.readers);
+        if self.formats.xor2 {
+            return stripe.append_xor2(id, sample, before, EPOCH, range, readers);
+        }
+        stripe.append_float(id, (sample.t, sample.v), before, EPOCH, range, readers)
     }
 
     /// Takes a staleness marker for one of a histogram, where the series' last sample is one.
@@ -201,7 +230,8 @@ impl Applied {
         let last = stripe.last_encoding(id).filter(|l| l.0 == before && !l.1.is_float());
         let Some((_, encoding)) = last else { return false };
         let sample = stale_histogram(is_float_histogram(encoding), t);
-        stripe.append_histogram(id, sample, before, EPOCH, head.chunk_range, &self.readers);
+        let range = (head.chunk_range, self.formats);
+        stripe.append_histogram(id, sample, before, EPOCH, range, &self.readers);
         self.stats.histograms += 1;
         true
     }
@@ -212,7 +242,7 @@ impl Applied {
             self.stats.not_newer += 1;
             return;
         }
-        let range = head.chunk_range;
+        let range = (head.chunk_range, self.formats);
         if !stripe.append_histogram(id, sample, before, EPOCH, range, &self.readers) {
             self.stats.bad_records += 1;
             return;
@@ -293,19 +323,18 @@ impl Applied {
         let Ok(data) = chunks.get(chunk) else { return false };
         match from_chunk::decode(chunk.encoding, data) {
             Err(_) => return false,
-            Ok(Decoded::Floats(times, values)) => {
-                for (t, v) in times.into_iter().zip(values).filter(|s| s.0 >= self.min_valid) {
-                    if t > newest {
-                        let range = head.chunk_range;
-                        stripe.append_float(id, (t, v), newest, EPOCH, range, &self.readers);
-                        newest = t;
+            Ok(Decoded::Floats(samples)) => {
+                for sample in samples.into_iter().filter(|s| s.t >= self.min_valid) {
+                    if sample.t > newest {
+                        self.float(head, stripe, id, sample, newest);
+                        newest = sample.t;
                     }
                 }
             }
             Ok(Decoded::Histograms(samples)) => {
                 for sample in samples.into_iter().filter(|s| s.t >= self.min_valid) {
                     if sample.t > newest {
-                        let (t, range) = (sample.t, head.chunk_range);
+                        let (t, range) = (sample.t, (head.chunk_range, self.formats));
                         stripe.append_histogram(id, sample, newest, EPOCH, range, &self.readers);
                         newest = t;
                     }

@@ -324,7 +324,7 @@ impl Replay<'_> {
                 continue;
             }
             match self.id(s.series) {
-                Some(id) => self.block.float(id, s.t, s.v),
+                Some(id) => self.block.float(id, (s.t, s.start), s.v),
                 None => self.stats.unknown_refs += 1,
             }
         }

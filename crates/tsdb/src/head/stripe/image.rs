@@ -5,8 +5,8 @@
 //! open chunk, flag 1:  state 26 bytes | next_at i64 | uvarint length | chunk
 //! closed, flag 2:      uvarint count | count x (varint mint | varint maxt | encoding u8 | 0 | data)
 //!                        or, for a chunk in a file, (... | 1 | uvarint file, offset, length)
-//! histograms, flag 4:  encoding u8 | varint end | uvarint length | chunk
-//!                        varint start | uvarint length | WAL record, of the last
+//! another, flag 4:     encoding u8 | varint end | uvarint length | chunk
+//!                        of histograms: varint start | uvarint length | WAL record, of the last
 //! ```
 
 use firesteel_chunk::{Encoding, XorState, varint, xor};
@@ -15,15 +15,16 @@ use super::{EPOCH_BITS, Handle, NEVER, Stored, Stripe, first_time, place};
 use crate::{
     head::{
         chunk_files::{Data, Place, Sealed},
-        histograms::Open,
         image::ImageError,
+        open::Open,
     },
     wal::record::Cursor,
 };
 
 const OPEN: u8 = 1;
 const CLOSED: u8 = 2;
-const HISTOGRAMS: u8 = 4;
+/// An open chunk of histograms or of XOR2.
+const OTHER: u8 = 4;
 
 /// What a series of an image has, as far as the head must know.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +43,7 @@ impl Stripe {
         let open = hot.state.num_samples() > 0;
         let flags = u8::from(open) * OPEN
             + u8::from(!cold.sealed.is_empty()) * CLOSED
-            + u8::from(cold.histograms.is_some()) * HISTOGRAMS;
+            + u8::from(cold.open.is_some()) * OTHER;
         if flags == 0 {
             return;
         }
@@ -63,8 +64,8 @@ impl Stripe {
                 self.put_sealed(stored, out);
             }
         }
-        if let Some(histograms) = &cold.histograms {
-            histograms.put_image(out);
+        if let Some(other) = &cold.open {
+            other.put_image(out);
         }
     }
 
@@ -108,7 +109,7 @@ impl Stripe {
         (min_valid, has_place): (i64, &dyn Fn(Place) -> bool),
     ) -> Result<u64, ImageError> {
         let mut chunks = 0;
-        if flags & OPEN != 0 && flags & HISTOGRAMS != 0 {
+        if flags & OPEN != 0 && flags & OTHER != 0 {
             return Err(ImageError::new(format!("series {id} has two open chunks")));
         }
         if flags & OPEN != 0 {
@@ -151,16 +152,16 @@ impl Stripe {
                 chunks += 1;
             }
         }
-        if flags & HISTOGRAMS != 0 {
-            let histograms = Open::of_image(cursor)?;
-            if histograms.range().1 >= min_valid {
+        if flags & OTHER != 0 {
+            let other = Open::of_image(cursor)?;
+            if other.range().1 >= min_valid {
                 chunks += 1;
                 let (page, slot) = place(id);
                 let hot = self.hot.get_mut(page).and_then(|p| p.get_mut(slot));
                 let cold = self.cold.get_mut(page).and_then(|p| p.get_mut(slot));
                 if let (Some(hot), Some(cold)) = (hot, cold) {
-                    hot.has_histograms = true;
-                    cold.histograms = Some(Box::new(histograms));
+                    hot.elsewhere = true;
+                    cold.open = Some(Box::new(other));
                 }
             }
         }
@@ -204,7 +205,7 @@ impl Stripe {
             self.memory.remove(number);
             return Some(chunk.maxt);
         }
-        let (begun, encoding) = match &cold.histograms {
+        let (begun, encoding) = match &cold.open {
             Some(open) => (open.range(), open.encoding()),
             None => {
                 let hot = self.hot.get(page)?.get(slot)?;
@@ -225,8 +226,8 @@ impl Stripe {
         }
         hot.buffer = Handle::NONE;
         hot.state = XorState::new();
-        hot.has_histograms = false;
-        self.cold.get_mut(page)?.get_mut(slot)?.histograms = None;
+        hot.elsewhere = false;
+        self.cold.get_mut(page)?.get_mut(slot)?.open = None;
         Some(chunk.maxt)
     }
 }

@@ -1,0 +1,104 @@
+//! What an exception sees of a query.
+
+use crate::{generate::Question, subject::When, tree::Node};
+
+/// Functions and aggregations that compensate sums of histograms.
+pub(super) const SUMS: [&str; 4] = ["sum", "avg", "sum_over_time", "avg_over_time"];
+
+/// A query and its times.
+#[derive(Debug)]
+pub(super) struct Query<'a> {
+    pub(super) node: &'a Node,
+    pub(super) text: String,
+    when: When,
+}
+
+impl<'a> Query<'a> {
+    pub(super) fn new(question: &'a Question) -> Self {
+        Self { node: &question.node, text: question.node.to_string(), when: question.when }
+    }
+
+    /// Whether any of these functions, operators or forms occurs.
+    pub(super) fn has(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.count(name) > 0)
+    }
+
+    /// How often a function, operator or form occurs. What was damaged has no names but in its text.
+    pub(super) fn count(&self, name: &str) -> usize {
+        if self.is_damaged() {
+            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.chars().all(word) {
+                return self.text.split(|c| !word(c)).filter(|w| *w == name).count();
+            }
+            return self.text.matches(name).count();
+        }
+        let mut n = 0;
+        self.node.names(&mut |other| n += usize::from(other == name));
+        n
+    }
+
+    /// Whether one of `outer` is around one of `inner`.
+    pub(super) fn around(&self, outer: &[&str], inner: &[&str]) -> bool {
+        if self.is_damaged() {
+            return self.has(outer) && self.has(inner);
+        }
+        let mut found = false;
+        self.node.visit(&mut |node| {
+            let within = || node.children().any(|child| inner.iter().any(|name| child.has(name)));
+            found |= outer.contains(&node.name) && within();
+        });
+        found
+    }
+
+    /// Whether it was made invalid on purpose.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.node.name == "damaged"
+    }
+
+    /// Whether it is a range query.
+    pub(super) const fn is_range(&self) -> bool {
+        matches!(self.when, When::Range { .. })
+    }
+
+    /// Whether something in it may drop samples because of their value, or pick some.
+    pub(super) fn filters(&self) -> bool {
+        const NAMES: [&str; 16] = [
+            "==",
+            "!=",
+            ">",
+            "<",
+            ">=",
+            "<=",
+            "topk",
+            "bottomk",
+            "limitk",
+            "count_values",
+            "and",
+            "unless",
+            "or",
+            "sort",
+            "sort_desc",
+            "clamp",
+        ];
+        self.has(&NAMES)
+    }
+
+    /// Whether a range query's last step is before its end.
+    pub(super) fn ends_between_steps(&self) -> bool {
+        matches!(self.when, When::Range { start, end, step } if (end - start) % step != 0)
+    }
+
+    /// Whether it reads native histograms.
+    pub(super) fn native(&self) -> bool {
+        const FAMILIES: [&str; 7] = [
+            "request_seconds",
+            "coarsening_seconds",
+            "float_seconds",
+            "queue_seconds",
+            "custom_seconds",
+            "moving_seconds",
+            "mixed",
+        ];
+        FAMILIES.iter().any(|name| self.text.contains(name))
+    }
+}
