@@ -30,7 +30,7 @@ use crate::{
     aggregate::fold::{FoldNotes, Folds},
     ast::AggregateOp,
     histogram,
-    window::{Grid, InstantJob, InstantRunner, Notes, RangeJob, RangeRunner},
+    window::{self, Grid, InstantJob, InstantRunner, Notes, RangeJob, RangeRunner},
 };
 
 /// What is computed per series.
@@ -306,14 +306,14 @@ impl Shared<'_> {
             feed.open(series)?;
             let mut passing = 0;
             if let Some(runner) = &mut instant {
-                runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
+                runner.series(&mut batch, &mut feed, &mut row)?;
                 if runner.has_histograms {
                     return Err(super::error::execution(
                         "this should be an info metric, with float samples",
                     ));
                 }
             } else if let Some(runner) = &mut range {
-                runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
+                runner.series(&mut batch, &mut feed, &mut row)?;
                 self.samples.add(0, runner.peak_window)?;
                 passing = runner.last_window;
                 if !runner.notes.is_empty() {
@@ -403,6 +403,19 @@ impl<'a> Feed<'a> {
                 pending.clear();
                 Ok(())
             }
+        }
+    }
+}
+
+impl window::Samples for Feed<'_> {
+    fn append(
+        &mut self,
+        times: &mut Vec<Timestamp>,
+        values: &mut Vec<f64>,
+    ) -> Result<bool, StorageError> {
+        match self {
+            Self::Series(reader, None) => reader.append(times, values),
+            _ => Ok(false),
         }
     }
 
