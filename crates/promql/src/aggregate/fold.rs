@@ -5,7 +5,7 @@
 //! accumulators sums are made in the order of the series, as in Prometheus; accumulators of several
 //! threads are merged in a fixed order.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use firesteel_model::FloatHistogram;
 
@@ -92,7 +92,11 @@ impl Folds {
             op,
             steps,
             words,
-            a: column(!matches!(op, Op::Count | Op::Group)),
+            a: match op {
+                Op::Count | Op::Group => Vec::new(),
+                Op::Avg => vec![-0.0; groups * steps],
+                _ => vec![0.0; groups * steps],
+            },
             b: column(matches!(op, Op::Sum | Op::Avg) || deviation),
             n: column(matches!(op, Op::Count | Op::Avg) || deviation),
             incremental: Vec::new(),
@@ -199,10 +203,7 @@ impl Folds {
                 }
             }
             Op::Avg => {
-                let before = seen.to_vec();
-                for i in bits::ones(present) {
-                    self.add_to_mean(from + i, values[i], !bits::get(&before, i));
-                }
+                each_run(present, self.steps, |steps| self.fold_means(group, steps, values));
                 let seen = &mut self.seen[group * self.words..][..self.words];
                 bits::or(seen, present);
                 return;
@@ -224,6 +225,36 @@ impl Folds {
             }
         }
         bits::or(seen, present);
+    }
+
+    /// Adds values to the means of a group at some steps.
+    fn fold_means(&mut self, group: usize, steps: Range<usize>, values: &[f64]) {
+        /// Steps that are done together as long as no sum overflows.
+        const TOGETHER: usize = 16;
+        let mut start = steps.start;
+        while start < steps.end {
+            let end = steps.end.min(start + TOGETHER);
+            let at = group * self.steps + start..group * self.steps + end;
+            let n = end - start;
+            let (mut sums, mut cs) = ([0.0; TOGETHER], [0.0; TOGETHER]);
+            let (old, old_cs) = (&self.a[at.clone()], &self.b[at.clone()]);
+            let mut finite = self.incremental.is_empty();
+            for (i, v) in values[start..end].iter().enumerate().take(TOGETHER) {
+                // What has not been seen is a negative zero, to which all adds exactly.
+                (sums[i], cs[i]) = kahan::add(*v, old[i], old_cs[i]);
+                finite &= sums[i].is_finite();
+            }
+            if finite {
+                self.a[at.clone()].copy_from_slice(&sums[..n]);
+                self.b[at.clone()].copy_from_slice(&cs[..n]);
+                self.n[at].iter_mut().for_each(|n| *n += 1.0);
+            } else {
+                for (at, v) in at.zip(&values[start..end]) {
+                    self.add_to_mean(at, *v, self.n[at] == 0.0);
+                }
+            }
+            start = end;
+        }
     }
 
     fn mean(&self, at: usize) -> RunningMean {
