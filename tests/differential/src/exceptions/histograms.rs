@@ -93,12 +93,13 @@ pub(super) const ALL: &[Exception] = &[
     },
     Exception {
         name: "statistics without buckets",
-        reason: "where only sums and counts are asked for buckets are not read, in the outermost function and in all selectors too, so that resets of gauges are found by count",
+        reason: "where only sums and counts are asked for buckets are not read, in the outermost function and in all selectors too, so that resets of gauges are found by count, and histograms are equal without them",
         source: "promql/engine.go detectHistogramStatsDecoding",
         effect: Effect::All(|q, theirs, ours| {
             const STATISTICS: [&str; 3] = ["histogram_count", "histogram_sum", "histogram_avg"];
             let gauges = q.text.contains("queue_seconds") || q.text.contains("float_seconds");
-            gauges
+            q.around(&STATISTICS, &["==", "!="]) && q.native() && theirs.error == ours.error
+                || gauges
                 && q.around(&STATISTICS, &["rate", "increase", "irate"])
                 && theirs.error == ours.error
                 && (q.filters() || same_shape(theirs, ours, |_, _| true))
