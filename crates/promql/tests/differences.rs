@@ -197,3 +197,19 @@ fn what_has_no_sample_takes_no_part_in_a_sort() {
     let selected = ask(&format!("sort_by_label_desc(crowd{{{matcher}}}, \"rank\")"));
     assert_eq!(ask("sort_by_label_desc(crowd > 0, \"rank\")"), selected);
 }
+
+#[test]
+fn info_series_are_looked_back_for_whatever_range_is_asked_for() {
+    let storage = storage();
+    let pairs = [("__name__", "target_info"), ("instance", "i"), ("version", "1")];
+    let labels = Labels::from_pairs(pairs);
+    storage.add_floats(&labels, [(1_800_000, 1.0)]).expect("in order");
+    let labels = Labels::from_pairs([("__name__", "m"), ("instance", "i")]);
+    storage.add_floats(&labels, [(1_999_000, 2.0)]).expect("in order");
+    let parser = ParserOptions { experimental_functions: true, ..ParserOptions::default() };
+    let engine = Engine::new(EngineOptions { parser, ..EngineOptions::default() });
+    let query = "info(last_over_time(m[5s]))";
+    let result = engine.instant(&storage, query, 2_000_000, &QueryOptions::default());
+    let text = result.expect("a result").value.to_string();
+    assert!(text.contains("version=\"1\""), "{text}");
+}

@@ -439,7 +439,7 @@ impl Engine {
             EvalError::TimedOut(_) => EvalError::TimedOut("query execution"),
             other => other,
         })?;
-        let (mint, maxt) = plan.time_range();
+        let (mint, maxt) = plan.time_range(lookback);
         let querier = storage.querier(mint, maxt)?;
         let mut store = LabelStore::new()?;
         let mut annotations = Annotations::new();

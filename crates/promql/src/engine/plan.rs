@@ -126,9 +126,12 @@ impl Plan {
     }
 
     /// The times that the selectors look at, both inclusive; 0 and 0 without selectors.
-    pub(crate) fn time_range(&self) -> (Timestamp, Timestamp) {
+    pub(crate) fn time_range(&self, lookback: i64) -> (Timestamp, Timestamp) {
+        // `info` looks back for info series wherever its argument looks.
+        let is_info = |node: &Node| matches!(&node.kind, Kind::Call(c) if c.func == crate::functions::FunctionId::Info);
+        let back = if self.nodes.iter().any(is_info) { lookback } else { 0 };
         let starts = self.sources.iter().map(|s| s.hints.start);
         let ends = self.sources.iter().map(|s| s.hints.end);
-        (starts.min().unwrap_or(0), ends.max().unwrap_or(0))
+        (starts.min().unwrap_or(0).saturating_sub(back), ends.max().unwrap_or(0))
     }
 }
