@@ -61,6 +61,7 @@ fn range_argument(evaluator: &Evaluator<'_>, call: &Call) -> Option<usize> {
 
 impl Evaluator<'_> {
     /// The leaf behind a node, if it is one.
+    #[inline(never)]
     pub(crate) fn leaf(&mut self, id: NodeId, grid: Grid) -> Result<Option<Leaf>, EvalError> {
         let plan = self.plan;
         match &plan.node(id).kind {
@@ -197,6 +198,7 @@ impl Evaluator<'_> {
     }
 
     /// Series of an instant selector.
+    #[inline(never)]
     pub(crate) fn instant_selector(
         &mut self,
         selector: usize,
@@ -209,6 +211,7 @@ impl Evaluator<'_> {
     }
 
     /// Series of a function of a range vector.
+    #[inline(never)]
     pub(crate) fn range_function(
         &mut self,
         call: &Call,
@@ -254,6 +257,7 @@ impl Evaluator<'_> {
     }
 
     /// Runs a leaf and folds its rows into an aggregation.
+    #[inline(never)]
     pub(crate) fn fold_leaf(
         &mut self,
         leaf: Leaf,
