@@ -92,6 +92,7 @@ impl Evaluator<'_> {
         self.plan.node(id).span
     }
 
+    #[inline(never)]
     pub(crate) fn scalar(&mut self, grid: Grid, v: f64) -> Result<Block, EvalError> {
         let before = self.samples.current();
         let reserved = limits::reserve_rows(&self.ctx.budget, 1, grid.n)?;
@@ -135,6 +136,7 @@ impl Evaluator<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     fn step_invariant(&mut self, inner: NodeId, grid: Grid) -> Result<Block, EvalError> {
         let looked_at = self.samples.total.load(Ordering::Relaxed);
         let block = self.eval(inner, Grid::instant(grid.start))?;
@@ -152,6 +154,7 @@ impl Evaluator<'_> {
         Ok(repeated)
     }
 
+    #[inline(never)]
     fn negate(&mut self, inner: NodeId, grid: Grid) -> Result<Block, EvalError> {
         let mut block = self.eval(inner, grid)?;
         for row in 0..block.len() {
