@@ -14,7 +14,7 @@ use crate::{
     dataset::Dataset,
     http::{escape, get},
     peer::{Kind, Peer, Running},
-    process::status_bytes,
+    process::{cpu_ms, status_bytes},
 };
 
 pub(crate) struct Plan {
@@ -300,28 +300,36 @@ fn times(peers: &[Peer], plan: &Plan, root: &Path) -> Result<()> {
     let end = dataset.end();
     compare_answers(peers, &servers, end)?;
     println!(
-        "\n{} series x {} samples; median milliseconds of {} calls, servers in turn",
+        "\n{} series x {} samples; median milliseconds of {} calls, servers in turn; then CPU \
+         milliseconds a call",
         dataset.len(),
         dataset.samples,
         plan.repeats
     );
     print!("{:34}", "");
     peers.iter().for_each(|p| print!("{:>16}", p.kind.name()));
+    print!("  |");
+    peers.iter().for_each(|p| print!("{:>16}", p.kind.name()));
     println!();
-    let mut ratios = vec![Vec::new(); peers.len()];
+    let mut ratios = vec![Vec::new(); 2 * peers.len()];
     for (name, shape) in SHAPES {
         let medians = medians(&servers, &shape.path(end), plan.repeats)?;
         print!("{:34}", if shape.is_instant() { format!("now: {name}") } else { name.to_owned() });
         for (i, ms) in medians.iter().enumerate() {
-            let ratio = ms / medians[0];
+            let first = i - i % peers.len();
+            let ratio = ms / medians[first];
             ratios[i].push(ratio);
-            let times = if i > 0 { format!("{ratio:.1}x") } else { String::new() };
-            print!("{ms:>9.2}{times:>7}");
+            let times = if i > first { format!("{ratio:.1}x") } else { String::new() };
+            let bar = if i == peers.len() { "  |" } else { "" };
+            print!("{bar}{ms:>9.2}{times:>7}");
         }
         println!();
     }
     print!("{:34}", "geometric mean");
-    for ratio in &ratios {
+    for (i, ratio) in ratios.iter().enumerate() {
+        if i == peers.len() {
+            print!("  |");
+        }
         let mean = ratio.iter().map(|r| r.ln()).sum::<f64>() / ratio.len() as f64;
         print!("{:>15.2}x", mean.exp());
     }
@@ -337,12 +345,14 @@ fn times(peers: &[Peer], plan: &Plan, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Median milliseconds per server. They are asked in turn, so that whatever else the machine does
+/// Median milliseconds per server, then the CPU milliseconds of a call per server. They are asked in turn, so that whatever else the machine does
 /// is the same for all.
 fn medians(servers: &[Running], path: &str, repeats: usize) -> Result<Vec<f64>> {
     let mut times = vec![Vec::new(); servers.len()];
+    let mut cpu = vec![0.0; servers.len()];
     for n in 0..=repeats {
-        for (server, times) in servers.iter().zip(&mut times) {
+        for ((server, times), cpu) in servers.iter().zip(&mut times).zip(&mut cpu) {
+            let cpu_before = cpu_ms(server.child.id());
             let began = Instant::now();
             let (status, body) = get(server.address, path)?;
             let ms = began.elapsed().as_secs_f64() * 1e3;
@@ -351,6 +361,7 @@ fn medians(servers: &[Running], path: &str, repeats: usize) -> Result<Vec<f64>> 
             }
             if n > 0 {
                 times.push(ms);
+                *cpu += (cpu_ms(server.child.id()) - cpu_before) / repeats as f64;
             }
         }
     }
@@ -360,6 +371,7 @@ fn medians(servers: &[Running], path: &str, repeats: usize) -> Result<Vec<f64>> 
             t.sort_by(f64::total_cmp);
             t[t.len() / 2]
         })
+        .chain(cpu)
         .collect())
 }
 

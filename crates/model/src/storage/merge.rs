@@ -331,6 +331,21 @@ impl<'a> MergedReader<'a> {
         Ok(())
     }
 
+    /// As [`SampleReader::append`].
+    ///
+    /// # Errors
+    /// Damage, cancellation.
+    pub fn append(
+        &mut self,
+        times: &mut Vec<Timestamp>,
+        values: &mut Vec<f64>,
+    ) -> Result<bool, StorageError> {
+        match self.current {
+            Current::Single(set) => self.reader(set).append(times, values),
+            Current::Merged | Current::None => Ok(false),
+        }
+    }
+
     /// Replaces `batch` with the next samples; false at the end.
     ///
     /// # Errors
@@ -468,6 +483,18 @@ mod tests {
             self.next += times.len();
             Ok(!times.is_empty())
         }
+
+        fn append(
+            &mut self,
+            times: &mut Vec<Timestamp>,
+            values: &mut Vec<f64>,
+        ) -> Result<bool, StorageError> {
+            let Some((t, v)) = self.part.samples.get(self.next) else { return Ok(false) };
+            times.push(*t);
+            values.push(*v);
+            self.next += 1;
+            Ok(true)
+        }
     }
 
     fn some_set() -> Arc<dyn SeriesSet> {
@@ -508,10 +535,18 @@ mod tests {
             let merged = MergedSeries::new(&ctx, selection, &mut Interner::new()).unwrap();
             prop_assert_eq!(merged.len(), 1);
             let (mut reader, mut batch) = (merged.reader(&ctx), SampleBatch::default());
-            for _ in 0..2 {
+            for append in [false, true] {
                 let mut read = Vec::new();
                 reader.open(0).unwrap();
-                while reader.next(&mut batch).unwrap() {
+                loop {
+                    let (mut times, mut values) = (Vec::new(), Vec::new());
+                    if append && reader.append(&mut times, &mut values).unwrap() {
+                        read.extend(times.into_iter().zip(values));
+                        continue;
+                    }
+                    if !reader.next(&mut batch).unwrap() {
+                        break;
+                    }
                     let BatchValues::Floats(values) = &batch.values else { panic!("floats") };
                     prop_assert!(!values.is_empty());
                     read.extend(batch.timestamps.iter().copied().zip(values.iter().copied()));

@@ -138,4 +138,19 @@ pub trait SampleReader: Send {
     /// # Errors
     /// Damage, cancellation.
     fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError>;
+
+    /// Appends the next samples to columns instead, where they are floats without start timestamps:
+    /// at least one, and as many chunks as the source likes. False, with nothing appended, where
+    /// [`SampleReader::next`] has to be asked, which may be anywhere.
+    ///
+    /// # Errors
+    /// Damage, cancellation; nothing has been appended then that is not in order.
+    fn append(
+        &mut self,
+        times: &mut Vec<Timestamp>,
+        values: &mut Vec<f64>,
+    ) -> Result<bool, StorageError> {
+        let _ = (times, values);
+        Ok(false)
+    }
 }

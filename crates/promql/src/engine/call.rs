@@ -300,8 +300,8 @@ impl Evaluator<'_> {
         let mut block = self.argument(call, 0, grid)?;
         if by_value {
             block.remove_histograms();
-            block.remove_empty_rows();
         }
+        block.remove_empty_rows();
         if range_query || block.len() < 2 {
             return Ok(block);
         }

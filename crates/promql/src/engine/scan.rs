@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use firesteel_model::{
-    CounterResetHint, FloatHistogram, Timestamp,
+    CounterResetHint, FloatHistogram, HistogramLayout, Timestamp,
     budget::Budget,
     is_stale_nan,
     storage::{
@@ -30,7 +30,7 @@ use crate::{
     aggregate::fold::{FoldNotes, Folds},
     ast::AggregateOp,
     histogram,
-    window::{Grid, InstantJob, InstantRunner, Notes, RangeJob, RangeRunner},
+    window::{self, Grid, InstantJob, InstantRunner, Notes, RangeJob, RangeRunner},
 };
 
 /// What is computed per series.
@@ -306,14 +306,14 @@ impl Shared<'_> {
             feed.open(series)?;
             let mut passing = 0;
             if let Some(runner) = &mut instant {
-                runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
+                runner.series(&mut batch, &mut feed, &mut row)?;
                 if runner.has_histograms {
                     return Err(super::error::execution(
                         "this should be an info metric, with float samples",
                     ));
                 }
             } else if let Some(runner) = &mut range {
-                runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
+                runner.series(&mut batch, &mut feed, &mut row)?;
                 self.samples.add(0, runner.peak_window)?;
                 passing = runner.last_window;
                 if !runner.notes.is_empty() {
@@ -405,6 +405,19 @@ impl<'a> Feed<'a> {
             }
         }
     }
+}
+
+impl window::Samples for Feed<'_> {
+    fn append(
+        &mut self,
+        times: &mut Vec<Timestamp>,
+        values: &mut Vec<f64>,
+    ) -> Result<bool, StorageError> {
+        match self {
+            Self::Series(reader, None) => reader.append(times, values),
+            _ => Ok(false),
+        }
+    }
 
     fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
         match self {
@@ -441,7 +454,8 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// Detects resets of a series' histograms, sample by sample.
+/// Detects resets of a series' histograms, sample by sample, and drops their buckets: only sums and
+/// counts are asked for.
 struct Resets {
     /// Samples before are not known to the query.
     from: Timestamp,
@@ -449,7 +463,10 @@ struct Resets {
 }
 
 impl Resets {
-    /// Replaces hints that say nothing. Source: Prometheus `promql/histogram_stats_iterator.go`.
+    /// Replaces hints that say nothing, and drops buckets. It shows that they are gone: resets of
+    /// gauges are looked for by their counts alone.
+    ///
+    /// Source: Prometheus `promql/histogram_stats_iterator.go`.
     fn detect(&mut self, batch: &mut SampleBatch) {
         let BatchValues::Histograms(column) = &mut batch.values else { return };
         for (i, t) in batch.timestamps.iter().enumerate() {
@@ -469,6 +486,11 @@ impl Resets {
             }
             self.last = Some(Box::new(h));
         }
+        let schema = column.layout.schema;
+        column.layout = Arc::new(HistogramLayout { schema, ..HistogramLayout::default() });
+        column.zero_counts.fill(0.0);
+        column.positive.clear();
+        column.negative.clear();
     }
 }
 

@@ -4,11 +4,11 @@ use std::{collections::VecDeque, ops::Range};
 
 use firesteel_model::{
     Timestamp,
-    storage::{QueryContext, SampleBatch, StorageError},
+    storage::{QueryContext, SampleBatch},
 };
 
 use super::{
-    Notes, SeriesBuffer, Window, WindowSpec, kahan, over_time,
+    Notes, Samples, SeriesBuffer, Window, WindowSpec, kahan, over_time,
     rate::{self, RateKind},
 };
 use crate::{engine::block::RowBuf, engine::error::EvalError, functions::FunctionId};
@@ -116,11 +116,11 @@ impl<'a> RangeRunner<'a> {
         self
     }
 
-    /// Computes the job for the series whose batches `feed` gives, into `row`, which is clear.
+    /// Computes the job for the series whose samples `feed` gives, into `row`, which is clear.
     pub(crate) fn series(
         &mut self,
         batch: &mut SampleBatch,
-        feed: &mut dyn FnMut(&mut SampleBatch) -> Result<bool, StorageError>,
+        feed: &mut dyn Samples,
         row: &mut RowBuf,
     ) -> Result<(), EvalError> {
         let steps = self.job.spec.grid.n;
@@ -134,18 +134,19 @@ impl<'a> RangeRunner<'a> {
         let until = self.edges(steps.saturating_sub(1)).1;
         let mut seen = Timestamp::MIN;
         while step < steps {
-            if more {
-                more = feed(batch)?;
-            }
-            if more {
-                let old = self.buffer.ts.len() + self.buffer.histograms.len();
-                self.buffer.append(batch, after, until, self.job.starts);
-                self.samples_read +=
-                    (self.buffer.ts.len() + self.buffer.histograms.len() - old) as u64;
+            let b = &mut self.buffer;
+            let old = b.ts.len();
+            let held = old + b.histograms.len();
+            if more && !self.job.starts && feed.append(&mut b.ts, &mut b.vs)? {
+                seen = b.ts.last().copied().unwrap_or(seen);
+                b.take_in(old, after, until);
+            } else if more && feed.next(batch)? {
+                b.append(batch, after, until, self.job.starts);
                 seen = batch.timestamps.last().copied().unwrap_or(seen);
             } else {
-                seen = Timestamp::MAX;
+                (more, seen) = (false, Timestamp::MAX);
             }
+            self.samples_read += (b.ts.len() + b.histograms.len() - held) as u64;
             // The windows that have all their samples by now.
             let ready = step + self.ready(step..steps, seen);
             if ready > step {

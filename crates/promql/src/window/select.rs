@@ -7,7 +7,7 @@ use firesteel_model::{
     storage::{BatchValues, SampleBatch, StorageError},
 };
 
-use super::Grid;
+use super::{Grid, Samples};
 use crate::engine::block::{RowBuf, bits, histogram_samples};
 
 /// What of a sample becomes the value.
@@ -69,17 +69,17 @@ impl InstantRunner {
         Self { job, newest: Newest::default(), samples: 0, has_histograms: false }
     }
 
-    /// Selects from the series whose batches `feed` gives, into `row`, which is clear.
+    /// Selects from the series whose samples `feed` gives, into `row`, which is clear.
     pub(crate) fn series(
         &mut self,
         batch: &mut SampleBatch,
-        feed: &mut dyn FnMut(&mut SampleBatch) -> Result<bool, StorageError>,
+        feed: &mut dyn Samples,
         row: &mut RowBuf,
     ) -> Result<(), StorageError> {
         let steps = self.job.grid.n;
         let mut step = 0;
         self.newest = Newest::default();
-        while step < steps && feed(batch)? {
+        while step < steps && feed.next(batch)? {
             step = match &batch.values {
                 BatchValues::Floats(vs) if self.job.pick == Pick::Value => {
                     self.floats(&batch.timestamps, vs, step, row)
@@ -204,6 +204,18 @@ mod tests {
     use super::*;
     use firesteel_model::stale_nan;
 
+    struct Chunks<'a>(std::slice::Chunks<'a, (i64, f64)>);
+
+    impl Samples for Chunks<'_> {
+        fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
+            let (ts, vs) = batch.clear_floats();
+            let Some(chunk) = self.0.next() else { return Ok(false) };
+            ts.extend(chunk.iter().map(|s| s.0));
+            vs.extend(chunk.iter().map(|s| s.1));
+            Ok(true)
+        }
+    }
+
     fn select(samples: &[(i64, f64)], batch_size: usize, lookback: i64) -> Vec<Option<f64>> {
         select_on(Grid::range(0, 100, 10), samples, batch_size, lookback)
     }
@@ -216,14 +228,7 @@ mod tests {
     ) -> Vec<Option<f64>> {
         let job = InstantJob { grid, offset: 0, at: None, lookback, pick: Pick::Value };
         let mut row = RowBuf::new(grid.n);
-        let mut chunks = samples.chunks(batch_size);
-        let mut feed = |batch: &mut SampleBatch| {
-            let (ts, vs) = batch.clear_floats();
-            let Some(chunk) = chunks.next() else { return Ok(false) };
-            ts.extend(chunk.iter().map(|s| s.0));
-            vs.extend(chunk.iter().map(|s| s.1));
-            Ok(true)
-        };
+        let mut feed = Chunks(samples.chunks(batch_size));
         let mut runner = InstantRunner::new(job);
         runner.series(&mut SampleBatch::default(), &mut feed, &mut row).unwrap();
         let row = row.as_row();
