@@ -105,6 +105,7 @@ impl Evaluator<'_> {
         Leaf { input: LeafInput::Source(s.source), job, drops_name: false, span: self.span(id) }
     }
 
+    #[inline(never)]
     fn range_leaf(&mut self, call: &Call, arg: usize, grid: Grid) -> Result<Leaf, EvalError> {
         let plan = self.plan;
         let arg_id = call.args[arg];
@@ -236,6 +237,7 @@ impl Evaluator<'_> {
     }
 
     /// Runs a leaf and keeps its rows.
+    #[inline(never)]
     fn run_leaf(&mut self, leaf: Leaf) -> Result<Block, EvalError> {
         let before = self.samples.current();
         let originals = self.leaf_sets(&leaf)?;
@@ -285,6 +287,7 @@ impl Evaluator<'_> {
         Ok((block, notes, incompatible))
     }
 
+    #[inline(never)]
     fn absent_over_time(
         &mut self,
         leaf: Leaf,
