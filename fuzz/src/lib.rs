@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "what fails here is a finding")]
 
 mod mutate;
+mod promql;
 mod seal;
 mod tsdb;
 
 pub use mutate::mutate;
+pub use promql::{evaluate, parse, regex};
 pub use tsdb::{chunks, head_chunks, index, integrity, meta_json, tombstones, wal};
 
 /// A fuzz target.
@@ -23,7 +25,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "wal", run: wal, seeds: tsdb::wal_seeds, seal: seal::wal },
     Target { name: "index", run: index, seeds: tsdb::index_seeds, seal: seal::index },
     Target { name: "chunks", run: chunks, seeds: tsdb::chunks_seeds, seal: seal::chunks },
@@ -46,4 +48,7 @@ pub const TARGETS: [Target; 7] = [
         seeds: tsdb::integrity_seeds,
         seal: seal::integrity,
     },
+    Target { name: "parse", run: parse, seeds: promql::queries, seal: |_| () },
+    Target { name: "evaluate", run: evaluate, seeds: promql::queries, seal: |_| () },
+    Target { name: "regex", run: regex, seeds: promql::patterns, seal: |_| () },
 ];

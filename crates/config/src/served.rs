@@ -25,7 +25,7 @@ const SERVED_MECHANISMS: [&str; 3] = ["static_configs", "file_sd_configs", "http
 
 /// Keys that are read and have no effect, lists left out of the paths, and why. The one place that
 /// says so: the warnings at the start and `docs/compatibility.md` come from it.
-const KEYS: [(&str, &str); 19] = [
+const KEYS: [(&str, &str); 10] = [
     ("rule_files", "recording and alerting rules are not evaluated yet"),
     ("alerting", "alerts are not sent to Alertmanagers yet"),
     ("remote_write", "samples are not sent to remote storage yet"),
@@ -35,19 +35,8 @@ const KEYS: [(&str, &str); 19] = [
     ("runtime.gogc", "there is no garbage collector to tune"),
     ("global.rule_query_offset", "recording and alerting rules are not evaluated yet"),
     ("global.scrape_failure_log_file", "failed scrapes are not logged to a file yet"),
-    ("global.scrape_native_histograms", NATIVE),
-    ("global.convert_classic_histograms_to_nhcb", CONVERT),
-    ("global.always_scrape_classic_histograms", NATIVE),
     ("scrape_configs.scrape_failure_log_file", "failed scrapes are not logged to a file yet"),
-    ("scrape_configs.scrape_native_histograms", NATIVE),
-    ("scrape_configs.convert_classic_histograms_to_nhcb", CONVERT),
-    ("scrape_configs.always_scrape_classic_histograms", NATIVE),
-    ("scrape_configs.native_histogram_bucket_limit", NATIVE),
-    ("scrape_configs.native_histogram_min_bucket_factor", NATIVE),
-    ("storage.tsdb.chunk_encoding", "floats are written as XOR, which every Prometheus reads"),
 ];
-const NATIVE: &str = "native histograms are not scraped yet, as protobuf is not read";
-const CONVERT: &str = "classic histograms are not converted yet";
 
 /// Everything in a file that is not served.
 pub(crate) fn not_served(file: &str, document: &Section) -> Vec<NotServed> {
@@ -117,12 +106,6 @@ fn not_served_jobs(file: &str, document: &Section) -> Vec<NotServed> {
                 "targets of job {name} are not scraped: only proxies with http:// are served yet"
             );
             add("proxy_url", job.place_of("proxy_url"), what);
-        }
-        if job.texts("scrape_protocols").any(|p| p == "PrometheusProto")
-            && job.place_of("scrape_protocols").line > 0
-        {
-            let what = "protobuf is not read yet; the text formats are".to_owned();
-            add("scrape_protocols", job.place_of("scrape_protocols"), what);
         }
     }
     found

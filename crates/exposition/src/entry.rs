@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use firesteel_model::{Exemplar, Labels, LabelsBuilder, METRIC_NAME, MetricType, Timestamp};
 
-use crate::{Error, number};
+use crate::{Error, HistogramSample, number};
 
 /// One entry of a page. Texts are borrowed from the page.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ use crate::{Error, number};
 pub enum Entry<'p, 'a> {
     /// A sample and its series.
     Series(Series<'p, 'a>),
+    /// A sample that is a native histogram: protobuf, or converted from a classic one.
+    Histogram(Box<HistogramSample<'p, 'a>>),
     /// `# TYPE`.
     Type {
         /// The metric family.
@@ -46,18 +48,45 @@ pub(crate) struct RawLabel<'a> {
     pub(crate) value_escaped: bool,
 }
 
+/// What a series adds to the name and labels of its metric: protobuf has one metric where there are
+/// several series.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Part {
+    pub(crate) suffix: &'static str,
+    /// `le` or `quantile`.
+    pub(crate) bound: Option<(&'static str, f64)>,
+}
+
+impl Part {
+    pub(crate) const fn suffix(suffix: &'static str) -> Self {
+        Self { suffix, bound: None }
+    }
+
+    pub(crate) const fn bound(suffix: &'static str, label: &'static str, bound: f64) -> Self {
+        Self { suffix, bound: Some((label, bound)) }
+    }
+}
+
 /// A sample, and its series as text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Series<'p, 'a> {
     /// The series as it stands on the page: metric name and labels. The same text means the same
     /// series as long as the type of its family stays the same, so it can serve as a cache key.
-    pub raw: &'a [u8],
-    /// The value; any NaN on the page is `0x7ff8000000000001`.
+    /// Where it does not stand on the page in one piece (protobuf, converted histograms) it is made
+    /// of the same parts; [`Format::read_series`](crate::Format::read_series) reads all of these.
+    pub raw: &'p [u8],
+    /// The value; any NaN on a text page is `0x7ff8000000000001`.
     pub value: f64,
     /// The timestamp in milliseconds where the page gives one.
     pub timestamp: Option<Timestamp>,
+    /// When the counter began to count, in milliseconds: protobuf, and `_created` lines of
+    /// OpenMetrics where [`ParserOptions::start_timestamps`](crate::ParserOptions) asks for them.
+    pub start_timestamp: Option<Timestamp>,
     pub(crate) name: &'a str,
     pub(crate) name_escaped: bool,
+    pub(crate) part: Part,
+    /// Whether the labels are written as they are: they come from protobuf.
+    pub(crate) verbatim: bool,
     pub(crate) labels: &'p [RawLabel<'a>],
     pub(crate) kind: MetricType,
     pub(crate) exemplar: Option<ExemplarEntry<'p, 'a>>,
@@ -70,7 +99,12 @@ impl<'p, 'a> Series<'p, 'a> {
     /// The metric name, unescaped. May be empty: `{""} 1` parses.
     #[must_use]
     pub fn metric_name(&self) -> Cow<'a, str> {
-        unescape(self.name, self.name_escaped)
+        let name = unescape(self.name, self.name_escaped);
+        if self.part.suffix.is_empty() {
+            name
+        } else {
+            (name + self.part.suffix).into_owned().into()
+        }
     }
 
     /// The type that the last `# TYPE` line gave. A page that leaves out such lines makes it wrong,
@@ -84,8 +118,13 @@ impl<'p, 'a> Series<'p, 'a> {
     /// and `quantile` of a summary are rewritten as OpenMetrics floats (`1` becomes `1.0`).
     /// Allocates only where something changes. Names may repeat.
     pub fn labels(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'p, 'a> {
-        let kind = self.kind;
-        self.labels.iter().map(move |label| {
+        let kind = if self.verbatim { MetricType::Unknown } else { self.kind };
+        let bound = self.part.bound.map(|(name, bound)| {
+            let mut text = String::with_capacity(24);
+            number::write_openmetrics(&mut text, bound);
+            (Cow::Borrowed(name), Cow::Owned(text))
+        });
+        let labels = self.labels.iter().map(move |label| {
             let name = unescape(label.name, label.name_escaped);
             let value = unescape(label.value, label.value_escaped);
             let value = match (kind, &*name) {
@@ -95,7 +134,8 @@ impl<'p, 'a> Series<'p, 'a> {
                 _ => value,
             };
             (name, value)
-        })
+        });
+        labels.chain(bound)
     }
 
     /// Puts the metric name and all labels into `out`, which is emptied first.
@@ -131,7 +171,7 @@ impl<'p, 'a> Series<'p, 'a> {
         Ok(builder.build())
     }
 
-    /// The exemplar, OpenMetrics only.
+    /// The exemplar; OpenMetrics and protobuf only.
     #[must_use]
     pub const fn exemplar(&self) -> Option<&ExemplarEntry<'p, 'a>> {
         self.exemplar.as_ref()
@@ -190,7 +230,7 @@ pub(crate) fn unescape_slow(text: &str, quotes: bool) -> Cow<'_, str> {
 }
 
 /// A bound as OpenMetrics writes it: shortest digits, with a point or an exponent.
-fn normalised(value: Cow<'_, str>) -> Cow<'_, str> {
+pub(crate) fn normalised(value: Cow<'_, str>) -> Cow<'_, str> {
     match number::plain_decimal(value.as_bytes()) {
         Some(number::Plain::WithPoint) => return value,
         Some(number::Plain::Integer) => {

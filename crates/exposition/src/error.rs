@@ -14,6 +14,13 @@ pub enum Error {
     ContentType(String),
     /// A series has a label twice.
     DuplicateLabel(String),
+    /// A protobuf page is damaged or says what it must not.
+    Protobuf {
+        /// Where, in bytes from the start of the page: the fault or the family that has it.
+        offset: usize,
+        /// What is wrong, in Prometheus' words where it has some.
+        message: String,
+    },
 }
 
 /// Where a page is wrong and what was expected there.
@@ -33,7 +40,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Syntax(e) => f.write_str(&e.message),
-            Self::ContentType(message) => f.write_str(message),
+            Self::ContentType(message) | Self::Protobuf { message, .. } => f.write_str(message),
             Self::DuplicateLabel(name) => {
                 write!(f, "label name {} is not unique: invalid sample", quote(name.as_bytes()))
             }

@@ -10,6 +10,8 @@ pub enum Format {
     PrometheusText,
     /// OpenMetrics text, 0.0.1 and 1.0.0.
     OpenMetrics,
+    /// Protobuf, `io.prometheus.client.MetricFamily` messages each behind its length.
+    Protobuf,
 }
 
 /// The outcome of [`Format::from_content_type`].
@@ -28,6 +30,7 @@ impl Format {
         match self {
             Self::PrometheusText => "text/plain",
             Self::OpenMetrics => "application/openmetrics-text",
+            Self::Protobuf => "application/vnd.google.protobuf",
         }
     }
 
@@ -49,7 +52,7 @@ impl Format {
         } else {
             match media_type(content_type) {
                 Ok(media_type) => {
-                    let known = [Self::PrometheusText, Self::OpenMetrics];
+                    let known = [Self::PrometheusText, Self::OpenMetrics, Self::Protobuf];
                     if let Some(format) = known.into_iter().find(|f| f.media_type() == media_type) {
                         return Ok(ChosenFormat { format, warning: None });
                     }
@@ -219,13 +222,13 @@ impl Protocol {
         }
     }
 
-    /// The format of its pages, `None` where it cannot be read yet (protobuf).
+    /// The format of its pages.
     #[must_use]
-    pub const fn format(self) -> Option<Format> {
+    pub const fn format(self) -> Format {
         match self {
-            Self::PrometheusProto => None,
-            Self::PrometheusText0_0_4 | Self::PrometheusText1_0_0 => Some(Format::PrometheusText),
-            Self::OpenMetricsText0_0_1 | Self::OpenMetricsText1_0_0 => Some(Format::OpenMetrics),
+            Self::PrometheusProto => Format::Protobuf,
+            Self::PrometheusText0_0_4 | Self::PrometheusText1_0_0 => Format::PrometheusText,
+            Self::OpenMetricsText0_0_1 | Self::OpenMetricsText1_0_0 => Format::OpenMetrics,
         }
     }
 }

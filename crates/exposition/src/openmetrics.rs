@@ -88,7 +88,7 @@ impl<'a> Parser<'a> {
         };
         let tail = self.openmetrics_tail(start, end)?;
         let raw = self.page.get(start..end).unwrap_or_default();
-        Ok(Found::Series(Sample { raw, name, name_escaped, tail }))
+        Ok(Found::Series(Sample { raw, name, name_escaped, start: None, tail }))
     }
 
     /// The labels from behind the opening brace; returns the position behind the closing one.
@@ -305,6 +305,7 @@ impl<'a> Parser<'a> {
             let what = format!("expected metric name after {keyword}");
             return Err(self.place(start).unexpected_after(&what, State::OmMetaName, at, start));
         };
+        self.family_len = b - a;
         let rest = self.page.get(end..).unwrap_or_default();
         let line_feed = memchr::memchr(b'\n', rest).filter(|_| rest.first() == Some(&b' '));
         let Some(line_feed) = line_feed else {

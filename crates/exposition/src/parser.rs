@@ -1,13 +1,32 @@
 //! The parser: the part that both formats share.
 
-use firesteel_model::{MetricType, Timestamp};
+use firesteel_model::{Exemplar, MetricType, Timestamp};
 
 use crate::{
-    Entry, Error, Format,
-    entry::{ExemplarEntry, RawLabel, Series},
+    Entry, Error, Format, HistogramSample, NativeHistogram,
+    created::{self, Created},
+    entry::{ExemplarEntry, Part, RawLabel, Series},
     error::Place,
-    number, scan,
+    nhcb::Collector,
+    number,
+    proto::{self, Proto},
+    scan,
 };
+
+/// What a parser makes of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ParserOptions {
+    /// Protobuf: takes native histograms for classic ones, even where they have no buckets.
+    pub ignore_native_histograms: bool,
+    /// Shows the classic series of a histogram beside the native one, be it its twin in protobuf or
+    /// what it is converted to.
+    pub keep_classic_histograms: bool,
+    /// Makes classic histograms native ones with custom buckets.
+    pub convert_classic_histograms: bool,
+    /// OpenMetrics: takes `_created` lines for the start timestamps of the series before them
+    /// instead of showing them as series.
+    pub start_timestamps: bool,
+}
 
 /// Reads a page entry by entry. Borrows from the page; keeps one small buffer for the labels of the
 /// current series. After an error or the end there are no more entries.
@@ -28,6 +47,11 @@ pub struct Parser<'a> {
     pub(crate) last_name: &'a [u8],
     pub(crate) labels: Vec<RawLabel<'a>>,
     pub(crate) exemplar_labels: Vec<RawLabel<'a>>,
+    /// Length of the last family's name in OpenMetrics.
+    pub(crate) family_len: usize,
+    created: Option<Box<Created<'a>>>,
+    collector: Option<Box<Collector<'a>>>,
+    proto: Option<Box<Proto<'a>>>,
 }
 
 /// What the scanner of a format found.
@@ -42,6 +66,7 @@ pub(crate) struct Sample<'a> {
     pub(crate) raw: &'a [u8],
     pub(crate) name: &'a str,
     pub(crate) name_escaped: bool,
+    pub(crate) start: Option<Timestamp>,
     pub(crate) tail: Tail,
 }
 
@@ -65,7 +90,10 @@ pub struct KnownSample<'p, 'a> {
     pub exemplar: Option<ExemplarEntry<'p, 'a>>,
 }
 
-fn exemplar_of<'p, 'a>(tail: Tail, labels: &'p [RawLabel<'a>]) -> Option<ExemplarEntry<'p, 'a>> {
+pub(crate) fn exemplar_of<'p, 'a>(
+    tail: Tail,
+    labels: &'p [RawLabel<'a>],
+) -> Option<ExemplarEntry<'p, 'a>> {
     tail.exemplar.map(|(value, timestamp)| ExemplarEntry { value, timestamp, labels })
 }
 
@@ -73,6 +101,16 @@ impl<'a> Parser<'a> {
     /// A parser at the beginning of `page`.
     #[must_use]
     pub fn new(format: Format, page: &'a [u8]) -> Self {
+        Self::with_options(format, page, ParserOptions::default())
+    }
+
+    /// A parser at the beginning of `page`.
+    #[must_use]
+    pub fn with_options(format: Format, page: &'a [u8], options: ParserOptions) -> Self {
+        let is_proto = format == Format::Protobuf;
+        let collector = Collector::new(options.keep_classic_histograms);
+        let created = options.start_timestamps && format == Format::OpenMetrics;
+        let convert = options.convert_classic_histograms && !is_proto;
         Self {
             page,
             valid: None,
@@ -84,6 +122,10 @@ impl<'a> Parser<'a> {
             last_name: &[],
             labels: Vec::new(),
             exemplar_labels: Vec::new(),
+            family_len: 0,
+            created: created.then(Box::default),
+            collector: convert.then(|| Box::new(collector)),
+            proto: is_proto.then(|| Box::new(Proto::new(page, options))),
         }
     }
 
@@ -96,23 +138,14 @@ impl<'a> Parser<'a> {
         if self.finished {
             return Ok(None);
         }
-        self.start = self.at;
-        self.labels.clear();
-        let found = match self.format {
-            Format::PrometheusText => self.text_entry(),
-            Format::OpenMetrics => self.openmetrics_entry(),
-        };
-        match found {
-            Ok(Found::Series(sample)) => Ok(Some(Entry::Series(Series {
-                raw: sample.raw,
-                value: sample.tail.value,
-                timestamp: sample.tail.timestamp,
-                name: sample.name,
-                name_escaped: sample.name_escaped,
-                labels: &self.labels,
-                kind: self.kind,
-                exemplar: exemplar_of(sample.tail, &self.exemplar_labels),
-            }))),
+        if self.proto.is_some() {
+            return self.next_proto();
+        }
+        if self.collector.is_some() || self.created.is_some() {
+            return self.next_with_options();
+        }
+        match self.scan() {
+            Ok(Found::Series(sample)) => Ok(Some(Entry::Series(self.series(&sample)))),
             Ok(Found::Other(entry)) => Ok(Some(entry)),
             Ok(Found::End) => {
                 self.finished = true;
@@ -125,6 +158,158 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// The next entry of a text page as it stands there.
+    #[inline(always)]
+    fn scan(&mut self) -> Result<Found<'a>, Error> {
+        self.start = self.at;
+        self.labels.clear();
+        match self.format {
+            Format::PrometheusText => self.text_entry(),
+            Format::OpenMetrics => self.openmetrics_entry(),
+            Format::Protobuf => Ok(Found::End),
+        }
+    }
+
+    #[inline(always)]
+    fn series(&self, sample: &Sample<'a>) -> Series<'_, 'a> {
+        Series {
+            raw: sample.raw,
+            value: sample.tail.value,
+            timestamp: sample.tail.timestamp,
+            start_timestamp: sample.start,
+            name: sample.name,
+            name_escaped: sample.name_escaped,
+            part: Part::default(),
+            verbatim: false,
+            labels: &self.labels,
+            kind: self.kind,
+            exemplar: exemplar_of(sample.tail, &self.exemplar_labels),
+        }
+    }
+
+    /// The next entry where lines are not shown as they come: `_created` lines are looked for,
+    /// classic histograms converted.
+    fn next_with_options(&mut self) -> Result<Option<Entry<'_, 'a>>, Error> {
+        loop {
+            let kind = self.kind;
+            let found = self.scan().inspect_err(|_| self.finished = true)?;
+            let mut sample = match found {
+                Found::Series(sample) => sample,
+                found => {
+                    if let Some(converted) = self.converted(kind) {
+                        return Ok(Some(self.converted_entry(converted)));
+                    }
+                    let Found::Other(entry) = found else {
+                        self.finished = true;
+                        return Ok(None);
+                    };
+                    if let (Entry::Type { family, kind }, Some(c)) = (&entry, &mut self.collector) {
+                        c.set_type(*kind, family);
+                    }
+                    return Ok(Some(entry));
+                }
+            };
+            if let Some(created) = &mut self.created {
+                if created::is_created(sample.name, self.kind) {
+                    continue;
+                }
+                let (at, len) = (self.at, self.family_len);
+                sample.start =
+                    created.start_of(self.page, at, self.kind, len, &sample, &self.labels);
+            }
+            let ends = self.collector.as_ref().is_some_and(|c| c.differs(&sample, &self.labels));
+            if ends && let Some(converted) = self.converted(kind) {
+                return Ok(Some(self.converted_entry(converted)));
+            }
+            if let Some(c) = &mut self.collector
+                && c.collect(&sample, &self.labels, &self.exemplar_labels)
+            {
+                if !c.keep {
+                    continue;
+                }
+                // It went to the native histogram.
+                sample.tail.exemplar = None;
+            }
+            return Ok(Some(Entry::Series(self.series(&sample))));
+        }
+    }
+
+    /// Ends the classic histogram that is being collected, if there is one. The entry that was read
+    /// last is put back, for it comes behind the histogram.
+    fn converted(&mut self, kind: MetricType) -> Option<(NativeHistogram, Vec<Exemplar>)> {
+        let collector = self.collector.as_mut().filter(|c| c.collecting)?;
+        let converted = collector.finish()?;
+        (self.at, self.kind) = (self.start, kind);
+        Some(converted)
+    }
+
+    fn converted_entry(
+        &self,
+        (histogram, exemplars): (NativeHistogram, Vec<Exemplar>),
+    ) -> Entry<'_, 'a> {
+        let series = match &self.collector {
+            Some(c) => Series {
+                raw: &c.key,
+                value: histogram.sum(),
+                timestamp: c.timestamp,
+                start_timestamp: c.start,
+                name: c.name,
+                name_escaped: c.name_escaped,
+                part: Part::default(),
+                verbatim: false,
+                labels: &c.labels,
+                kind: MetricType::Histogram,
+                exemplar: None,
+            },
+            None => Series::default(),
+        };
+        Entry::Histogram(Box::new(HistogramSample { series, histogram, exemplars }))
+    }
+
+    fn next_proto(&mut self) -> Result<Option<Entry<'_, 'a>>, Error> {
+        let Some(proto) = &mut self.proto else { return Ok(None) };
+        let found = match proto.next(&mut self.labels, &mut self.exemplar_labels) {
+            Ok(found) => found,
+            Err(e) => {
+                self.finished = true;
+                return Err(e);
+            }
+        };
+        self.kind = proto.kind();
+        let (part, value, exemplar, histogram) = match found {
+            proto::Found::End => {
+                self.finished = true;
+                return Ok(None);
+            }
+            proto::Found::Metadata(entry) => return Ok(Some(entry)),
+            proto::Found::Series { part, value, exemplar } => (part, value, exemplar, None),
+            proto::Found::Histogram(histogram, exemplars) => {
+                (Part::default(), histogram.sum(), None, Some((histogram, exemplars)))
+            }
+        };
+        let labels = &self.exemplar_labels;
+        let timestamp = proto.metric.timestamp;
+        let series = Series {
+            raw: &proto.key,
+            value,
+            timestamp: (timestamp != 0).then_some(timestamp),
+            start_timestamp: proto.metric.start,
+            name: proto.name(),
+            name_escaped: false,
+            part,
+            verbatim: true,
+            labels: &self.labels,
+            kind: self.kind,
+            exemplar: exemplar.map(|(value, timestamp)| ExemplarEntry { value, timestamp, labels }),
+        };
+        Ok(Some(match histogram {
+            None => Entry::Series(series),
+            Some((histogram, exemplars)) => {
+                Entry::Histogram(Box::new(HistogramSample { series, histogram, exemplars }))
+            }
+        }))
+    }
+
     /// If the next entry is a sample of the series whose text on an earlier page was `raw`, reads
     /// value and timestamp alone; `None`, and nothing is read, if it is not or if only the full
     /// scanner can tell. `raw` must come from [`Series::raw`] of a page in the same format.
@@ -134,6 +319,9 @@ impl<'a> Parser<'a> {
     #[inline]
     pub fn next_known(&mut self, raw: &[u8]) -> Option<Result<KnownSample<'_, 'a>, Error>> {
         let rest = self.page.get(self.at..)?;
+        if (self.created.is_some() || self.collector.is_some()) && created::has_start(self.kind) {
+            return None;
+        }
         // A blank ends the series' text in every state of the scanner, so the same text is the
         // same series; other ends are left to the scanner.
         if self.finished || !rest.starts_with(raw) || rest.get(raw.len()) != Some(&b' ') {
@@ -147,6 +335,7 @@ impl<'a> Parser<'a> {
         let tail = match self.format {
             Format::PrometheusText => self.text_tail(self.start, end),
             Format::OpenMetrics => self.openmetrics_tail(self.start, end),
+            Format::Protobuf => return None,
         };
         if tail.is_err() {
             self.finished = true;
@@ -163,7 +352,12 @@ impl<'a> Parser<'a> {
     #[inline]
     pub fn skip_known(&mut self, raw: &[u8], kind: Option<MetricType>) -> bool {
         let rest = self.page.get(self.at..).unwrap_or_default();
-        let known = !self.finished && raw.ends_with(b"\n") && rest.starts_with(raw);
+        let known = !self.finished
+            && raw.ends_with(b"\n")
+            && rest.starts_with(raw)
+            && self.collector.is_none()
+            && self.created.is_none()
+            && self.proto.is_none();
         if known {
             self.start = self.at;
             self.at += raw.len();
@@ -172,9 +366,13 @@ impl<'a> Parser<'a> {
         known
     }
 
-    /// The text of the entry that was read last, with its line feed where it has one.
+    /// The text of the entry that was read last, with its line feed where it has one. In protobuf a
+    /// byte string that stands for it.
     #[must_use]
-    pub fn entry_text(&self) -> &'a [u8] {
+    pub fn entry_text(&self) -> &[u8] {
+        if let Some(proto) = &self.proto {
+            return &proto.key;
+        }
         self.page.get(self.start..self.at).unwrap_or_default()
     }
 

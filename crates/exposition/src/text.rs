@@ -79,7 +79,7 @@ impl<'a> Parser<'a> {
         };
         let tail = self.text_tail(start, end)?;
         let raw = self.page.get(start..end).unwrap_or_default();
-        Ok(Found::Series(Sample { raw, name, name_escaped, tail }))
+        Ok(Found::Series(Sample { raw, name, name_escaped, start: None, tail }))
     }
 
     /// The labels from behind the opening brace; returns the position behind the closing one.

@@ -63,7 +63,7 @@ fn walk(format: Format, page: &[u8]) -> usize {
             Ok(Some(Entry::Series(s))) => {
                 let _ = s.to_labels();
                 let _ = s.exemplar().map(|e| e.to_exemplar());
-                raws.push((s.raw, s.value.to_bits(), s.timestamp));
+                raws.push((s.raw.to_vec(), s.value.to_bits(), s.timestamp));
             }
             Ok(Some(_)) => {}
             Ok(None) => break,
@@ -80,12 +80,15 @@ fn walk(format: Format, page: &[u8]) -> usize {
     let mut parser = Parser::new(format, page);
     let mut expected = raws.into_iter();
     let mut next = expected.next();
-    while let Some((raw, value, timestamp)) = next {
+    while let Some((raw, value, timestamp)) = &next {
         if let Some(Ok(s)) = parser.next_known(raw) {
-            assert_eq!((s.value.to_bits(), s.timestamp), (value, timestamp));
+            assert_eq!((s.value.to_bits(), s.timestamp), (*value, *timestamp));
             next = expected.next();
         } else if let Ok(Some(Entry::Series(s))) = parser.next_entry() {
-            assert_eq!((s.raw, s.value.to_bits(), s.timestamp), (raw, value, timestamp));
+            assert_eq!(
+                (s.raw.to_vec(), s.value.to_bits(), s.timestamp),
+                (raw.clone(), *value, *timestamp)
+            );
             next = expected.next();
         }
     }

@@ -154,6 +154,15 @@ impl Cache {
         self.table.find(hash, |&id| self.text(id) == text).copied()
     }
 
+    /// As [`Self::find`]; looks first at the entry that is expected after the cursor.
+    #[inline]
+    pub(crate) fn find_from(&self, cursor: Cursor, text: &[u8]) -> Option<EntryId> {
+        match self.predicted(cursor) {
+            Some((id, _, expected)) if expected == text => Some(id),
+            _ => self.find(text),
+        }
+    }
+
     /// Notes that the page has entry `id` at the cursor, and moves the cursor behind it.
     #[inline]
     pub(crate) fn see(&mut self, cursor: &mut Cursor, id: EntryId) -> Known {

@@ -28,6 +28,9 @@ pub enum ScrapeError {
     /// `sample_limit`.
     #[error("sample limit exceeded")]
     SampleLimit,
+    /// `native_histogram_bucket_limit`, for a histogram that cannot be made any coarser.
+    #[error("histogram bucket limit exceeded")]
+    BucketLimit,
     /// One of the limits on labels; the text names it.
     #[error("{0}")]
     LabelLimit(String),

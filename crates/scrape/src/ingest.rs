@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use firesteel_exposition::{Entry, ExemplarEntry, Format, Parser, Series};
+use firesteel_exposition::{Entry, ExemplarEntry, Format, HistogramSample, Parser, Series};
 use firesteel_model::{
     Exemplar, Labels, LabelsBuilder, Metadata, MetricType, Timestamp, Value,
     clock::Clock,
@@ -14,6 +14,7 @@ use crate::{
     FamilyMetadata, IngestSettings, ScrapeError,
     cache::{Cache, Cursor, EntryId, Kind},
     metadata::{Line, MetadataStore},
+    native,
     report::{Report, ReportSeries},
     series::{public_labels, stored_labels},
 };
@@ -221,7 +222,7 @@ impl Ingester {
         let mut lost = Vec::new();
         self.cache.finish(stale, &mut lost);
         for line in lost {
-            if let Some(family) = family_of(&line, self.format) {
+            if let Some(family) = self.format.and_then(|format| format.family_of(&line)) {
                 self.metadata.lose(&family);
             }
         }
@@ -252,6 +253,7 @@ impl Ingester {
             time,
             appended: 0,
             limit_hit: false,
+            bucket_limit_hit: false,
             exemplars: Vec::new(),
             family: None,
             out,
@@ -260,17 +262,10 @@ impl Ingester {
         if reader.limit_hit {
             return Err(ScrapeError::SampleLimit);
         }
+        if reader.bucket_limit_hit {
+            return Err(ScrapeError::BucketLimit);
+        }
         Ok(())
-    }
-}
-
-/// The family that a metadata line of an earlier page is about.
-fn family_of(line: &[u8], format: Option<Format>) -> Option<String> {
-    match Parser::new(format?, line).next_entry() {
-        Ok(Some(
-            Entry::Type { family, .. } | Entry::Help { family, .. } | Entry::Unit { family, .. },
-        )) => Some(family.into_owned()),
-        _ => None,
     }
 }
 
@@ -305,6 +300,7 @@ struct PageReader<'r, 'a> {
     /// Samples given to the storage, for the limit.
     appended: u64,
     limit_hit: bool,
+    bucket_limit_hit: bool,
     exemplars: Vec<Exemplar>,
     /// The family of the last metadata line.
     family: Option<std::borrow::Cow<'a, str>>,
@@ -313,15 +309,16 @@ struct PageReader<'r, 'a> {
 
 /// A sample without its series.
 #[derive(Clone, Copy)]
-struct Sample {
-    value: f64,
+struct Sample<'v> {
+    value: Value<'v>,
     timestamp: Option<Timestamp>,
+    start: Option<Timestamp>,
     kind: MetricType,
 }
 
 impl<'a> PageReader<'_, 'a> {
     fn read(&mut self, body: &'a [u8], predict: bool) -> Result<(), ScrapeError> {
-        let mut parser = Parser::new(self.format, body);
+        let mut parser = Parser::with_options(self.format, body, self.settings.parser);
         loop {
             // Fast path: the line that followed last time.
             if predict && self.read_predicted(&mut parser)? {
@@ -330,7 +327,11 @@ impl<'a> PageReader<'_, 'a> {
             let Some(entry) = parser.next_entry()? else { return Ok(()) };
             let line = match entry {
                 Entry::Series(series) => {
-                    self.series(&series)?;
+                    self.float_series(&series)?;
+                    continue;
+                }
+                Entry::Histogram(sample) => {
+                    self.histogram(*sample)?;
                     continue;
                 }
                 Entry::Type { family, kind } => (family, Some(kind), None, None),
@@ -359,7 +360,7 @@ impl<'a> PageReader<'_, 'a> {
                 return Ok(false);
             }
             if self.settings.append_metadata {
-                self.family = family_of(text, Some(self.format)).map(Into::into);
+                self.family = self.format.family_of(text).map(Into::into);
             }
             self.cache.see(&mut self.cursor, id);
             return Ok(true);
@@ -367,7 +368,8 @@ impl<'a> PageReader<'_, 'a> {
         let kind = parser.kind();
         let Some(known) = parser.next_known(text) else { return Ok(false) };
         let known = known?;
-        let sample = Sample { value: known.value, timestamp: known.timestamp, kind };
+        let value = Value::Float(known.value);
+        let sample = Sample { value, timestamp: known.timestamp, start: None, kind };
         take_exemplar(&mut self.exemplars, known.exemplar.as_ref());
         self.known(id, sample)?;
         Ok(true)
@@ -380,7 +382,7 @@ impl<'a> PageReader<'_, 'a> {
         kind: Option<MetricType>,
         said: Line<'_>,
     ) {
-        if let Some(id) = self.cache.find(text) {
+        if let Some(id) = self.cache.find_from(self.cursor, text) {
             self.cache.see(&mut self.cursor, id);
         } else {
             self.metadata.add(family, said);
@@ -389,11 +391,37 @@ impl<'a> PageReader<'_, 'a> {
     }
 
     /// A series that was parsed because it was not predicted.
-    fn series(&mut self, series: &Series<'_, 'a>) -> Result<(), ScrapeError> {
-        let sample =
-            Sample { value: series.value, timestamp: series.timestamp, kind: series.kind() };
+    fn float_series(&mut self, series: &Series<'_, 'a>) -> Result<(), ScrapeError> {
         take_exemplar(&mut self.exemplars, series.exemplar());
-        match self.cache.find(series.raw) {
+        self.series(series, Value::Float(series.value))
+    }
+
+    /// A native histogram: made coarser where the settings say so.
+    fn histogram(&mut self, mut sample: HistogramSample<'_, 'a>) -> Result<(), ScrapeError> {
+        self.exemplars.clear();
+        // Without a time of their own they could not be told from those of the last scrape.
+        self.exemplars.extend(sample.exemplars.drain(..).filter(|e| e.timestamp.is_some()));
+        self.exemplars
+            .sort_by(|a, b| a.timestamp.cmp(&b.timestamp).then(a.value.total_cmp(&b.value)));
+        let (max_schema, limit) = (self.settings.max_schema, self.settings.bucket_limit);
+        match native::fit(&mut sample.histogram, max_schema, limit) {
+            Ok(()) => self.series(&sample.series, sample.histogram.value()),
+            Err(ScrapeError::BucketLimit) => {
+                self.bucket_limit_hit = true;
+                self.refused(&sample.series)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn series(&mut self, series: &Series<'_, 'a>, value: Value<'_>) -> Result<(), ScrapeError> {
+        let sample = Sample {
+            value,
+            timestamp: series.timestamp,
+            start: series.start_timestamp,
+            kind: series.kind(),
+        };
+        match self.cache.find_from(self.cursor, series.raw) {
             Some(id) => self.known(id, sample),
             None => {
                 self.out.scraped += 1;
@@ -402,9 +430,20 @@ impl<'a> PageReader<'_, 'a> {
         }
     }
 
+    /// Counts a sample that is not stored as the scrape will fail anyway.
+    fn refused(&mut self, series: &Series<'_, 'a>) -> Result<(), ScrapeError> {
+        self.out.scraped += 1;
+        let dropped = match self.cache.find_from(self.cursor, series.raw) {
+            Some(id) => self.cache.see(&mut self.cursor, id).kind != Kind::Series,
+            None => stored_labels(series, self.target, self.settings, self.scratch)?.is_none(),
+        };
+        self.out.post_relabel += u64::from(!dropped);
+        Ok(())
+    }
+
     /// A sample of a series that the last pages had.
     #[inline]
-    fn known(&mut self, id: EntryId, sample: Sample) -> Result<(), ScrapeError> {
+    fn known(&mut self, id: EntryId, sample: Sample<'_>) -> Result<(), ScrapeError> {
         self.out.scraped += 1;
         let known = self.cache.see(&mut self.cursor, id);
         if known.kind != Kind::Series {
@@ -416,7 +455,7 @@ impl<'a> PageReader<'_, 'a> {
             self.out.duplicates += 1;
             return Ok(());
         }
-        let result = match self.append(SeriesKey::Ref(known.series), t, sample.value, None) {
+        let result = match self.append(SeriesKey::Ref(known.series), t, sample, None) {
             Some(Err(AppendError::UnknownSeries)) => {
                 return self.forgotten(id, sample, t, explicit);
             }
@@ -440,25 +479,18 @@ impl<'a> PageReader<'_, 'a> {
     fn forgotten(
         &mut self,
         id: EntryId,
-        sample: Sample,
+        sample: Sample<'_>,
         t: Timestamp,
         explicit: bool,
     ) -> Result<(), ScrapeError> {
-        let page = one_line_page(self.format, sample.kind, self.cache.text(id));
-        let mut parser = Parser::new(self.format, &page);
-        let labels = loop {
-            match parser.next_entry()? {
-                Some(Entry::Series(series)) => {
-                    break stored_labels(&series, self.target, self.settings, self.scratch)?;
-                }
-                Some(_) => {}
-                None => break None,
-            }
-        };
+        let Self { cache, target, settings, scratch, .. } = self;
+        let labels = self.format.read_series(cache.text(id), sample.kind, |series| {
+            stored_labels(series, target, settings, scratch)
+        })??;
         let Some(labels) = labels else { return Ok(()) };
         // The sample was counted against the limit already.
         self.appended = self.appended.saturating_sub(1);
-        let Some(result) = self.append(SeriesKey::Labels(&labels), t, sample.value, None) else {
+        let Some(result) = self.append(SeriesKey::Labels(&labels), t, sample, None) else {
             return Ok(());
         };
         if let Some(series) = self.check(result)? {
@@ -470,7 +502,11 @@ impl<'a> PageReader<'_, 'a> {
         Ok(())
     }
 
-    fn new_series(&mut self, series: &Series<'_, 'a>, sample: Sample) -> Result<(), ScrapeError> {
+    fn new_series(
+        &mut self,
+        series: &Series<'_, 'a>,
+        sample: Sample<'_>,
+    ) -> Result<(), ScrapeError> {
         let Some(labels) = stored_labels(series, self.target, self.settings, self.scratch)? else {
             self.cache.insert(&mut self.cursor, series.raw, Kind::Dropped, SeriesRef(0));
             return Ok(());
@@ -479,7 +515,7 @@ impl<'a> PageReader<'_, 'a> {
         let (t, explicit) = self.time_of(sample);
         let metadata = self.metadata_of(&labels);
         let key = SeriesKey::Labels(&labels);
-        let Some(result) = self.append(key, t, sample.value, metadata.as_ref()) else {
+        let Some(result) = self.append(key, t, sample, metadata.as_ref()) else {
             return Ok(());
         };
         let Some(stored) = self.check(result)? else { return Ok(()) };
@@ -500,7 +536,7 @@ impl<'a> PageReader<'_, 'a> {
     }
 
     #[inline]
-    fn time_of(&self, sample: Sample) -> (Timestamp, bool) {
+    fn time_of(&self, sample: Sample<'_>) -> (Timestamp, bool) {
         match sample.timestamp.filter(|_| self.settings.honor_timestamps) {
             Some(t) => (t, true),
             None => (self.time, false),
@@ -518,7 +554,7 @@ impl<'a> PageReader<'_, 'a> {
         &mut self,
         key: SeriesKey<'_>,
         t: Timestamp,
-        v: f64,
+        sample: Sample<'_>,
         metadata: Option<&Metadata>,
     ) -> Option<Result<SeriesRef, AppendError>> {
         self.appended += 1;
@@ -530,8 +566,10 @@ impl<'a> PageReader<'_, 'a> {
             return Some(Err(AppendError::OutOfBounds));
         }
         let exemplars = &self.exemplars;
-        let options = AppendOptions { exemplars, metadata, ..AppendOptions::default() };
-        Some(self.app.append(key, t, Value::Float(v), &options))
+        let start_timestamp = sample.start.filter(|_| self.settings.parser.start_timestamps);
+        let options =
+            AppendOptions { exemplars, metadata, start_timestamp, ..AppendOptions::default() };
+        Some(self.app.append(key, t, sample.value, &options))
     }
 
     /// Counts what Prometheus tolerates; everything else fails the scrape.
@@ -558,18 +596,6 @@ fn take_exemplar(into: &mut Vec<Exemplar>, exemplar: Option<&ExemplarEntry<'_, '
     if let Some(exemplar) = exemplar {
         into.push(exemplar.to_exemplar());
     }
-}
-
-/// A page with one series, from its text and its family's type.
-fn one_line_page(format: Format, kind: MetricType, raw: &[u8]) -> Vec<u8> {
-    let kind = match (format, kind) {
-        (Format::PrometheusText, MetricType::Unknown) => "untyped",
-        (_, kind) => kind.as_str(),
-    };
-    let mut page = format!("# TYPE x {kind}\n").into_bytes();
-    page.extend_from_slice(raw);
-    page.extend_from_slice(b" 0\n# EOF\n");
-    page
 }
 
 /// Whether a metric belongs to a family of this type, by its name.

@@ -1,9 +1,11 @@
 //! What a job's configuration means for its loops.
 
-use firesteel_config::{ScrapeConfig, ScrapeProtocol};
-use firesteel_exposition::{Protocol, accept_header};
+use std::sync::Arc;
 
-use crate::IngestSettings;
+use firesteel_config::{ScrapeConfig, ScrapeProtocol};
+use firesteel_exposition::{ParserOptions, Protocol, accept_header};
+
+use crate::{IngestSettings, Target, native};
 
 const fn protocol(protocol: ScrapeProtocol) -> Protocol {
     match protocol {
@@ -15,14 +17,10 @@ const fn protocol(protocol: ScrapeProtocol) -> Protocol {
     }
 }
 
-/// The `Accept` header: what is configured and can be read.
+/// The `Accept` header.
 pub(crate) fn accept_of(config: &ScrapeConfig) -> String {
-    let protocols = config.scrape_protocols.iter().map(|p| protocol(*p));
-    let mut readable: Vec<Protocol> = protocols.filter(|p| p.format().is_some()).collect();
-    if readable.is_empty() {
-        readable = Protocol::DEFAULT.to_vec();
-    }
-    accept_header(&readable, config.name_escaping.name())
+    let protocols: Vec<_> = config.scrape_protocols.iter().map(|p| protocol(*p)).collect();
+    accept_header(&protocols, config.name_escaping.name())
 }
 
 pub(crate) fn ingest_settings(config: &ScrapeConfig, append_metadata: bool) -> IngestSettings {
@@ -36,11 +34,28 @@ pub(crate) fn ingest_settings(config: &ScrapeConfig, append_metadata: bool) -> I
         label_value_length_limit: config.limits.label_value_length,
         metric_relabel: config.metric_relabel_configs.clone(),
         scheme: config.name_validation,
-        fallback: config.fallback_scrape_protocol.and_then(|p| protocol(p).format()),
+        fallback: config.fallback_scrape_protocol.map(|p| protocol(p).format()),
+        parser: ParserOptions {
+            ignore_native_histograms: !config.scrape_native_histograms,
+            keep_classic_histograms: config.always_scrape_classic_histograms,
+            convert_classic_histograms: config.convert_classic_histograms_to_nhcb,
+            start_timestamps: false,
+        },
+        bucket_limit: config.limits.native_histogram_buckets,
+        max_schema: native::schema_of(config.native_histogram_min_bucket_factor),
         extra_metrics: config.extra_scrape_metrics,
         timeout: config.scrape_timeout,
         append_metadata,
     }
+}
+
+/// The job's settings as they are for a target, whose labels may say how histograms are read.
+pub(crate) fn settings_for(settings: &Arc<IngestSettings>, target: &Target) -> Arc<IngestSettings> {
+    let parser = target.parser_options(settings.parser);
+    if parser == settings.parser {
+        return Arc::clone(settings);
+    }
+    Arc::new(IngestSettings { parser, ..(**settings).clone() })
 }
 
 /// Whether nothing that concerns scraping differs; where targets come from is another matter.

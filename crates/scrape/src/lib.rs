@@ -10,6 +10,7 @@ mod job;
 mod manager;
 mod metadata;
 mod metrics;
+mod native;
 mod pool;
 mod report;
 mod scrape_loop;

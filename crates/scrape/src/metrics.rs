@@ -54,6 +54,7 @@ pub(crate) struct ScrapeMetrics {
     pub(crate) target_limit: Counter,
     label_limit: Counter,
     sample_limit: Counter,
+    bucket_limit: Counter,
     body_size_limit: Counter,
     duplicates: Counter,
     out_of_order: Counter,
@@ -85,6 +86,7 @@ impl ScrapeMetrics {
         }
         match &scrape.error {
             Some(crate::ScrapeError::SampleLimit) => self.sample_limit.inc(),
+            Some(crate::ScrapeError::BucketLimit) => self.bucket_limit.inc(),
             Some(crate::ScrapeError::LabelLimit(_)) => self.label_limit.inc(),
             Some(crate::ScrapeError::BodySize) => self.body_size_limit.inc(),
             _ => {}
@@ -156,7 +158,7 @@ impl ScrapeMetrics {
             (
                 "prometheus_target_scrapes_exceeded_native_histogram_bucket_limit_total",
                 "Total number of scrapes that hit the native histogram bucket limit and were rejected.",
-                &Counter::new(),
+                &self.bucket_limit,
             ),
         ];
         for (name, help, counter) in counters {

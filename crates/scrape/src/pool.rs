@@ -15,7 +15,7 @@ use firesteel_model::{Labels, metrics::Families};
 use crate::{
     Discovered, Fetch, FetchRequest, IngestSettings, Ingester, MakeFetch, PoolSnapshot,
     ScrapeError, Target,
-    job::{accept_of, ingest_settings, same_job},
+    job::{accept_of, ingest_settings, same_job, settings_for},
     metrics::{PoolMetrics, PoolState as PoolReport},
     scrape_loop::{Control, ScrapeLoop, Shared, Slot},
     snapshot::{DroppedTarget, TargetSnapshot},
@@ -202,7 +202,7 @@ impl Pool {
 
     /// Starts a target's loop; `old` is the one that it takes over from.
     fn start(&self, state: &State, target: Arc<Target>, old: Option<&Running>) -> Running {
-        let mut settings = Arc::clone(&state.settings);
+        let mut settings = settings_for(&state.settings, &target);
         if settings.timeout != target.timeout() {
             Arc::make_mut(&mut settings).timeout = target.timeout();
         }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use firesteel_exposition::Format;
-use firesteel_model::{ValidationScheme, relabel::RelabelConfig};
+use firesteel_exposition::{Format, ParserOptions};
+use firesteel_model::{ValidationScheme, histogram::MAX_SCHEMA, relabel::RelabelConfig};
 
 /// What a job's configuration says about its pages. Limits of 0 are none.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,12 @@ pub struct IngestSettings {
     pub scheme: ValidationScheme,
     /// The format of replies that do not name a known one.
     pub fallback: Option<Format>,
+    /// How histograms are read, and whether start timestamps go to the storage.
+    pub parser: ParserOptions,
+    /// Buckets of a native histogram; one with more gets a coarser resolution. 0 means no limit.
+    pub bucket_limit: u64,
+    /// The finest resolution of a native histogram, -4 to 8.
+    pub max_schema: i32,
     /// Whether `scrape_timeout_seconds`, `scrape_sample_limit` and `scrape_body_size_bytes` are
     /// stored.
     pub extra_metrics: bool,
@@ -51,6 +57,9 @@ impl Default for IngestSettings {
             metric_relabel: Vec::new(),
             scheme: ValidationScheme::Utf8,
             fallback: None,
+            parser: ParserOptions { ignore_native_histograms: true, ..ParserOptions::default() },
+            bucket_limit: 0,
+            max_schema: MAX_SCHEMA,
             extra_metrics: false,
             timeout: Duration::from_secs(10),
             append_metadata: false,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use firesteel_config::ScrapeConfig;
+use firesteel_exposition::ParserOptions;
 use firesteel_model::{Labels, LabelsBuilder, Timestamp, duration, float::go_quote, relabel};
 
 use crate::{
@@ -160,6 +161,20 @@ impl Target {
         self.labels.get(UNIX_SOCKET)
     }
 
+    /// What the labels say about histograms; `options` where they say nothing.
+    pub(crate) fn parser_options(&self, options: ParserOptions) -> ParserOptions {
+        let says = |name, default| match self.labels.get(name) {
+            None => default,
+            Some(text) => go_bool(text).unwrap_or(default),
+        };
+        ParserOptions {
+            ignore_native_histograms: !says(SCRAPE_NATIVE, !options.ignore_native_histograms),
+            keep_classic_histograms: says(ALWAYS_CLASSIC, options.keep_classic_histograms),
+            convert_classic_histograms: says(CONVERT_CLASSIC, options.convert_classic_histograms),
+            ..options
+        }
+    }
+
     /// How often it is scraped.
     #[must_use]
     pub const fn interval(&self) -> Duration {
@@ -274,7 +289,7 @@ fn check(labels: &LabelsBuilder) -> Result<(Duration, Duration), String> {
         (SCRAPE_NATIVE, "scrape native histograms"),
     ] {
         if let Some(value) = labels.get(name)
-            && !is_go_bool(value)
+            && go_bool(value).is_none()
         {
             let value = go_quote(value);
             return Err(format!(
@@ -285,9 +300,13 @@ fn check(labels: &LabelsBuilder) -> Result<(Duration, Duration), String> {
     Ok((interval, timeout))
 }
 
-fn is_go_bool(text: &str) -> bool {
-    let words = ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"];
-    words.contains(&text)
+/// A boolean as Go's `strconv.ParseBool` reads it.
+fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;

@@ -107,6 +107,7 @@ impl Node {
     pub fn count(&self, name: &str) -> usize {
         if self.is_text() {
             let text = self.to_string();
+            let name = if name == "subquery" { ":" } else { name };
             let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if name.chars().all(word) {
                 return text.split(|c| !word(c)).filter(|w| *w == name).count();

@@ -6,6 +6,7 @@
 
 mod bounds;
 mod buckets;
+mod compact;
 mod display;
 mod error;
 mod reduce;

@@ -503,6 +503,10 @@ impl Join<'_, '_> {
             first[group] = row;
         }
         self.find_duplicates(one_ordinals, &first, &next, numbering)?;
+        if matches!(self.error.0, Some((0, 0, _))) {
+            // Nothing can go wrong before the first step.
+            return Ok(());
+        }
 
         let one_to_one = self.matching.card == Cardinality::OneToOne;
         let fill = self.matching.fill_left.is_some() || self.matching.fill_right.is_some();

@@ -277,6 +277,10 @@ impl Block {
             other.histograms.resize(other.sets.len(), Vec::new());
             self.histograms.append(&mut other.histograms);
         }
+        match (&mut self.reserved, other.reserved.take()) {
+            (Some(held), Some(more)) => held.merge(more),
+            (held, more) => *held = held.take().or(more),
+        }
         self.sets.append(&mut other.sets);
         self.drop_name.append(&mut other.drop_name);
         self.values.append(&mut other.values);

@@ -294,8 +294,8 @@ impl Evaluator<'_> {
         let mut block = self.argument(call, 0, grid)?;
         if by_value {
             block.remove_histograms();
-            block.remove_empty_rows();
         }
+        block.remove_empty_rows();
         if range_query || block.len() < 2 {
             return Ok(block);
         }
@@ -365,9 +365,8 @@ impl Evaluator<'_> {
                 }
             };
             self.account_labels()?;
-            if row % 256 == 0 {
-                self.ctx.check()?;
-            }
+            // Each time: a template can be long.
+            self.ctx.check()?;
             if let Some(result) = result {
                 block.sets[row] = self.store.with_label(block.sets[row], destination, result)?;
                 if renames {

@@ -46,9 +46,16 @@ pub(crate) struct Evaluator<'a> {
 impl Evaluator<'_> {
     /// The value of a scalar or instant vector at all times of `grid`.
     pub(crate) fn eval(&mut self, id: NodeId, grid: Grid) -> Result<Block, EvalError> {
-        if self.recorder.is_none() {
-            return self.eval_node(id, grid);
+        if self.recorder.is_some() {
+            return self.eval_recorded(id, grid);
         }
+        self.eval_node(id, grid)
+    }
+
+    /// The same, with a note of what it took. Apart from the way that all queries go, which is deep
+    /// where they are, so that it costs these no stack.
+    #[inline(never)]
+    fn eval_recorded(&mut self, id: NodeId, grid: Grid) -> Result<Block, EvalError> {
         let before = self.figures();
         let result = self.eval_node(id, grid);
         let now = self.figures();
@@ -58,6 +65,7 @@ impl Evaluator<'_> {
         result
     }
 
+    #[inline(always)]
     fn eval_node(&mut self, id: NodeId, grid: Grid) -> Result<Block, EvalError> {
         self.ctx.check()?;
         self.samples.check_steps(grid.n)?;

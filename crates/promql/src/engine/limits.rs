@@ -102,7 +102,7 @@ impl Room {
         if block.len() < self.rows {
             return Ok(());
         }
-        let more = self.rows.max(16);
+        let more = self.rows.max(if block.steps() < LONG { 16 } else { 1 });
         // While the columns move both are there.
         let _moving = reserve_rows(&self.budget, self.rows, block.steps())?;
         let new = reserve_rows(&self.budget, more, block.steps())?.bytes();

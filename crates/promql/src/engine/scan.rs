@@ -9,8 +9,8 @@
 use std::sync::Arc;
 
 use firesteel_model::{
-    CounterResetHint, FloatHistogram, Timestamp,
-    budget::{Budget, Reservation},
+    CounterResetHint, FloatHistogram, HistogramLayout, Timestamp,
+    budget::Budget,
     is_stale_nan,
     storage::{
         BatchValues, HistogramBatch, SampleBatch, StorageError,
@@ -24,7 +24,7 @@ use super::{
     eval::Evaluator,
     executor,
     labels::SetId,
-    limits::{self, Samples},
+    limits::{self, Room, Samples},
 };
 use crate::{
     aggregate::fold::{FoldNotes, Folds},
@@ -254,13 +254,13 @@ struct Done<S> {
     seen: Seen,
     samples: u64,
     /// Accounts for the sink's memory.
-    reserved: Reservation,
+    room: Room,
 }
 
 impl Done<Block> {
     fn into_rows(self) -> Part {
-        let Self { mut sink, notes, seen, samples, reserved } = self;
-        sink.reserved = Some(reserved);
+        let Self { mut sink, notes, seen, samples, room } = self;
+        room.give(&mut sink);
         Part { output: Output::Rows(sink), notes, seen, samples }
     }
 }
@@ -278,7 +278,7 @@ impl Done<Folds> {
 
 impl Shared<'_> {
     /// Runs the job over some series and gives rows with samples to `sink`.
-    fn run<S: HasBytes>(
+    fn run<S: Sink>(
         &self,
         series: impl Iterator<Item = usize>,
         mut sink: S,
@@ -293,19 +293,14 @@ impl Shared<'_> {
             Job::Range(_) => None,
         };
         let mut range = match self.job {
-            Job::Range(job) => Some(RangeRunner::new(job)),
+            Job::Range(job) => Some(RangeRunner::new(job).watched(self.ctx)),
             Job::Instant(_) => None,
         };
         let mut done = (Vec::new(), Seen::new(self.input.len()), 0);
-        let mut reserved = self.budget.reserve(0)?;
+        let mut room = Room::new(self.budget)?;
         for (number, series) in series.enumerate() {
             if number % 16 == 0 {
                 self.ctx.check()?;
-                let bytes = sink.bytes();
-                if bytes > reserved.bytes() {
-                    // Ahead of what the next series will take.
-                    reserved.grow(bytes + bytes / 2 - reserved.bytes())?;
-                }
             }
             row.clear();
             feed.open(series)?;
@@ -338,6 +333,7 @@ impl Shared<'_> {
             if bits::ones(&row.present).any(is_float) {
                 bits::set(&mut done.1.floats, series);
             }
+            sink.make_room(&mut room)?;
             take(&mut sink, series, &row);
         }
         let add = |counter: &std::sync::atomic::AtomicU64, n| {
@@ -353,25 +349,26 @@ impl Shared<'_> {
             add(&self.samples.total, runner.samples);
             add(&self.samples.read, runner.samples);
         }
-        Ok(Done { sink, notes: done.0, seen: done.1, samples: done.2, reserved })
+        Ok(Done { sink, notes: done.0, seen: done.1, samples: done.2, room })
     }
 }
 
-/// Something whose memory grows with the rows it is given.
-trait HasBytes {
-    fn bytes(&self) -> u64;
+/// Something whose memory may grow with the rows it is given.
+trait Sink {
+    /// Makes room for one more row.
+    fn make_room(&mut self, room: &mut Room) -> Result<(), EvalError>;
 }
 
-impl HasBytes for Block {
-    fn bytes(&self) -> u64 {
-        Self::bytes(self) as u64
+impl Sink for Block {
+    fn make_room(&mut self, room: &mut Room) -> Result<(), EvalError> {
+        room.row(self)
     }
 }
 
-impl HasBytes for Folds {
+impl Sink for Folds {
     /// Reserved beforehand.
-    fn bytes(&self) -> u64 {
-        0
+    fn make_room(&mut self, _: &mut Room) -> Result<(), EvalError> {
+        Ok(())
     }
 }
 
@@ -457,7 +454,8 @@ impl window::Samples for Feed<'_> {
     }
 }
 
-/// Detects resets of a series' histograms, sample by sample.
+/// Detects resets of a series' histograms, sample by sample, and drops their buckets: only sums and
+/// counts are asked for.
 struct Resets {
     /// Samples before are not known to the query.
     from: Timestamp,
@@ -465,7 +463,10 @@ struct Resets {
 }
 
 impl Resets {
-    /// Replaces hints that say nothing. Source: Prometheus `promql/histogram_stats_iterator.go`.
+    /// Replaces hints that say nothing, and drops buckets. It shows that they are gone: resets of
+    /// gauges are looked for by their counts alone.
+    ///
+    /// Source: Prometheus `promql/histogram_stats_iterator.go`.
     fn detect(&mut self, batch: &mut SampleBatch) {
         let BatchValues::Histograms(column) = &mut batch.values else { return };
         for (i, t) in batch.timestamps.iter().enumerate() {
@@ -485,6 +486,11 @@ impl Resets {
             }
             self.last = Some(Box::new(h));
         }
+        let schema = column.layout.schema;
+        column.layout = Arc::new(HistogramLayout { schema, ..HistogramLayout::default() });
+        column.zero_counts.fill(0.0);
+        column.positive.clear();
+        column.negative.clear();
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, ops::Range};
 
-use firesteel_model::{Timestamp, storage::SampleBatch};
+use firesteel_model::{
+    Timestamp,
+    storage::{QueryContext, SampleBatch},
+};
 
 use super::{
     Notes, Samples, SeriesBuffer, Window, WindowSpec, kahan, over_time,
@@ -52,6 +55,8 @@ pub(crate) struct RangeRunner<'a> {
     pub(crate) last_window: u64,
     /// Samples read so far.
     pub(crate) samples_read: u64,
+    /// Stops it.
+    ctx: Option<&'a QueryContext>,
 }
 
 /// Samples that may be the best of a window, by index.
@@ -72,6 +77,9 @@ pub(super) struct Cursor {
     pub(super) histogram_low: usize,
     pub(super) histogram_high: usize,
 }
+
+/// Samples of windows between two looks at whether to go on.
+const PIECE: usize = 1 << 22;
 
 /// Windows up to this many samples are searched whole for the best.
 const SHORT: usize = 192;
@@ -98,7 +106,14 @@ impl<'a> RangeRunner<'a> {
             peak_window: 0,
             last_window: 0,
             samples_read: 0,
+            ctx: None,
         }
+    }
+
+    /// The same, stopped by its query: windows of one series may be hours of work.
+    pub(crate) const fn watched(mut self, ctx: &'a QueryContext) -> Self {
+        self.ctx = Some(ctx);
+        self
     }
 
     /// Computes the job for the series whose samples `feed` gives, into `row`, which is clear.
@@ -135,11 +150,20 @@ impl<'a> RangeRunner<'a> {
             // The windows that have all their samples by now.
             let ready = step + self.ready(step..steps, seen);
             if ready > step {
-                self.compute(step..ready, row);
-                if let Some(error) = self.error.take() {
-                    return Err(EvalError::Execution(error));
+                while step < ready {
+                    let held = self.buffer.ts.len() + self.buffer.histograms.len() * 16;
+                    let piece = ready.min(step + (PIECE / held.max(1)).max(1));
+                    self.compute(step..piece, row);
+                    if let Some(error) = self.error.take() {
+                        return Err(EvalError::Execution(error));
+                    }
+                    step = piece;
+                    if step < ready
+                        && let Some(ctx) = self.ctx
+                    {
+                        ctx.check()?;
+                    }
                 }
-                step = ready;
                 self.drop_dead();
             }
         }

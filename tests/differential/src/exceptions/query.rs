@@ -20,7 +20,7 @@ impl<'a> Query<'a> {
 
     /// Whether any of these functions, operators or forms occurs.
     pub(super) fn has(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| self.count(name) > 0)
+        names.iter().any(|name| self.node.has(name))
     }
 
     /// How often a function, operator or form occurs.
