@@ -253,7 +253,8 @@ fn found(server: SocketAddr, query: &str) -> BTreeMap<String, Value> {
 fn metadata(server: SocketAddr, job: &str) -> Vec<String> {
     let of = escape(&format!("{{job=\"{job}\"}}"));
     let data = api_data(server, &format!("targets/metadata?match_target={of}"));
-    let mut all: Vec<_> = data.as_array().unwrap().iter().map(ToString::to_string).collect();
+    let text = |m: &Value| format!("{} {} {} {}", m["metric"], m["type"], m["unit"], m["help"]);
+    let mut all: Vec<_> = data.as_array().unwrap().iter().map(text).collect();
     all.sort();
     all
 }
@@ -321,8 +322,12 @@ fn every_page_is_what_prometheus_makes_of_it() {
     }
     let (mut series, mut histograms, mut failures) = (0, 0, Vec::new());
     for job in &names {
-        let selector =
-            format!("{{job=\"{job}\",__name__!~\"scrape_series_added|scrape_duration_seconds\"}}");
+        // Where 3.5 converts histograms it loses `_created` lines, and the exemplars of buckets that
+        // it keeps; 3.14 loses neither.
+        let converts = !job.ends_with("/plain") && !job.ends_with("/both");
+        let lost = if converts { "|.+_created|scrape_samples_.+" } else { "" };
+        let names = format!("scrape_series_added|scrape_duration_seconds{lost}");
+        let selector = format!("{{job=\"{job}\",__name__!~\"{names}\"}}");
         let (expected, mine) = (found(theirs, &selector), found(server.address, &selector));
         for (labels, value) in &expected {
             histograms += usize::from(value.is_object());
@@ -338,7 +343,10 @@ fn every_page_is_what_prometheus_makes_of_it() {
             ("metadata", metadata as fn(SocketAddr, &str) -> Vec<String>),
             ("exemplars", exemplars),
         ] {
-            let (expected, mine) = (ask(theirs, job), ask(server.address, job));
+            let (expected, mut mine) = (ask(theirs, job), ask(server.address, job));
+            if converts && what == "exemplars" {
+                mine.retain(|e| expected.contains(e) || !e.contains("_bucket"));
+            }
             if expected != mine {
                 failures.push(format!("{job}: {what}: {mine:#?}\ninstead of {expected:#?}"));
             }
