@@ -90,7 +90,8 @@ impl Peer {
                 .arg(format!("-promscrape.config={}", config.display()))
                 .arg(format!("-storageDataPath={}", data.display()))
                 .arg(format!("-httpListenAddr={address}"))
-                .arg("-search.latencyOffset=0s"),
+                .arg("-search.latencyOffset=0s")
+                .arg("-search.disableCache"),
         };
         let log = File::create(folder.join("log"))?;
         let child = command

@@ -14,6 +14,16 @@ pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     (tick(11) + tick(12)) / TICKS
 }
 
+/// CPU milliseconds of all threads, to the nanosecond.
+pub(crate) fn cpu_ms(pid: u32) -> f64 {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0.0 };
+    let one = |path: std::path::PathBuf| -> Option<f64> {
+        let text = fs::read_to_string(path.join("schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok()
+    };
+    tasks.flatten().filter_map(|t| one(t.path())).sum::<f64>() / 1e6
+}
+
 /// A line of `/proc/<pid>/status` in bytes, such as `RssAnon`.
 pub(crate) fn status_bytes(pid: u32, key: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::{
     io::{Error, Read as _, Result, Write as _},
     net::{SocketAddr, TcpStream},
+    ops::Range,
     time::Duration,
 };
 
@@ -27,43 +28,14 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Sends everything, over two connections that have half of the series each.
+    /// Sends everything by remote write.
     pub(crate) fn send(self, receiver: SocketAddr, path: &str) -> Result<()> {
-        let halves = [0..self.series / 2, self.series / 2..self.series];
-        std::thread::scope(|scope| {
-            let senders =
-                halves.map(|half| scope.spawn(move || self.send_part(half, receiver, path)));
-            let failed = || Error::other("a sender panicked");
-            senders.into_iter().try_for_each(|s| s.join().map_err(|_| failed())?)
+        send(self.series, self.samples, receiver, path, |out, i, samples| {
+            self.series(out, i, samples);
         })
     }
 
-    fn send_part(
-        self,
-        part: std::ops::Range<usize>,
-        receiver: SocketAddr,
-        path: &str,
-    ) -> Result<()> {
-        let mut connection = Connection::open(receiver)?;
-        let (mut body, mut packed) = (Vec::new(), Vec::new());
-        for first in (0..self.samples).step_by(SAMPLES) {
-            let samples = first..(first + SAMPLES).min(self.samples);
-            for from in part.clone().step_by(SERIES) {
-                body.clear();
-                let mut out = Writer::new(&mut body);
-                for i in from..(from + SERIES).min(part.end) {
-                    out.message(1, |series| self.series(series, i, samples.clone()));
-                }
-                packed.resize(snap::raw::max_compress_len(body.len()), 0);
-                let len = snap::raw::Encoder::new().compress(&body, &mut packed);
-                let len = len.map_err(Error::other)?;
-                connection.post(path, packed.get(..len).unwrap_or_default())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn series(self, out: &mut Writer<'_>, i: usize, samples: std::ops::Range<usize>) {
+    fn series(self, out: &mut Writer<'_>, i: usize, samples: Range<usize>) {
         let (family, n) = (i % FAMILIES, i / FAMILIES);
         let labels: [(&str, String); 9] = [
             ("__name__", format!("bench_family_{family:04}")),
@@ -89,6 +61,42 @@ impl Load {
             });
         }
     }
+}
+
+/// Sends series over two connections that have half of them each; `write` writes some samples of
+/// one into a message.
+pub(crate) fn send(
+    series: usize,
+    samples: usize,
+    receiver: SocketAddr,
+    path: &str,
+    write: impl Fn(&mut Writer<'_>, usize, Range<usize>) + Sync,
+) -> Result<()> {
+    let halves = [0..series / 2, series / 2..series];
+    let send_part = |part: Range<usize>| {
+        let mut connection = Connection::open(receiver)?;
+        let (mut body, mut packed) = (Vec::new(), Vec::new());
+        for first in (0..samples).step_by(SAMPLES) {
+            let samples = first..(first + SAMPLES).min(samples);
+            for from in part.clone().step_by(SERIES) {
+                body.clear();
+                let mut out = Writer::new(&mut body);
+                for i in from..(from + SERIES).min(part.end) {
+                    out.message(1, |series| write(series, i, samples.clone()));
+                }
+                packed.resize(snap::raw::max_compress_len(body.len()), 0);
+                let len = snap::raw::Encoder::new().compress(&body, &mut packed);
+                let len = len.map_err(Error::other)?;
+                connection.post(path, packed.get(..len).unwrap_or_default())?;
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let senders = halves.map(|half| scope.spawn(|| send_part(half)));
+        let failed = || Error::other("a sender panicked");
+        senders.into_iter().try_for_each(|s| s.join().map_err(|_| failed())?)
+    })
 }
 
 /// Two of four series are counters, one is a gauge, one is constant.

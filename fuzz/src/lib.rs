@@ -4,11 +4,13 @@
 
 mod exposition;
 mod mutate;
+mod promql;
 mod seal;
 mod tsdb;
 
 pub use exposition::{openmetrics, protobuf, text};
 pub use mutate::mutate;
+pub use promql::{evaluate, parse, regex};
 pub use tsdb::{chunks, head_chunks, index, integrity, meta_json, tombstones, wal};
 
 /// A fuzz target.
@@ -25,7 +27,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "text", run: text, seeds: exposition::text_seeds, seal: |_| () },
     Target {
         name: "openmetrics",
@@ -56,4 +58,7 @@ pub const TARGETS: [Target; 10] = [
         seeds: tsdb::integrity_seeds,
         seal: seal::integrity,
     },
+    Target { name: "parse", run: parse, seeds: promql::queries, seal: |_| () },
+    Target { name: "evaluate", run: evaluate, seeds: promql::queries, seal: |_| () },
+    Target { name: "regex", run: regex, seeds: promql::patterns, seal: |_| () },
 ];

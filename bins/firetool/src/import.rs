@@ -107,12 +107,12 @@ fn times(page: &[u8]) -> Result<Option<(i64, i64)>, Failure> {
 }
 
 /// The samples of a block.
-struct Samples<'o, 'a> {
+struct Samples<'o> {
     options: &'o Options,
     /// How much time a chunk spans at most, twice a block's: as promtool has it.
     chunk_range: i64,
     /// Numbers of series by their text on the page.
-    seen: HashMap<&'a [u8], usize>,
+    seen: HashMap<Box<[u8]>, usize>,
     numbers: HashMap<Labels, usize>,
     series: Vec<Series>,
     builder: LabelsBuilder,
@@ -141,7 +141,7 @@ struct Chunk {
     data: Vec<u8>,
 }
 
-impl<'o, 'a> Samples<'o, 'a> {
+impl<'o> Samples<'o> {
     fn new(options: &'o Options, range: i64) -> Self {
         Self {
             options,
@@ -157,7 +157,7 @@ impl<'o, 'a> Samples<'o, 'a> {
     }
 
     /// Takes the samples of `[from, to)`. Returns the oldest time after them, if there is any.
-    fn read(&mut self, page: &'a [u8], from: i64, to: i64) -> Result<Option<i64>, Failure> {
+    fn read(&mut self, page: &[u8], from: i64, to: i64) -> Result<Option<i64>, Failure> {
         let fail =
             |what: String| Failure::Message(format!("block creation: process blocks: {what}"));
         let mut parser = Parser::new(Format::OpenMetrics, page);
@@ -187,7 +187,7 @@ impl<'o, 'a> Samples<'o, 'a> {
                         self.builder.set(name, value);
                     }
                     let number = self.number();
-                    self.seen.insert(series.raw, number);
+                    self.seen.insert(series.raw.into(), number);
                     number
                 }
             };

@@ -57,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) http: HttpMetrics,
     pub(crate) prefix: String,
     pub(crate) page_title: String,
+    pub(crate) per_step_stats: bool,
 }
 
 impl Inner {
@@ -103,6 +104,7 @@ impl Api {
                 http: HttpMetrics::default(),
                 prefix: String::new(),
                 page_title: "Firesteel".to_owned(),
+                per_step_stats: false,
             },
         }
     }
@@ -176,6 +178,13 @@ impl ApiBuilder {
     #[must_use]
     pub fn page_title(mut self, title: &str) -> Self {
         title.clone_into(&mut self.inner.page_title);
+        self
+    }
+
+    /// Whether `stats=all` counts samples by step (`promql-per-step-stats`), which is work.
+    #[must_use]
+    pub fn per_step_stats(mut self, on: bool) -> Self {
+        self.inner.per_step_stats = on;
         self
     }
 

@@ -256,7 +256,7 @@ impl Check<'_> {
             // The labels are what an info metric says; they do not tell metrics apart.
             labels.clear();
         }
-        self.into_group(at, family, labels, series.timestamp)?;
+        self.enter_group(at, family, labels, series.timestamp)?;
         let Some(group) = &mut family.group else { return Ok(()) };
         let repeated = !group.seen.insert(identity);
         if repeated && series.timestamp.is_none() {
@@ -339,7 +339,7 @@ impl Check<'_> {
     }
 
     /// Makes the metric with these labels the current one.
-    fn into_group(
+    fn enter_group(
         &self,
         at: usize,
         family: &mut Family,

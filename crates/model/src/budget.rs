@@ -199,6 +199,13 @@ impl Reservation {
         self.bytes -= bytes;
     }
 
+    /// Takes over another reservation of the same budget; one of another budget is returned.
+    pub fn merge(&mut self, mut other: Self) {
+        if Arc::ptr_eq(&self.budget.0, &other.budget.0) {
+            self.bytes += std::mem::take(&mut other.bytes);
+        }
+    }
+
     /// Bytes reserved.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
@@ -239,7 +246,8 @@ mod tests {
         let _held = large.reserve(70).unwrap();
         let refused = other.reserve(20).unwrap_err();
         assert_eq!((refused.budget.as_str(), refused.limit), ("queries", 75));
-        let small = other.reserve(10).unwrap();
+        let mut small = other.reserve(4).unwrap();
+        small.merge(other.reserve(6).unwrap());
         assert!(large.reserve(1).is_err() && other.reserve(1).is_err());
         assert_eq!((queries.used(), small.bytes()), (80, 10));
     }

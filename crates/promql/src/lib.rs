@@ -24,7 +24,7 @@ pub use ast::{Expr, Span, ValueType};
 pub use engine::{
     Engine, EngineOptions, EngineStats, Enter, Executor, Gate, Inline, ObservedQuery, Place,
     Profile, ProfileFigures, ProfileNode, QueryError, QueryObserver, QueryOptions, QueryOrigin,
-    QueryOutcome, QueryResult, ScopedThreads,
+    QueryOutcome, QueryResult, ScopedThreads, StepStats,
 };
 pub use error::{ParseError, ParseErrors};
 pub use options::ParserOptions;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use firesteel_model::{
-    FloatHistogram, Labels, Value,
+    CounterResetHint, FloatHistogram, HistogramLayout, Labels, Span, Value,
     storage::{AppendOptions, Appendable as _, SeriesKey, memory::MemoryStorage},
 };
 use firesteel_promql::{Engine, EngineOptions, ParserOptions, QueryError, QueryOptions};
@@ -14,6 +14,32 @@ fn storage() -> MemoryStorage {
     let labels = Labels::from_pairs([("__name__", "gauge"), ("a", "1")]);
     let samples = (0..240_i64).map(|i| (i * 15_000, i as f64));
     storage.add_floats(&labels, samples).expect("samples are in order");
+    storage
+}
+
+/// Two gauges, a histogram each; the second bucket falls while the count rises.
+fn gauges() -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    let labels = Labels::from_pairs([("__name__", "h")]);
+    let layout = HistogramLayout {
+        positive_spans: vec![Span { offset: 0, length: 2 }],
+        ..HistogramLayout::default()
+    };
+    let mut appender = storage.appender();
+    for (t, buckets) in [(0, [1.0, 5.0]), (15_000, [10.0, 3.0])] {
+        let count = buckets.iter().sum();
+        let h = FloatHistogram {
+            counter_reset_hint: CounterResetHint::Gauge,
+            layout: layout.clone(),
+            positive_buckets: buckets.to_vec(),
+            count,
+            sum: count,
+            ..FloatHistogram::default()
+        };
+        let (key, options) = (SeriesKey::Labels(&labels), AppendOptions::default());
+        appender.append(key, t, Value::FloatHistogram(&h), &options).expect("in order");
+    }
+    appender.commit().expect("in memory");
     storage
 }
 
@@ -136,4 +162,38 @@ fn histograms_that_lose_their_names_may_not_become_the_same_before_they_are_fold
     let result = Engine::default().instant(&storage, query, 120_000, &QueryOptions::default());
     let error = result.expect_err("the same labels").to_string();
     assert_eq!(error, "vector cannot contain metrics with the same labelset");
+}
+
+#[test]
+fn resets_of_gauges_are_looked_for_by_count_where_only_statistics_are_asked_for() {
+    let ask = |query: &str| {
+        let options = QueryOptions::default();
+        let result = Engine::default().instant(&gauges(), query, 15_000, &options);
+        result.expect("a result").value.to_string()
+    };
+    // A bucket fell, so that all 13 are new; without buckets 7 were added.
+    assert!(ask("irate(h[1m])").contains("count:0.8666666666666667"), "{}", ask("irate(h[1m])"));
+    assert_eq!(ask("histogram_count(irate(h[1m])) * 15"), "{} => 7 @[15000]");
+}
+
+#[test]
+fn what_has_no_sample_takes_no_part_in_a_sort() {
+    // Of 60 label values of which half compare to nothing 30 are left.
+    let storage = MemoryStorage::new();
+    for i in 0..60_u32 {
+        let rank = if i % 9 == 0 { String::new() } else { format!("r{}x", i * 7 % 60) };
+        let id = format!("{i:02}");
+        let pairs = [("__name__", "crowd"), ("id", &*id), ("rank", &*rank)];
+        let labels = Labels::from_pairs(pairs);
+        storage.add_floats(&labels, [(0, f64::from(i % 2))]).expect("in order");
+    }
+    let parser = ParserOptions { experimental_functions: true, ..ParserOptions::default() };
+    let engine = Engine::new(EngineOptions { parser, ..EngineOptions::default() });
+    let ask = |query: &str| {
+        let result = engine.instant(&storage, query, 0, &QueryOptions::default());
+        result.expect("a result").value.to_string()
+    };
+    let matcher = "id=~\".[13579]\"";
+    let selected = ask(&format!("sort_by_label_desc(crowd{{{matcher}}}, \"rank\")"));
+    assert_eq!(ask("sort_by_label_desc(crowd > 0, \"rank\")"), selected);
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod adapters;
+mod compute;
 mod configuration;
 mod error;
 pub mod flags;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use firesteel_api::{Api, ApiService, Lifecycle, ServeOptions, serve};
-use firesteel_config::Config;
+use firesteel_config::{Config, FloatEncoding};
 use firesteel_model::{
     budget::Budget,
     clock::{Clock, SystemClock},
@@ -21,6 +21,7 @@ use tokio::{net::TcpListener, runtime::Builder, sync::Notify};
 
 use crate::{
     adapters::{Admin, Targets},
+    compute::ComputePool,
     configuration::Configuration,
     error::ServerError,
     flags::Flags,
@@ -50,6 +51,8 @@ pub fn run(flags: &Flags) -> Result<(), ServerError> {
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .thread_name("firesteel")
+        // Deep queries recurse; what is not touched costs nothing.
+        .thread_stack_size(8 << 20)
         .build()
         .map_err(|source| ServerError::System { context: "starting threads", source })?;
     let result = runtime.block_on(Server::start_and_run(options, flags));
@@ -63,6 +66,8 @@ struct Server {
     db: LateDb,
     enable_lifecycle: bool,
     keeps_exemplars: bool,
+    /// How floats are written where the configuration does not say.
+    floats: FloatEncoding,
     active_queries: Arc<ActiveQueries>,
     query_log: Arc<QueryLog>,
     /// Asks the main loop to stop.
@@ -101,6 +106,7 @@ impl Server {
             db: db.clone(),
             enable_lifecycle: options.enable_lifecycle,
             keeps_exemplars: options.feature("exemplar-storage"),
+            floats: default_floats(&options),
             active_queries,
             query_log,
             quit: Notify::new(),
@@ -240,6 +246,8 @@ impl Server {
             db.set_out_of_order_window(config.storage.out_of_order_time_window);
             db.set_stale_series_threshold(config.storage.stale_series_compaction_threshold);
             db.set_max_exemplars(max_exemplars(self.keeps_exemplars, config));
+            let floats = config.storage.float_encoding.unwrap_or(self.floats);
+            db.set_xor2_floats(floats == FloatEncoding::Xor2).map_err(|e| e.to_string())?;
         }
         let log = config.global.query_log_file.as_ref();
         self.query_log.open(log).map_err(|error| open_error(log, &error))?;
@@ -310,6 +318,7 @@ fn engine_options(
         query_bytes: queries.limit() / 2,
         budget: queries,
         clock: Arc::clone(clock),
+        executor: Arc::new(ComputePool::for_this_machine()),
         ..EngineOptions::default()
     }
 }
@@ -340,6 +349,11 @@ fn max_exemplars(enabled: bool, config: &Config) -> usize {
     if enabled { usize::try_from(set).unwrap_or(0) } else { 0 }
 }
 
+/// How floats are written by the flags alone.
+fn default_floats(options: &Options) -> FloatEncoding {
+    if options.feature("xor2-encoding") { FloatEncoding::Xor2 } else { FloatEncoding::Xor }
+}
+
 fn storage_builder(
     options: &Options,
     config: &Config,
@@ -363,6 +377,11 @@ fn storage_builder(
         .uploads_file(options.uploads_file.as_deref())
         .block_reload_interval(options.block_reload_interval)
         .stale_series_threshold(config.storage.stale_series_compaction_threshold)
+        .xor2_floats(
+            config.storage.float_encoding.unwrap_or(default_floats(options)) == FloatEncoding::Xor2,
+        )
+        .store_start_timestamps(options.feature("st-storage"))
+        .histogram_start_timestamps(options.feature("histograms-st-encoding"))
         .lock(options.lock);
     if let Some(bytes) = options.wal_segment_size {
         builder = builder.wal_segment_size(bytes);
@@ -392,7 +411,8 @@ fn service(
         .metrics(Arc::new(ProcessMetrics))
         .clock(Arc::clone(clock))
         .prefix(&options.route_prefix)
-        .page_title(&options.page_title);
+        .page_title(&options.page_title)
+        .per_step_stats(options.feature("promql-per-step-stats"));
     if options.enable_remote_write {
         api = api.write(db);
     }

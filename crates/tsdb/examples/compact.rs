@@ -1,11 +1,11 @@
 //! Compacts three blocks into one and says what that takes.
 //!
 //! ```text
-//! cargo run --release -p firesteel-tsdb --example compact -- [series] [directory]
+//! cargo run --release -p firesteel-tsdb --example compact -- [series] [directory] [head]
 //! ```
 //! Makes three blocks of two hours, 480 samples per series every 15 seconds, nine labels, in the
 //! directory (a temporary one by default), and a newer one that stays; then opens the database and
-//! compacts. Memory is the process' anonymous memory as Linux counts it.
+//! compacts, beside a head of `head` series with 120 samples each, none by default. Memory is the process' anonymous memory as Linux counts it.
 
 #![allow(clippy::print_stdout, reason = "an example speaks to its reader")]
 
@@ -19,6 +19,10 @@ use std::{
 };
 
 use firesteel_chunk::{Encoding, XorEncoder};
+use firesteel_model::{
+    Labels, Value,
+    storage::{AppendOptions, Appendable, SeriesKey},
+};
 use firesteel_tsdb::{
     Db,
     block::{BlockMeta, BlockWriter, Compaction, EncodedChunk, SymbolTable, Ulid},
@@ -86,6 +90,32 @@ fn write(dir: &Path, start: i64, series: usize, rng: &mut fastrand::Rng) -> Resu
     Ok(())
 }
 
+/// Fills the head with samples that are newer than all blocks.
+fn fill(db: &Db, series: usize) -> Result<()> {
+    const PER_COMMIT: usize = 1000;
+    let first = db.blocks().iter().map(|b| b.max_time).max().unwrap_or(0);
+    let mut references = Vec::with_capacity(series);
+    let options = AppendOptions::default();
+    for scrape in 0..PER_CHUNK {
+        for part in 0..series.div_ceil(PER_COMMIT) {
+            let mut appender = db.appender();
+            for i in part * PER_COMMIT..series.min((part + 1) * PER_COMMIT) {
+                let value = Value::Float((scrape * 30 + i as i64 % 17) as f64);
+                let t = first + scrape * STEP;
+                if let Some(&reference) = references.get(i) {
+                    appender.append(SeriesKey::Ref(reference), t, value, &options)?;
+                } else {
+                    let labels = Labels::from_pairs(labels(i));
+                    let key = SeriesKey::Labels(&labels);
+                    references.push(appender.append(key, t, value, &options)?);
+                }
+            }
+            appender.commit()?;
+        }
+    }
+    Ok(())
+}
+
 /// Anonymous memory of this process, in KiB.
 fn anonymous() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -100,6 +130,7 @@ fn main() -> Result<()> {
         || std::env::temp_dir().join(format!("compact-{}", std::process::id())),
         Into::into,
     );
+    let head = args.next().map_or(Ok(0), |n| n.parse())?;
     if !dir.exists() {
         let mut rng = fastrand::Rng::with_seed(1);
         let start = 1_700_006_400_000 / (3 * RANGE) * (3 * RANGE);
@@ -111,6 +142,7 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let db = Db::builder(&dir).retention(None).lock(false).open()?;
+    fill(&db, head)?;
     let (peak, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let before = anonymous();
     let watch = {

@@ -36,6 +36,11 @@ pub(crate) fn peer(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// How many cases a property test has by default; `PROPTEST_CASES` sets another number.
+pub(crate) fn cases(default: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(default, |n| n.parse().expect("a number"))
+}
+
 /// Says that something was not tested. Straight to standard error: the print macros' output is
 /// swallowed where the test passes, and the summary of a run counts these lines.
 #[allow(clippy::explicit_write, reason = "the macro's output is captured")]

@@ -115,7 +115,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: common::cases(24), max_shrink_iters: 100, ..ProptestConfig::default() })]
     /// Floats, histograms and series of both read the same wherever their chunks are.
     #[test]
     fn chunks_are_where_they_are(steps in steps(), series in 1_usize..9) {

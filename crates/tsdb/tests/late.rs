@@ -6,7 +6,9 @@ mod common;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use common::{Samples, append, assert_same, digest, labels, read, read_all, sim_builder};
+use common::{
+    Samples, append, assert_same, crashes::CrashTest, digest, labels, read, read_all, sim_builder,
+};
 use firesteel_model::{
     FloatHistogram, Histogram, HistogramLayout, Matcher, Span, Value,
     clock::ManualClock,
@@ -178,7 +180,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: common::cases(60), max_shrink_iters: 300, ..ProptestConfig::default() })]
     #[test]
     fn behaves_like_a_map(steps in steps(), cap in 4_usize..33) {
         let (fs, clock) = (SimFs::new(), Arc::new(ManualClock::new(0)));
@@ -322,71 +324,28 @@ fn check_prefix(db: &Db) -> i64 {
     found.len() as i64
 }
 
-fn run_and_crash(fault: Option<Fault>, mode: Crash, durability: Durability) -> u64 {
-    let (fs, clock) = (SimFs::new(), Arc::new(ManualClock::new(0)));
-    let open = || late_builder(&fs, &clock).durability(durability).open();
-    if let Some(fault) = fault {
-        fs.fail(fault);
-    }
-    let (mut acknowledged, mut synced, mut sync_failed) = (0, 0, false);
-    if let Ok(db) = open() {
-        let done = work(&db, &clock, &mut |n| {
-            acknowledged = n + 1;
-            if durability == Durability::Sync {
-                synced = n + 1;
-            }
-        });
-        match done {
-            Ok(()) => synced = acknowledged,
-            Err(error) => sync_failed = error.to_string().contains("sync"),
-        }
-    }
-    let calls = fs.calls();
-    fs.crash(mode);
-    let db = open().unwrap_or_else(|e| panic!("{fault:?} {mode:?}: {e}"));
-    let found = check_prefix(&db);
-    let least = if mode == Crash::KeepAll && !sync_failed { acknowledged } else { synced };
-    assert!(
-        found >= least && found <= acknowledged + 1,
-        "{fault:?} {mode:?}: {found} of {acknowledged}, at least {least}; {}",
-        db.open_report()
-    );
-    // A second start finds the same, and nothing to do; so does one after more work.
-    drop(db);
-    let db = open().unwrap();
-    assert!(db.open_report().damage.is_empty() && db.open_report().unclosed_records == 0);
-    assert_eq!(check_prefix(&db), found);
-    for n in found..found + 10 {
-        batch(&db, n).unwrap();
-    }
-    db.flush_full_ranges(0).unwrap();
-    batch(&db, found + 10).unwrap();
-    drop(db);
-    assert_eq!(check_prefix(&open().unwrap()), found + 11);
-    calls
-}
+const CRASHES: CrashTest = CrashTest { builder: late_builder, work, check_prefix };
 
 /// Every n-th call to the file system is the last that works.
 #[test]
 fn a_crash_at_any_call_loses_nothing_acknowledged() {
-    let calls = run_and_crash(None, Crash::KeepAll, Durability::Os);
-    let step = if cfg!(debug_assertions) { 7 } else { 1 };
-    for after in (0..calls).step_by(step) {
-        let fault = Fault { kind: None, after, times: u64::MAX, error: std::io::ErrorKind::Other };
-        let mode = match after % 3 {
-            0 => Crash::KeepAll,
-            1 => Crash::DropUnsynced,
-            _ => Crash::Random { seed: after },
-        };
-        let durability = if after % 2 == 0 { Durability::Sync } else { Durability::default() };
-        run_and_crash(Some(fault), mode, durability);
-    }
+    CRASHES.at_any_call(7, |fs, db, found| {
+        // So does one after more work.
+        for n in found..found + 10 {
+            batch(&db, n).unwrap();
+        }
+        db.flush_full_ranges(0).unwrap();
+        batch(&db, found + 10).unwrap();
+        drop(db);
+        let clock = Arc::new(ManualClock::new(0));
+        assert_eq!(check_prefix(&late_builder(fs, &clock).open().unwrap()), found + 11);
+    });
 }
 
 /// A single call fails, the process goes on: memory is what the logs say.
 #[test]
 fn a_single_failure_leaves_memory_and_logs_the_same() {
-    let calls = run_and_crash(None, Crash::KeepAll, Durability::Os);
+    let calls = CRASHES.calls();
     let step = if cfg!(debug_assertions) { 5 } else { 1 };
     for after in (0..calls).step_by(step) {
         let error = if after % 2 == 0 {

@@ -15,7 +15,9 @@ use std::{
     time::Duration,
 };
 
-use common::{Samples, append, commit_all, labels, read, read_all, sim_builder};
+use common::{
+    Samples, append, commit_all, crashes::CrashTest, labels, read, read_all, sim_builder,
+};
 use firesteel_model::{Labels, Matcher, clock::ManualClock, storage::Appendable};
 use firesteel_tsdb::{
     Db, Durability, WalPosition,
@@ -129,7 +131,7 @@ impl Follower {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: common::cases(40), max_shrink_iters: 200, ..ProptestConfig::default() })]
     #[test]
     fn behaves_like_a_map(steps in steps()) {
         let (fs, clock) = (SimFs::new(), Arc::new(ManualClock::new(0)));
@@ -209,70 +211,19 @@ fn check_prefix(db: &Db) -> i64 {
     times.len() as i64
 }
 
-fn run_and_crash(fault: Option<Fault>, mode: Crash, durability: Durability) -> u64 {
-    let (fs, clock) = (SimFs::new(), Arc::new(ManualClock::new(0)));
-    let open = || sim_builder(&fs, &clock).retention(None).durability(durability).open();
-    if let Some(fault) = fault {
-        fs.fail(fault);
-    }
-    let mut acknowledged = 0;
-    let mut synced = 0;
-    // What a sync could not bring to disk may be gone although the process was merely killed; it
-    // is written again, but here that fails, too.
-    let mut sync_failed = false;
-    if let Ok(db) = open() {
-        let done = work(&db, &clock, &mut |n| {
-            acknowledged = n + 1;
-            if durability == Durability::Sync {
-                synced = n + 1;
-            }
-        });
-        match done {
-            Ok(()) => synced = acknowledged,
-            Err(error) => sync_failed = error.to_string().contains("sync"),
-        }
-    }
-    let calls = fs.calls();
-    fs.crash(mode);
-    let db = open().unwrap_or_else(|e| panic!("{fault:?} {mode:?}: {e}"));
-    let found = check_prefix(&db);
-    let least = if mode == Crash::KeepAll && !sync_failed { acknowledged } else { synced };
-    assert!(
-        found >= least && found <= acknowledged + 1,
-        "{fault:?} {mode:?}: {found} of {acknowledged}, at least {least}; {}",
-        db.open_report()
-    );
-    // A second start finds nothing to do, and work goes on.
-    let all = read_all(&db);
-    drop(db);
-    let db = open().unwrap();
-    assert!(db.open_report().damage.is_empty() && db.open_report().unclosed_records == 0);
-    assert_eq!(read_all(&db), all);
-    commit_all(&db, 3, 100_000, 1.0);
-    calls
-}
+const CRASHES: CrashTest =
+    CrashTest { builder: |fs, clock| sim_builder(fs, clock).retention(None), work, check_prefix };
 
 /// Every n-th call to the file system is the last that works.
 #[test]
 fn a_crash_at_any_call_loses_nothing_acknowledged() {
-    let calls = run_and_crash(None, Crash::KeepAll, Durability::Os);
-    let step = if cfg!(debug_assertions) { 5 } else { 1 };
-    for after in (0..calls).step_by(step) {
-        let fault = Fault { kind: None, after, times: u64::MAX, error: std::io::ErrorKind::Other };
-        let mode = match after % 3 {
-            0 => Crash::KeepAll,
-            1 => Crash::DropUnsynced,
-            _ => Crash::Random { seed: after },
-        };
-        let durability = if after % 2 == 0 { Durability::Sync } else { Durability::default() };
-        run_and_crash(Some(fault), mode, durability);
-    }
+    CRASHES.at_any_call(5, |_, db, _| commit_all(&db, 3, 100_000, 1.0));
 }
 
 /// A single call fails, the process goes on.
 #[test]
 fn a_single_failure_loses_nothing_acknowledged() {
-    let calls = run_and_crash(None, Crash::KeepAll, Durability::Os);
+    let calls = CRASHES.calls();
     for after in (0..calls).step_by(4) {
         for error in [std::io::ErrorKind::StorageFull, std::io::ErrorKind::Other] {
             let (fs, clock) = (SimFs::new(), Arc::new(ManualClock::new(0)));

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Samples, append, assert_same, conformance, digest, labels, peer, read_all};
+use common::{Samples, append, assert_same, conformance, copy, digest, labels, peer, read_all};
 use firesteel_chunk::varint;
 use firesteel_model::{
     CounterResetHint, Histogram, HistogramLayout, Labels, STALE_NAN, Span, Value,
@@ -176,20 +176,6 @@ fn escape(text: &str) -> String {
         let _ = write!(out, "%{b:02x}");
         out
     })
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else if entry.file_name() != "lock" {
-            // Not `fs::copy`: the originals may be read-only.
-            std::fs::write(&target, std::fs::read(entry.path()).unwrap()).unwrap();
-        }
-    }
 }
 
 /// The files of head chunks, in order.

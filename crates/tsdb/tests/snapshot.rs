@@ -273,7 +273,7 @@ fn run(fs: &SimFs, clock: &Arc<ManualClock>, steps: &[(u8, u16)], check: bool) -
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(common::cases(48)))]
 
     #[test]
     fn snapshots_do_not_change_answers(

@@ -6,7 +6,7 @@ mod common;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use common::{DIR, conformance, labels, sim_builder};
+use common::{DIR, conformance, copy, labels, sim_builder};
 use firesteel_model::{
     Histogram, HistogramLayout, Labels, Span, Timestamp, Value,
     clock::ManualClock,
@@ -102,7 +102,6 @@ fn commit(db: &Db, commits: std::ops::Range<i64>, starts: bool, expected: &mut S
             append(0, t - 155, false);
             append(3, t - 155, true);
         }
-        drop(append);
         appender.commit().unwrap();
     }
 }
@@ -242,18 +241,5 @@ fn directories_of_prometheus_go_on_in_either_encoding() {
     for (name, xor2) in [("tsdb/db_xor", true), ("tsdb/db_xor2st", true), ("tsdb/db_xor2st", false)]
     {
         assert!(read(name, xor2).unwrap() == expected, "{name}, XOR2 {xor2}");
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::write(target, std::fs::read(entry.path()).unwrap()).unwrap();
-        }
     }
 }

@@ -117,6 +117,9 @@ impl<'a> Generator<'a> {
 
     /// The index of a family of one of these shapes.
     fn family_of(&mut self, shapes: &[Shape]) -> usize {
+        if !self.data.families.iter().any(|f| shapes.contains(&f.shape)) {
+            return self.focus;
+        }
         loop {
             let index = self.pick_family();
             if shapes.contains(&self.data.families[index].shape) {

@@ -69,7 +69,10 @@ fn arguments() -> Result<Arguments> {
 fn main() -> Result<()> {
     let arguments = arguments()?;
     let program = peer::prometheus().ok_or("Prometheus is not there: set FIRESTEEL_PEERS")?;
-    let data = Dataset::new(arguments.data);
+    let data = match arguments.server {
+        Some(_) => Dataset::for_servers(arguments.data),
+        None => Dataset::new(arguments.data),
+    };
     let mut features = peer::FEATURES.to_vec();
     if arguments.delayed_name_removal {
         features.push("promql-delayed-name-removal");

@@ -13,6 +13,7 @@ use firesteel_promql::{
 
 use crate::{
     Result,
+    answer::Answer,
     data::{Dataset, Value},
     http::Client,
     remote::Held,
@@ -63,7 +64,25 @@ impl Subject for Client {
                 ],
             ),
         };
-        Ok(response?.1)
+        let (status, body) = response?;
+        if status != expected_status(&body) {
+            let body = String::from_utf8_lossy(&body).into_owned();
+            return Err(format!("status {status} of {query}: {body}").into());
+        }
+        Ok(body)
+    }
+}
+
+/// The status that goes with an answer.
+fn expected_status(body: &[u8]) -> u16 {
+    match Answer::parse(body).ok().and_then(|answer| answer.error) {
+        None => 200,
+        Some((kind, _)) => match &*kind {
+            "bad_data" => 400,
+            "execution" => 422,
+            "timeout" | "canceled" => 503,
+            _ => 500,
+        },
     }
 }
 

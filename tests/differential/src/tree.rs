@@ -90,18 +90,45 @@ impl Node {
         self.children().for_each(|child| child.visit(f));
     }
 
+    /// A query that was given as text.
+    pub fn listed(query: &str) -> Self {
+        Self::leaf(Kind::Vector, "listed", query)
+    }
+
+    /// Whether it is a mere text: a query of a list, or one that was damaged. It has no names but in
+    /// its text.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self.name, "damaged" | "listed")
+    }
+
+    /// How often an expression or modifier in it has this name.
+    #[must_use]
+    pub fn count(&self, name: &str) -> usize {
+        if self.is_text() {
+            let text = self.to_string();
+            let name = if name == "subquery" { ":" } else { name };
+            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.chars().all(word) {
+                return text.split(|c| !word(c)).filter(|w| *w == name).count();
+            }
+            return text.matches(name).count();
+        }
+        let mut n = 0;
+        self.names(&mut |other| n += usize::from(other == name));
+        n
+    }
+
     /// Whether any expression or modifier in it has this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        let mut found = false;
-        self.names(&mut |n| found |= n == name);
-        found
+        self.count(name) > 0
     }
 
-    /// The name of what is outermost. What was damaged has no names but in its text.
+    /// The name of what is outermost.
     #[must_use]
     pub fn outermost(&self) -> Cow<'static, str> {
-        if self.name == "damaged" {
+        if self.is_text() {
             let text = self.to_string();
             return text.split(['(', ' ']).next().unwrap_or_default().to_owned().into();
         }

@@ -82,16 +82,18 @@ fn check(name: &str, list: &[String], mut series: Vec<Series>) {
         When::Instant(END - 60_000),
         When::Instant(START + 3_600_000),
     ];
-    let outcome = ask(list, &times, &mut theirs, &mut ours).unwrap();
+    let outcome = ask(list, &times, (&mut theirs, &mut ours)).unwrap();
     say(&format!(
-        "{name}: {} queries over {count} series, asked {} times: {} with a result, {} failed on both, \
-         {} rounded otherwise, {} different",
+        "{name}: {} queries over {count} series, asked {} times: {} with a result, {} failed, {} \
+         rounded otherwise, {} with several answers, {} different; known differences: {:?}",
         list.len(),
         outcome.asked,
         outcome.found,
         outcome.failed,
         outcome.rounded,
-        outcome.differences.len()
+        outcome.unstable,
+        outcome.differences.len(),
+        outcome.excepted
     ));
     let mut shown = String::new();
     for (query, when, what) in outcome.differences.iter().take(20) {

@@ -290,8 +290,6 @@ mod tests {
             "type": "matrixSelector",
         });
         assert_eq!(ast(r#"m{a=~"b"}[5m] offset 1m @ end()"#), selector);
-        let tree = ast("sum by (x) (rate(m[5m])) / ignoring(y) group_left(z) -round(1, 5)");
-        assert_eq!(tree["matching"], Value::Null);
         let tree = ast("a * on(y) group_left(z) round(b)");
         assert_eq!(
             tree["matching"],

@@ -62,7 +62,7 @@ pub(crate) fn features(inner: &Inner, _: &Params) -> Result<Reply, ApiError> {
             ("offset", true),
             ("on", true),
             ("per_query_lookback_delta", true),
-            ("per_step_stats", false),
+            ("per_step_stats", inner.per_step_stats),
             ("smoothed", extended),
             ("subqueries", true),
             ("type_and_unit_labels", options.type_and_unit_labels),

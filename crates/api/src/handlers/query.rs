@@ -6,7 +6,7 @@ use std::{
 };
 
 use firesteel_promql::{
-    EngineStats, ProfileNode, QueryError, QueryOptions, QueryResult, QueryValue,
+    EngineStats, ProfileNode, QueryError, QueryOptions, QueryResult, QueryValue, StepStats,
 };
 use serde_json::json;
 
@@ -25,7 +25,7 @@ const LOOK: usize = 1 << 16;
 /// The size at which a piece of an answer is closed.
 const PIECE: usize = 1 << 20;
 
-fn options(params: &Params) -> Result<QueryOptions, ApiError> {
+fn options(inner: &Inner, params: &Params) -> Result<QueryOptions, ApiError> {
     let turn = &params.turn;
     let timeout = params.duration("timeout")?.map(SignedDuration::clamp);
     Ok(QueryOptions {
@@ -34,13 +34,14 @@ fn options(params: &Params) -> Result<QueryOptions, ApiError> {
         lookback_delta: params.duration("lookback_delta")?.map(SignedDuration::clamp),
         place: turn.place.clone(),
         origin: params.origin.clone(),
+        per_step_stats: inner.per_step_stats && params.first("stats") == "all",
         ..QueryOptions::default()
     })
 }
 
 pub(crate) fn instant(inner: &Inner, params: &Params) -> Result<Reply, ApiError> {
     params.limit()?;
-    answer(inner, run_instant(inner, params, &options(params)?)?, params)
+    answer(inner, run_instant(inner, params, &options(inner, params)?)?, params)
 }
 
 fn run_instant(
@@ -56,7 +57,7 @@ fn run_instant(
 
 pub(crate) fn range(inner: &Inner, params: &Params) -> Result<Reply, ApiError> {
     params.limit()?;
-    answer(inner, run_range(inner, params, &options(params)?)?, params)
+    answer(inner, run_range(inner, params, &options(inner, params)?)?, params)
 }
 
 fn run_range(
@@ -182,6 +183,25 @@ fn answer(inner: &Inner, mut result: QueryResult, params: &Params) -> Result<Rep
 /// A query's statistics in the form of Prometheus' `stats=all`.
 #[must_use]
 pub fn stats_json(stats: &EngineStats) -> serde_json::Value {
+    let mut samples = serde_json::Map::new();
+    let per_step = |count: fn(&StepStats) -> u64| {
+        let seconds = |t: i64| match t % 1000 {
+            0 => serde_json::Value::from(t / 1000),
+            _ => (t as f64 / 1000.0).into(),
+        };
+        let steps = stats.per_step.as_ref()?;
+        Some(steps.iter().map(|s| json!([seconds(s.t), count(s)])).collect::<Vec<_>>())
+    };
+    let mut set = |key: &str, value: serde_json::Value| samples.insert(key.to_owned(), value);
+    if let Some(steps) = per_step(|s| s.total_samples) {
+        set("totalQueryableSamplesPerStep", steps.into());
+    }
+    set("totalQueryableSamples", stats.total_samples.into());
+    if let Some(steps) = per_step(|s| s.samples_read) {
+        set("samplesReadPerStep", steps.into());
+    }
+    set("samplesRead", stats.samples_read.into());
+    set("peakSamples", stats.peak_samples.into());
     json!({
         "timings": {
             "evalTotalTime": stats.run_time.as_secs_f64(),
@@ -191,18 +211,14 @@ pub fn stats_json(stats: &EngineStats) -> serde_json::Value {
             "execQueueTime": stats.queue_time.as_secs_f64(),
             "execTotalTime": stats.total_time.as_secs_f64(),
         },
-        "samples": {
-            "totalQueryableSamples": stats.total_samples,
-            "peakSamples": stats.peak_samples,
-            "samplesRead": stats.samples_read,
-        },
+        "samples": samples,
     })
 }
 
 /// `/explain`, which is our own: runs a query as `/query` or, with `start`, `end` and `step`, as
 /// `/query_range` does, and answers with its plan and what each part of it took.
 pub(crate) fn explain(inner: &Inner, params: &Params) -> Result<Reply, ApiError> {
-    let mut options = options(params)?;
+    let mut options = options(inner, params)?;
     options.profile = true;
     let result = if params.first("step").is_empty() {
         run_instant(inner, params, &options)?

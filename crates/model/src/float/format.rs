@@ -101,22 +101,23 @@ fn write_special(out: &mut String, v: f64) -> bool {
 
 /// Appends `v` as Go's `strconv.FormatFloat(v, 'f', -1, 64)`: without exponent, however long.
 pub fn write_f(out: &mut String, v: f64) {
-    /// Floats below are exact integers if they have no fraction.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
     if write_special(out, v) {
         return;
     }
     let v = v.abs();
-    // Fast path: most samples are small integers.
-    let written = if v < EXACT && v.fract() == 0.0 {
-        write!(out, "{}", v as u64)
-    } else if may_lie_halfway(v) {
+    if may_lie_halfway(v) {
         push_f(out, &Digits::new(v));
-        Ok(())
+        return;
+    }
+    // The shortest digits, as everybody's, but with an exponent where they are far from the point.
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(v);
+    if text.bytes().any(|b| b == b'e') {
+        let written = write!(out, "{v}");
+        debug_assert!(written.is_ok(), "a string takes what is written");
     } else {
-        write!(out, "{v}")
-    };
-    debug_assert!(written.is_ok(), "a string takes what is written");
+        out.push_str(text.strip_suffix(".0").unwrap_or(text));
+    }
 }
 
 /// [`write_f`] into a new string.

@@ -56,6 +56,29 @@ impl MemoryStorage {
         Self::default()
     }
 
+    /// A storage of float series: label pairs and samples, in milliseconds and in order of time.
+    ///
+    /// ```
+    /// # use firesteel_model::storage::memory::MemoryStorage;
+    /// let storage = MemoryStorage::from_floats([
+    ///     (vec![("__name__", "up"), ("job", "api")], vec![(0, 1.0), (15_000, 0.0)]),
+    ///     (vec![("__name__", "up"), ("job", "db")], vec![(0, 1.0), (15_000, 1.0)]),
+    /// ])?;
+    /// # Ok::<(), firesteel_model::storage::AppendError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A sample is out of order.
+    pub fn from_floats<'a>(
+        series: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, Vec<(Timestamp, f64)>)>,
+    ) -> Result<Self, AppendError> {
+        let storage = Self::new();
+        for (pairs, samples) in series {
+            storage.add_floats(&Labels::from_pairs(pairs), samples)?;
+        }
+        Ok(storage)
+    }
+
     /// Adds float samples to a series; `samples` must be newer than what is there.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Several storages as one, and the same series from several sources as one.
 
-use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
+use std::{collections::VecDeque, hash::BuildHasher, ops::Range, sync::Arc};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
@@ -106,6 +106,8 @@ impl Querier for FanoutQuerier {
 /// [`Interner`]. Built in O(pairs); strings are touched once per distinct one.
 pub struct MergedSeries {
     sets: Vec<Arc<dyn SeriesSet>>,
+    /// Between which times each set's samples lie.
+    ranges: Vec<(Timestamp, Timestamp)>,
     /// Pairs of all series, one after the other.
     pairs: Vec<(u32, u32)>,
     /// End of each series in `pairs`.
@@ -136,7 +138,9 @@ impl MergedSeries {
         let single = selection.sets.len() == 1;
         let hasher = DefaultHashBuilder::default();
         let mut table: HashTable<u32> = HashTable::new();
+        let ranges = selection.sets.iter().map(|set| set.time_range());
         let mut all = Self {
+            ranges: ranges.map(|r| r.unwrap_or((Timestamp::MIN, Timestamp::MAX))).collect(),
             sets: selection.sets,
             pairs: Vec::new(),
             ends: Vec::new(),
@@ -215,29 +219,35 @@ impl MergedSeries {
             series: self,
             readers: self.sets.iter().map(|_| None).collect(),
             ctx: ctx.clone(),
+            places: Vec::new(),
+            next: 0,
             current: Current::None,
-            others: Vec::new(),
             merged: VecDeque::new(),
         }
     }
 }
 
+#[derive(Clone, Copy)]
 enum Current {
     None,
-    /// In one place only: batches pass through.
+    /// In one set only: its batches pass through.
     Single(usize),
-    /// Merged from several places; all is in `merged`.
+    /// Of several sets that overlap; what is left of them is in `merged`.
     Merged,
 }
 
 /// Reads merged series. Where several sources have a sample for the same time, the earlier source
-/// wins.
+/// wins. Sources one after the other in time, as blocks mostly are, are read one after the other;
+/// only those that overlap are merged.
 pub struct MergedReader<'a> {
     series: &'a MergedSeries,
     readers: Vec<Option<Box<dyn SampleReader + 'a>>>,
     ctx: QueryContext,
+    /// Where the series stands, by the begin of the sets' times: set and index in it.
+    places: Vec<(u32, u32)>,
+    /// The first place that has not been looked at yet.
+    next: usize,
     current: Current,
-    others: Vec<(u32, u32)>,
     merged: VecDeque<SampleBatch>,
 }
 
@@ -258,27 +268,55 @@ impl<'a> MergedReader<'a> {
     /// # Errors
     /// Damage, cancellation.
     pub fn open(&mut self, series: usize) -> Result<(), StorageError> {
-        let (set, index) = self.series.first[series];
+        let all = self.series;
         let id = series as u32;
-        let from = self.series.more.partition_point(|m| m.0 < id);
-        self.others.clear();
-        let others = self.series.more[from..].iter().take_while(|m| m.0 == id);
-        self.others.extend(others.map(|m| (m.1, m.2)));
-        if self.others.is_empty() {
+        self.places.clear();
+        self.places.push(all.first[series]);
+        if !all.more.is_empty() {
+            let from = all.more.partition_point(|m| m.0 < id);
+            let others = all.more[from..].iter().take_while(|m| m.0 == id);
+            self.places.extend(others.map(|m| (m.1, m.2)));
+            self.places.sort_unstable_by_key(|p| (all.ranges[p.0 as usize].0, p.0));
+        }
+        self.next = 0;
+        self.merged.clear();
+        self.advance()
+    }
+
+    /// Goes to the next place, or places that overlap.
+    fn advance(&mut self) -> Result<(), StorageError> {
+        let rest = &self.places[self.next..];
+        let Some(&(set, index)) = rest.first() else {
+            self.current = Current::None;
+            return Ok(());
+        };
+        let range = |set: u32| self.series.ranges[set as usize];
+        let mut end = range(set).1;
+        let overlapping = rest[1..].iter().take_while(|p| {
+            let (from, to) = range(p.0);
+            let overlaps = from <= end;
+            end = end.max(to);
+            overlaps
+        });
+        let n = 1 + overlapping.count();
+        let from = self.next;
+        self.next += n;
+        if n == 1 {
             self.current = Current::Single(set as usize);
             return self.reader(set as usize).open(index as usize);
         }
-        self.merge_all((set, index))?;
         self.current = Current::Merged;
-        Ok(())
+        // In order of precedence.
+        self.places[from..from + n].sort_unstable();
+        self.merge(from..from + n)
     }
 
-    /// Reads the series from all its places. Sources rarely overlap for long (the head and the
-    /// block before it), so a plain two-way merge per source serves.
-    fn merge_all(&mut self, first: (u32, u32)) -> Result<(), StorageError> {
+    /// Reads the series from some of its places. Sources rarely overlap for long, so a plain merge
+    /// of everything serves.
+    fn merge(&mut self, places: Range<usize>) -> Result<(), StorageError> {
         let mut runs: Vec<SampleBatch> = Vec::new();
-        let places: Vec<_> = std::iter::once(first).chain(self.others.iter().copied()).collect();
-        for (set, index) in places {
+        for place in places {
+            let (set, index) = self.places[place];
             let reader = self.reader(set as usize);
             reader.open(index as usize)?;
             loop {
@@ -293,25 +331,45 @@ impl<'a> MergedReader<'a> {
         Ok(())
     }
 
+    /// As [`SampleReader::append`].
+    ///
+    /// # Errors
+    /// Damage, cancellation.
+    pub fn append(
+        &mut self,
+        times: &mut Vec<Timestamp>,
+        values: &mut Vec<f64>,
+    ) -> Result<bool, StorageError> {
+        match self.current {
+            Current::Single(set) => self.reader(set).append(times, values),
+            Current::Merged | Current::None => Ok(false),
+        }
+    }
+
     /// Replaces `batch` with the next samples; false at the end.
     ///
     /// # Errors
     /// Damage, cancellation.
     pub fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
-        match self.current {
-            Current::Single(set) => self.reader(set).next(batch),
-            Current::Merged => {
-                let Some(next) = self.merged.pop_front() else {
+        loop {
+            match self.current {
+                Current::Single(set) => {
+                    if self.reader(set).next(batch)? {
+                        return Ok(true);
+                    }
+                }
+                Current::Merged => {
+                    if let Some(next) = self.merged.pop_front() {
+                        *batch = next;
+                        return Ok(true);
+                    }
+                }
+                Current::None => {
                     batch.clear_floats();
                     return Ok(false);
-                };
-                *batch = next;
-                Ok(true)
+                }
             }
-            Current::None => {
-                batch.clear_floats();
-                Ok(false)
-            }
+            self.advance()?;
         }
     }
 }
@@ -363,5 +421,138 @@ fn same_kind(a: &BatchValues, b: &BatchValues) -> bool {
             a.integer == b.integer && (Arc::ptr_eq(&a.layout, &b.layout) || a.layout == b.layout)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::storage::{LabelDictionary, memory::MemoryStorage};
+
+    /// A series in batches of its own; the labels are those of the dictionary of another set.
+    struct Part {
+        samples: Vec<(Timestamp, f64)>,
+        known: bool,
+        dictionary: Arc<dyn SeriesSet>,
+    }
+
+    impl SeriesSet for Part {
+        fn dictionary(&self) -> &dyn LabelDictionary {
+            self.dictionary.dictionary()
+        }
+
+        fn len(&self) -> usize {
+            1
+        }
+
+        fn labels(&self, index: usize, out: &mut Vec<(u32, u32)>) -> Result<(), StorageError> {
+            self.dictionary.labels(index, out)
+        }
+
+        fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
+            let (first, last) = (self.samples.first()?, self.samples.last()?);
+            self.known.then_some((first.0, last.0))
+        }
+
+        fn reader(&self, _ctx: &QueryContext) -> Box<dyn SampleReader + '_> {
+            Box::new(PartReader { part: self, next: 0 })
+        }
+    }
+
+    struct PartReader<'a> {
+        part: &'a Part,
+        next: usize,
+    }
+
+    impl SampleReader for PartReader<'_> {
+        fn open(&mut self, _index: usize) -> Result<(), StorageError> {
+            self.next = 0;
+            Ok(())
+        }
+
+        fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
+            let (times, values) = batch.clear_floats();
+            for (t, v) in self.part.samples.iter().skip(self.next).take(3) {
+                times.push(*t);
+                values.push(*v);
+            }
+            self.next += times.len();
+            Ok(!times.is_empty())
+        }
+
+        fn append(
+            &mut self,
+            times: &mut Vec<Timestamp>,
+            values: &mut Vec<f64>,
+        ) -> Result<bool, StorageError> {
+            let Some((t, v)) = self.part.samples.get(self.next) else { return Ok(false) };
+            times.push(*t);
+            values.push(*v);
+            self.next += 1;
+            Ok(true)
+        }
+    }
+
+    fn some_set() -> Arc<dyn SeriesSet> {
+        let storage = MemoryStorage::new();
+        let labels = crate::Labels::from_pairs([("__name__", "m")]);
+        storage.add_floats(&labels, [(0, 0.0)]).unwrap();
+        let querier = storage.querier(0, 0).unwrap();
+        let ctx = QueryContext::background();
+        let selection = querier.select(&ctx, &[], &SelectHints::range(0, 0)).unwrap();
+        Arc::clone(&selection.sets[0])
+    }
+
+    proptest! {
+        /// However sources lie in time, all samples come once, in order, of the first that has one.
+        #[test]
+        fn sources_that_overlap_or_not_read_as_one(
+            parts in prop::collection::vec((0_i64..100, prop::collection::vec(1_i64..9, 1..9), any::<bool>()), 1..6),
+        ) {
+            let dictionary = some_set();
+            let mut right: BTreeMap<Timestamp, f64> = BTreeMap::new();
+            let mut sets: Vec<Arc<dyn SeriesSet>> = Vec::new();
+            for (number, (start, gaps, known)) in parts.into_iter().enumerate() {
+                let mut t = start;
+                let samples: Vec<_> = gaps
+                    .into_iter()
+                    .map(|gap| {
+                        t += gap;
+                        (t, number as f64)
+                    })
+                    .collect();
+                for (t, v) in &samples {
+                    right.entry(*t).or_insert(*v);
+                }
+                sets.push(Arc::new(Part { samples, known, dictionary: Arc::clone(&dictionary) }));
+            }
+            let ctx = QueryContext::background();
+            let selection = Selection { sets, warnings: Vec::new() };
+            let merged = MergedSeries::new(&ctx, selection, &mut Interner::new()).unwrap();
+            prop_assert_eq!(merged.len(), 1);
+            let (mut reader, mut batch) = (merged.reader(&ctx), SampleBatch::default());
+            for append in [false, true] {
+                let mut read = Vec::new();
+                reader.open(0).unwrap();
+                loop {
+                    let (mut times, mut values) = (Vec::new(), Vec::new());
+                    if append && reader.append(&mut times, &mut values).unwrap() {
+                        read.extend(times.into_iter().zip(values));
+                        continue;
+                    }
+                    if !reader.next(&mut batch).unwrap() {
+                        break;
+                    }
+                    let BatchValues::Floats(values) = &batch.values else { panic!("floats") };
+                    prop_assert!(!values.is_empty());
+                    read.extend(batch.timestamps.iter().copied().zip(values.iter().copied()));
+                }
+                prop_assert_eq!(&read, &right.clone().into_iter().collect::<Vec<_>>());
+            }
+        }
     }
 }

@@ -101,6 +101,12 @@ pub trait SeriesSet: Send + Sync {
     /// Damage.
     fn labels(&self, index: usize, out: &mut Vec<(u32, u32)>) -> Result<(), StorageError>;
 
+    /// Times between which all samples lie that its readers give, both inclusive, where the source
+    /// knows; what lies in sets whose times do not overlap need not be merged.
+    fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
+        None
+    }
+
     /// A reader with buffers of its own; one per thread.
     fn reader(&self, ctx: &QueryContext) -> Box<dyn SampleReader + '_>;
 }
@@ -132,4 +138,19 @@ pub trait SampleReader: Send {
     /// # Errors
     /// Damage, cancellation.
     fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError>;
+
+    /// Appends the next samples to columns instead, where they are floats without start timestamps:
+    /// at least one, and as many chunks as the source likes. False, with nothing appended, where
+    /// [`SampleReader::next`] has to be asked, which may be anywhere.
+    ///
+    /// # Errors
+    /// Damage, cancellation; nothing has been appended then that is not in order.
+    fn append(
+        &mut self,
+        times: &mut Vec<Timestamp>,
+        values: &mut Vec<f64>,
+    ) -> Result<bool, StorageError> {
+        let _ = (times, values);
+        Ok(false)
+    }
 }

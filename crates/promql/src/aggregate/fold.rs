@@ -5,7 +5,7 @@
 //! accumulators sums are made in the order of the series, as in Prometheus; accumulators of several
 //! threads are merged in a fixed order.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use firesteel_model::FloatHistogram;
 
@@ -53,8 +53,11 @@ pub(crate) struct FoldNotes {
 /// Histograms of a group at a step.
 #[derive(Clone, Debug)]
 struct HistogramSlot {
-    /// `None` once histograms turned out not to fit together.
+    /// `None` once histograms turned out not to fit together, or if a float came first: what comes
+    /// then is not looked at.
     sum: Option<HistogramMean>,
+    /// Whether there were floats before that.
+    mixed: bool,
 }
 
 /// Accumulators of some groups.
@@ -89,7 +92,11 @@ impl Folds {
             op,
             steps,
             words,
-            a: column(!matches!(op, Op::Count | Op::Group)),
+            a: match op {
+                Op::Count | Op::Group => Vec::new(),
+                Op::Avg => vec![-0.0; groups * steps],
+                _ => vec![0.0; groups * steps],
+            },
             b: column(matches!(op, Op::Sum | Op::Avg) || deviation),
             n: column(matches!(op, Op::Count | Op::Avg) || deviation),
             incremental: Vec::new(),
@@ -137,15 +144,17 @@ impl Folds {
             }
             Op::Sum | Op::Avg => match self.histograms.get_mut(&(group, step)) {
                 None => {
-                    let sum = Some(HistogramMean::new(h, self.op == Op::Avg));
-                    self.histograms.insert((group, step), HistogramSlot { sum });
+                    let mixed = self.has_float(group, step);
+                    let sum = (!mixed).then(|| HistogramMean::new(h, self.op == Op::Avg));
+                    self.histograms.insert((group, step), HistogramSlot { sum, mixed });
                 }
                 Some(slot) => {
                     let Some(sum) = &mut slot.sum else { return };
                     match sum.add(h) {
                         Ok(outcome) => self.notes.reconciled |= outcome.reconciled,
                         Err(Incompatible) => {
-                            slot.sum = None;
+                            let seen = &self.seen[group * self.words..][..self.words];
+                            *slot = HistogramSlot { sum: None, mixed: bits::get(seen, step) };
                             if self.notes.incompatible.last() != Some(&series) {
                                 self.notes.incompatible.push(series);
                             }
@@ -155,6 +164,11 @@ impl Folds {
             },
             _ => self.notes.ignored = true,
         }
+    }
+
+    /// Whether a group has a float at a step so far.
+    fn has_float(&self, group: usize, step: usize) -> bool {
+        bits::get(&self.seen[group * self.words..][..self.words], step)
     }
 
     fn fold_floats(&mut self, group: usize, values: &[f64], present: &[u64]) {
@@ -189,10 +203,7 @@ impl Folds {
                 }
             }
             Op::Avg => {
-                let before = seen.to_vec();
-                for i in bits::ones(present) {
-                    self.add_to_mean(from + i, values[i], !bits::get(&before, i));
-                }
+                each_run(present, self.steps, |steps| self.fold_means(group, steps, values));
                 let seen = &mut self.seen[group * self.words..][..self.words];
                 bits::or(seen, present);
                 return;
@@ -214,6 +225,36 @@ impl Folds {
             }
         }
         bits::or(seen, present);
+    }
+
+    /// Adds values to the means of a group at some steps.
+    fn fold_means(&mut self, group: usize, steps: Range<usize>, values: &[f64]) {
+        /// Steps that are done together as long as no sum overflows.
+        const TOGETHER: usize = 16;
+        let mut start = steps.start;
+        while start < steps.end {
+            let end = steps.end.min(start + TOGETHER);
+            let at = group * self.steps + start..group * self.steps + end;
+            let n = end - start;
+            let (mut sums, mut cs) = ([0.0; TOGETHER], [0.0; TOGETHER]);
+            let (old, old_cs) = (&self.a[at.clone()], &self.b[at.clone()]);
+            let mut finite = self.incremental.is_empty();
+            for (i, v) in values[start..end].iter().enumerate().take(TOGETHER) {
+                // What has not been seen is a negative zero, to which all adds exactly.
+                (sums[i], cs[i]) = kahan::add(*v, old[i], old_cs[i]);
+                finite &= sums[i].is_finite();
+            }
+            if finite {
+                self.a[at.clone()].copy_from_slice(&sums[..n]);
+                self.b[at.clone()].copy_from_slice(&cs[..n]);
+                self.n[at].iter_mut().for_each(|n| *n += 1.0);
+            } else {
+                for (at, v) in at.zip(&values[start..end]) {
+                    self.add_to_mean(at, *v, self.n[at] == 0.0);
+                }
+            }
+            start = end;
+        }
     }
 
     fn mean(&self, at: usize) -> RunningMean {
@@ -247,8 +288,30 @@ impl Folds {
     }
 
     /// Adds the accumulators of the same groups over further series.
-    pub(crate) fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, mut other: Self) {
         use AggregateOp as Op;
+        // Before it is forgotten which floats came before theirs.
+        for ((group, step), slot) in std::mem::take(&mut other.histograms) {
+            let mixed = self.has_float(group, step);
+            match self.histograms.get_mut(&(group, step)) {
+                None if mixed => {
+                    self.histograms.insert((group, step), HistogramSlot { sum: None, mixed });
+                }
+                None => {
+                    self.histograms.insert((group, step), slot);
+                }
+                Some(mine) => match (&mut mine.sum, slot.sum) {
+                    (None, _) => {}
+                    (Some(_), None) => {
+                        *mine = HistogramSlot { sum: None, mixed: mixed || slot.mixed };
+                    }
+                    (Some(sum), Some(theirs)) => match sum.merge(&theirs) {
+                        Ok(outcome) => self.notes.reconciled |= outcome.reconciled,
+                        Err(Incompatible) => *mine = HistogramSlot { sum: None, mixed },
+                    },
+                },
+            }
+        }
         for group in 0..self.groups() {
             self.drop_name[group] |= other.drop_name[group];
             let words = group * self.words..(group + 1) * self.words;
@@ -292,22 +355,6 @@ impl Folds {
                 }
             }
             bits::or(&mut self.seen[words.clone()], &other.seen[words]);
-        }
-        for ((group, step), slot) in other.histograms {
-            match (self.histograms.get_mut(&(group, step)), slot.sum) {
-                (None, sum) => {
-                    self.histograms.insert((group, step), HistogramSlot { sum });
-                }
-                (Some(mine), None) => mine.sum = None,
-                (Some(mine), Some(theirs)) => {
-                    let merged = mine.sum.as_mut().map(|m| m.merge(&theirs));
-                    match merged {
-                        Some(Ok(outcome)) => self.notes.reconciled |= outcome.reconciled,
-                        Some(Err(Incompatible)) => mine.sum = None,
-                        None => {}
-                    }
-                }
-            }
         }
         self.notes.ignored |= other.notes.ignored;
         self.notes.reconciled |= other.notes.reconciled;
@@ -374,15 +421,16 @@ impl Folds {
             for ((_, step), slot) in later {
                 let Some(sum) = slot.sum else {
                     // What was a float beside it does not count either.
+                    notes.mixed |= slot.mixed;
                     bits::clear(block.present_mut(row), step);
                     continue;
                 };
-                notes.reset_collision |= sum.reset_collision();
                 if bits::get(block.present(row), step) {
                     notes.mixed = true;
                     bits::clear(block.present_mut(row), step);
                     continue;
                 }
+                notes.reset_collision |= sum.reset_collision();
                 let mut h = sum.finish();
                 histogram::compact(&mut h);
                 block.set_histogram(row, step, std::sync::Arc::new(h));

@@ -167,6 +167,7 @@ impl Evaluator<'_> {
         Ok(block)
     }
 
+    #[inline(never)]
     fn binary(
         &mut self,
         id: NodeId,
@@ -205,6 +206,7 @@ impl Evaluator<'_> {
         }
     }
 
+    #[inline(never)]
     fn vector_scalar(
         &mut self,
         binary: &Binary,
@@ -314,6 +316,7 @@ impl Evaluator<'_> {
         Ok(ordinals)
     }
 
+    #[inline(never)]
     fn set_operation(
         &mut self,
         op: BinaryOp,
@@ -369,6 +372,7 @@ impl Evaluator<'_> {
         self.merge_results(lhs, grid)
     }
 
+    #[inline(never)]
     fn vector_vector(
         &mut self,
         binary: &Binary,
@@ -503,6 +507,10 @@ impl Join<'_, '_> {
             first[group] = row;
         }
         self.find_duplicates(one_ordinals, &first, &next, numbering)?;
+        if matches!(self.error.0, Some((0, 0, _))) {
+            // Nothing can go wrong before the first step.
+            return Ok(());
+        }
 
         let one_to_one = self.matching.card == Cardinality::OneToOne;
         let fill = self.matching.fill_left.is_some() || self.matching.fill_right.is_some();

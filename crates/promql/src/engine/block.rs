@@ -25,6 +25,17 @@ pub(crate) mod bits {
         bits[i / 64] |= 1 << (i % 64);
     }
 
+    /// Sets a range of bits.
+    pub(crate) fn set_run(bits: &mut [u64], run: std::ops::Range<usize>) {
+        let mut at = run.start;
+        while at < run.end {
+            let n = (64 - at % 64).min(run.end - at);
+            let mask = if n == 64 { u64::MAX } else { (1 << n) - 1 };
+            bits[at / 64] |= mask << (at % 64);
+            at += n;
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn clear(bits: &mut [u64], i: usize) {
         bits[i / 64] &= !(1 << (i % 64));
@@ -265,6 +276,10 @@ impl Block {
             self.histograms.resize(self.sets.len(), Vec::new());
             other.histograms.resize(other.sets.len(), Vec::new());
             self.histograms.append(&mut other.histograms);
+        }
+        match (&mut self.reserved, other.reserved.take()) {
+            (Some(held), Some(more)) => held.merge(more),
+            (held, more) => *held = held.take().or(more),
         }
         self.sets.append(&mut other.sets);
         self.drop_name.append(&mut other.drop_name);

@@ -46,11 +46,19 @@ pub(crate) struct Evaluator<'a> {
 impl Evaluator<'_> {
     /// The value of a scalar or instant vector at all times of `grid`.
     pub(crate) fn eval(&mut self, id: NodeId, grid: Grid) -> Result<Block, EvalError> {
-        if self.recorder.is_none() {
-            return self.eval_node(id, grid);
+        if self.recorder.is_some() || limits::is_long(grid.n) {
+            return self.eval_watched(id, grid);
         }
+        self.eval_node(id, grid)
+    }
+
+    /// The same with scratch memory accounted for, and with a note of what it took where a profile
+    /// is wanted. Apart from the way that most queries go, so that it costs deep ones no stack.
+    #[inline(never)]
+    fn eval_watched(&mut self, id: NodeId, grid: Grid) -> Result<Block, EvalError> {
         let before = self.figures();
-        let result = self.eval_node(id, grid);
+        let scratch = limits::reserve_scratch(&self.ctx.budget, grid.n);
+        let result = scratch.and_then(|_held| self.eval_node(id, grid));
         let now = self.figures();
         if let Some(recorder) = &mut self.recorder {
             recorder.record(id, &before, &now, result.as_ref().ok());
@@ -64,7 +72,6 @@ impl Evaluator<'_> {
         if grid.n == 0 {
             return Ok(Block::new(0));
         }
-        let _scratch = limits::reserve_scratch(&self.ctx.budget, grid.n)?;
         let plan = self.plan;
         match &plan.node(id).kind {
             Kind::Number(v) => self.scalar(grid, *v),
@@ -85,6 +92,7 @@ impl Evaluator<'_> {
         self.plan.node(id).span
     }
 
+    #[inline(never)]
     pub(crate) fn scalar(&mut self, grid: Grid, v: f64) -> Result<Block, EvalError> {
         let before = self.samples.current();
         let reserved = limits::reserve_rows(&self.ctx.budget, 1, grid.n)?;
@@ -128,6 +136,7 @@ impl Evaluator<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     fn step_invariant(&mut self, inner: NodeId, grid: Grid) -> Result<Block, EvalError> {
         let looked_at = self.samples.total.load(Ordering::Relaxed);
         let block = self.eval(inner, Grid::instant(grid.start))?;
@@ -145,6 +154,7 @@ impl Evaluator<'_> {
         Ok(repeated)
     }
 
+    #[inline(never)]
     fn negate(&mut self, inner: NodeId, grid: Grid) -> Result<Block, EvalError> {
         let mut block = self.eval(inner, grid)?;
         for row in 0..block.len() {

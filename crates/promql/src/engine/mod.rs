@@ -49,7 +49,7 @@ pub use executor::{Executor, Inline, ScopedThreads};
 pub use gate::{Enter, Gate, Place};
 pub use observer::{ObservedQuery, QueryObserver, QueryOrigin, QueryOutcome};
 pub use profile::{Profile, ProfileFigures, ProfileNode};
-pub use stats::EngineStats;
+pub use stats::{EngineStats, StepStats};
 
 use self::{
     error::{EvalError, execution},
@@ -157,6 +157,8 @@ pub struct QueryOptions {
     pub origin: Option<Arc<QueryOrigin>>,
     /// Whether to record a [`Profile`].
     pub profile: bool,
+    /// Whether to count samples by step, which takes another two evaluations of each step.
+    pub per_step_stats: bool,
 }
 
 /// What a query returned.
@@ -298,6 +300,9 @@ impl Engine {
         let _running = self.metrics.running();
         let o = &*self.options;
         let timeout = options.timeout.map_or(o.timeout, |t| t.min(o.timeout));
+        // The time that it waited is gone.
+        let waited = options.place.as_ref().map_or(Duration::ZERO, |p| p.wait());
+        let timeout = timeout.saturating_sub(waited);
         let mut ctx =
             QueryContext::new(Arc::clone(&o.clock), o.budget.child("query", o.query_bytes))
                 .with_timeout(timeout);
@@ -325,6 +330,7 @@ impl Engine {
             lookback,
             text: if let Given::Text(text) = query { Some(text) } else { None },
             profile: options.profile,
+            per_step: options.per_step_stats,
             stats,
             watch,
         };
@@ -520,6 +526,7 @@ struct Run<'a> {
     lookback: i64,
     text: Option<&'a str>,
     profile: bool,
+    per_step: bool,
     stats: EngineStats,
     watch: Watch<'a>,
 }
@@ -540,7 +547,11 @@ impl Run<'_> {
         let evaluated = evaluator.top_level(self.expr, grid, instant);
         self.stats.evaluation_time = self.watch.lap();
         self.stats.count(&evaluator.samples);
-        let value = evaluator.result(evaluated?, grid, instant);
+        let evaluated = evaluated?;
+        if self.per_step {
+            self.stats.per_step = Some(evaluator.count_steps(self.expr, grid)?);
+        }
+        let value = evaluator.result(evaluated, grid, instant);
         self.stats.result_time = self.watch.lap();
         let profile = evaluator.profile(self.text);
         let (value, held) = value?;

@@ -9,8 +9,8 @@
 use std::sync::Arc;
 
 use firesteel_model::{
-    CounterResetHint, FloatHistogram, Timestamp,
-    budget::{Budget, Reservation},
+    CounterResetHint, FloatHistogram, HistogramLayout, Timestamp,
+    budget::Budget,
     is_stale_nan,
     storage::{
         BatchValues, HistogramBatch, SampleBatch, StorageError,
@@ -24,13 +24,13 @@ use super::{
     eval::Evaluator,
     executor,
     labels::SetId,
-    limits::{self, Samples},
+    limits::{self, Room, Samples},
 };
 use crate::{
     aggregate::fold::{FoldNotes, Folds},
     ast::AggregateOp,
     histogram,
-    window::{Grid, InstantJob, InstantRunner, Notes, RangeJob, RangeRunner},
+    window::{self, Grid, InstantJob, InstantRunner, Notes, RangeJob, RangeRunner},
 };
 
 /// What is computed per series.
@@ -115,8 +115,12 @@ impl Seen {
 
 /// Series per morsel.
 const MORSEL: usize = 256;
+/// Series per morsel that has accumulators of its own, as long as there are few of these.
+const FOLDED: usize = 64;
 /// The most morsels that have accumulators of their own.
 const MAX_FOLDS: usize = 16;
+/// What these may take all together, where there are more than two.
+const FOLDS_BYTES: u64 = 16 << 20;
 /// From how many groups on series are dealt out by group.
 const MANY_GROUPS: usize = 32;
 
@@ -216,7 +220,8 @@ impl Evaluator<'_> {
                     scanned.notes.sort_by_key(|n| n.0);
                     output = all.map(Output::Folds);
                 } else {
-                    let parts = n.div_ceil(MORSEL).clamp(1, MAX_FOLDS);
+                    let few = usize::try_from(FOLDS_BYTES / bytes.max(1)).unwrap_or(MAX_FOLDS);
+                    let parts = n.div_ceil(FOLDED).clamp(1, few.clamp(2, MAX_FOLDS));
                     let _reserved = self.ctx.budget.reserve(bytes.saturating_mul(parts as u64))?;
                     let size = n.div_ceil(parts).max(1);
                     let parts = executor::map(self.executor, n.div_ceil(size), |i| {
@@ -249,13 +254,13 @@ struct Done<S> {
     seen: Seen,
     samples: u64,
     /// Accounts for the sink's memory.
-    reserved: Reservation,
+    room: Room,
 }
 
 impl Done<Block> {
     fn into_rows(self) -> Part {
-        let Self { mut sink, notes, seen, samples, reserved } = self;
-        sink.reserved = Some(reserved);
+        let Self { mut sink, notes, seen, samples, room } = self;
+        room.give(&mut sink);
         Part { output: Output::Rows(sink), notes, seen, samples }
     }
 }
@@ -273,7 +278,7 @@ impl Done<Folds> {
 
 impl Shared<'_> {
     /// Runs the job over some series and gives rows with samples to `sink`.
-    fn run<S: HasBytes>(
+    fn run<S: Sink>(
         &self,
         series: impl Iterator<Item = usize>,
         mut sink: S,
@@ -288,32 +293,27 @@ impl Shared<'_> {
             Job::Range(_) => None,
         };
         let mut range = match self.job {
-            Job::Range(job) => Some(RangeRunner::new(job)),
+            Job::Range(job) => Some(RangeRunner::new(job).watched(self.ctx)),
             Job::Instant(_) => None,
         };
         let mut done = (Vec::new(), Seen::new(self.input.len()), 0);
-        let mut reserved = self.budget.reserve(0)?;
+        let mut room = Room::new(self.budget)?;
         for (number, series) in series.enumerate() {
             if number % 16 == 0 {
                 self.ctx.check()?;
-                let bytes = sink.bytes();
-                if bytes > reserved.bytes() {
-                    // Ahead of what the next series will take.
-                    reserved.grow(bytes + bytes / 2 - reserved.bytes())?;
-                }
             }
             row.clear();
             feed.open(series)?;
             let mut passing = 0;
             if let Some(runner) = &mut instant {
-                runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
+                runner.series(&mut batch, &mut feed, &mut row)?;
                 if runner.has_histograms {
                     return Err(super::error::execution(
                         "this should be an info metric, with float samples",
                     ));
                 }
             } else if let Some(runner) = &mut range {
-                runner.series(&mut batch, &mut |b| feed.next(b), &mut row)?;
+                runner.series(&mut batch, &mut feed, &mut row)?;
                 self.samples.add(0, runner.peak_window)?;
                 passing = runner.last_window;
                 if !runner.notes.is_empty() {
@@ -333,6 +333,7 @@ impl Shared<'_> {
             if bits::ones(&row.present).any(is_float) {
                 bits::set(&mut done.1.floats, series);
             }
+            sink.make_room(&mut room)?;
             take(&mut sink, series, &row);
         }
         let add = |counter: &std::sync::atomic::AtomicU64, n| {
@@ -348,25 +349,26 @@ impl Shared<'_> {
             add(&self.samples.total, runner.samples);
             add(&self.samples.read, runner.samples);
         }
-        Ok(Done { sink, notes: done.0, seen: done.1, samples: done.2, reserved })
+        Ok(Done { sink, notes: done.0, seen: done.1, samples: done.2, room })
     }
 }
 
-/// Something whose memory grows with the rows it is given.
-trait HasBytes {
-    fn bytes(&self) -> u64;
+/// Something whose memory may grow with the rows it is given.
+trait Sink {
+    /// Makes room for one more row.
+    fn make_room(&mut self, room: &mut Room) -> Result<(), EvalError>;
 }
 
-impl HasBytes for Block {
-    fn bytes(&self) -> u64 {
-        Self::bytes(self) as u64
+impl Sink for Block {
+    fn make_room(&mut self, room: &mut Room) -> Result<(), EvalError> {
+        room.row(self)
     }
 }
 
-impl HasBytes for Folds {
+impl Sink for Folds {
     /// Reserved beforehand.
-    fn bytes(&self) -> u64 {
-        0
+    fn make_room(&mut self, _: &mut Room) -> Result<(), EvalError> {
+        Ok(())
     }
 }
 
@@ -401,6 +403,19 @@ impl<'a> Feed<'a> {
                 pending.clear();
                 Ok(())
             }
+        }
+    }
+}
+
+impl window::Samples for Feed<'_> {
+    fn append(
+        &mut self,
+        times: &mut Vec<Timestamp>,
+        values: &mut Vec<f64>,
+    ) -> Result<bool, StorageError> {
+        match self {
+            Self::Series(reader, None) => reader.append(times, values),
+            _ => Ok(false),
         }
     }
 
@@ -439,7 +454,8 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// Detects resets of a series' histograms, sample by sample.
+/// Detects resets of a series' histograms, sample by sample, and drops their buckets: only sums and
+/// counts are asked for.
 struct Resets {
     /// Samples before are not known to the query.
     from: Timestamp,
@@ -447,7 +463,10 @@ struct Resets {
 }
 
 impl Resets {
-    /// Replaces hints that say nothing. Source: Prometheus `promql/histogram_stats_iterator.go`.
+    /// Replaces hints that say nothing, and drops buckets. It shows that they are gone: resets of
+    /// gauges are looked for by their counts alone.
+    ///
+    /// Source: Prometheus `promql/histogram_stats_iterator.go`.
     fn detect(&mut self, batch: &mut SampleBatch) {
         let BatchValues::Histograms(column) = &mut batch.values else { return };
         for (i, t) in batch.timestamps.iter().enumerate() {
@@ -467,6 +486,11 @@ impl Resets {
             }
             self.last = Some(Box::new(h));
         }
+        let schema = column.layout.schema;
+        column.layout = Arc::new(HistogramLayout { schema, ..HistogramLayout::default() });
+        column.zero_counts.fill(0.0);
+        column.positive.clear();
+        column.negative.clear();
     }
 }
 
@@ -540,7 +564,7 @@ fn deal_by_group(groups: &[u32], count: usize) -> Deal {
         next[*group as usize] -= 1;
         order[next[*group as usize]] = series as u32;
     }
-    let size = groups.len().div_ceil(MAX_FOLDS).max(MORSEL);
+    let size = groups.len().div_ceil(MAX_FOLDS).max(FOLDED);
     let (mut cuts, mut first) = (Vec::new(), 0);
     for (group, &end) in ends.iter().enumerate() {
         let start = cuts.last().map_or(0, |c: &(usize, usize, usize)| c.0);

@@ -83,8 +83,10 @@ impl<T, F: FnMut(&T, &T) -> bool> Sorter<'_, T, F> {
             let (middle, untouched) = self.partition(&range, pivot);
             was_partitioned = untouched;
             let (left, right) = (range.start..middle, middle + 1..range.end);
-            balanced = left.len().min(right.len()) >= length / 8;
-            if left.len() < right.len() {
+            // The pivot counts to the right part here.
+            let left_is_shorter = left.len() <= right.len();
+            balanced = left.len().min(right.len() + 1) >= length / 8;
+            if left_is_shorter {
                 self.sort(left, bad_pivots);
                 range = right;
             } else {
@@ -309,6 +311,14 @@ mod tests {
         order.sort_unstable();
         sort_by(&mut order, |a, b| v[*b].is_nan() || v[*b] < v[*a]);
         assert_eq!(order, DESCENDING);
+    }
+
+    #[test]
+    fn of_parts_of_the_same_length_the_left_one_is_sorted_first() {
+        let mut order: Vec<usize> = (0..130).collect();
+        sort_by(&mut order, |a, b| b % 5 < a % 5);
+        let at = |i: usize| order[i];
+        assert_eq!([79, 91, 105, 117].map(at), [106, 116, 60, 105]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use firesteel_model::{
     FloatHistogram, Timestamp, is_stale_nan,
-    storage::{BatchValues, SampleBatch},
+    storage::{BatchValues, SampleBatch, StorageError},
 };
 
 pub(crate) use range::{Extend, RangeJob, RangeRunner};
@@ -89,6 +89,21 @@ impl WindowSpec {
     }
 }
 
+/// Gives the samples of a series, run by run, in order of time.
+pub(crate) trait Samples {
+    /// Replaces `batch` with the next samples; false at the end.
+    fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError>;
+
+    /// Appends the next samples to columns instead; false where `next` has to be asked.
+    fn append(
+        &mut self,
+        _times: &mut Vec<Timestamp>,
+        _values: &mut Vec<f64>,
+    ) -> Result<bool, StorageError> {
+        Ok(false)
+    }
+}
+
 /// Samples of one series around the current windows. Staleness markers are left out.
 #[derive(Debug, Default)]
 pub(crate) struct SeriesBuffer {
@@ -96,6 +111,8 @@ pub(crate) struct SeriesBuffer {
     pub(crate) vs: Vec<f64>,
     /// Start timestamps of the floats; empty where they are not asked for.
     pub(crate) st: Vec<Timestamp>,
+    /// Whether resets are looked for.
+    pub(crate) counts_resets: bool,
     /// Indices of floats that are less than the one before, ascending.
     pub(crate) resets: Vec<u32>,
     pub(crate) histogram_ts: Vec<Timestamp>,
@@ -132,7 +149,8 @@ impl SeriesBuffer {
             BatchValues::Floats(values) => {
                 let Some(values) = values.get(from..to) else { return };
                 let old = self.vs.len();
-                if values.iter().any(|v| is_stale_nan(*v)) {
+                // Looks at all of them, which takes less than to be ready to stop.
+                if values.iter().fold(false, |any, v| any | is_stale_nan(*v)) {
                     for (i, &v) in (from..to).zip(values) {
                         if !is_stale_nan(v) {
                             self.ts.push(batch.timestamps[i]);
@@ -149,7 +167,9 @@ impl SeriesBuffer {
                         self.st.extend((from..to).map(starts_of));
                     }
                 }
-                self.find_resets(old);
+                if self.counts_resets {
+                    self.find_resets(old);
+                }
             }
             BatchValues::Histograms(histograms) => {
                 for i in from..to {
@@ -166,13 +186,51 @@ impl SeriesBuffer {
         }
     }
 
-    fn find_resets(&mut self, from: usize) {
-        let start = from.max(1);
-        let Some(tail) = self.vs.get(start - 1..) else { return };
-        for (i, pair) in tail.windows(2).enumerate() {
-            if pair[1] < pair[0] {
-                self.resets.push((start + i) as u32);
+    /// Brings floats that were appended to the columns, from index `old` on, into order with the
+    /// rest: as [`SeriesBuffer::append`] of their batch.
+    pub(crate) fn take_in(&mut self, old: usize, after: Timestamp, until: Timestamp) {
+        if self.ts.last().is_some_and(|t| *t > until) {
+            let end = old + self.ts[old..].partition_point(|t| *t <= until);
+            self.ts.truncate(end);
+            self.vs.truncate(end);
+        }
+        if self.ts.get(old).is_some_and(|t| *t <= after) {
+            let dead = old..old + self.ts[old..].partition_point(|t| *t <= after);
+            self.ts.drain(dead.clone());
+            self.vs.drain(dead);
+        }
+        let new = self.vs.get(old..).unwrap_or_default();
+        if new.iter().fold(false, |any, v| any | is_stale_nan(*v)) {
+            let mut kept = old;
+            for i in old..self.vs.len() {
+                if !is_stale_nan(self.vs[i]) {
+                    (self.ts[kept], self.vs[kept]) = (self.ts[i], self.vs[i]);
+                    kept += 1;
+                }
             }
+            self.ts.truncate(kept);
+            self.vs.truncate(kept);
+        }
+        if self.counts_resets {
+            self.find_resets(old);
+        }
+    }
+
+    fn find_resets(&mut self, from: usize) {
+        /// Samples that are looked at together; hardly ever there is a reset among them.
+        const TOGETHER: usize = 32;
+        let mut start = from.max(1);
+        while let (Some(new), Some(old)) = (self.vs.get(start..), self.vs.get(start - 1..)) {
+            if new.is_empty() {
+                return;
+            }
+            let n = new.len().min(TOGETHER);
+            let (new, old) = (&new[..n], &old[..n]);
+            if new.iter().zip(old).fold(false, |any, (new, old)| any | (new < old)) {
+                let less = (0..n).filter(|i| new[*i] < old[*i]);
+                self.resets.extend(less.map(|i| (start + i) as u32));
+            }
+            start += n;
         }
     }
 }
@@ -265,6 +323,35 @@ pub(crate) mod tests {
                 range_start: self.range_start,
                 range_end: self.range_end,
                 t: self.range_end,
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn appended_columns_are_taken_in_as_batches_are(
+            runs in proptest::collection::vec(proptest::collection::vec((1_i64..9, 0_u8..6), 0..9), 1..6),
+            after in -5_i64..60,
+            length in 0_i64..150,
+        ) {
+            let mut t = 0;
+            let [mut one, mut two] =
+                [(); 2].map(|()| SeriesBuffer { counts_resets: true, ..Default::default() });
+            for run in runs {
+                let mut batch = SampleBatch::default();
+                let (ts, vs) = batch.clear_floats();
+                for (gap, v) in run {
+                    t += gap;
+                    ts.push(t);
+                    vs.push(if v == 0 { firesteel_model::stale_nan() } else { f64::from(v) });
+                }
+                let old = two.ts.len();
+                two.ts.extend_from_slice(ts);
+                two.vs.extend_from_slice(vs);
+                one.append(&batch, after, after + length, false);
+                two.take_in(old, after, after + length);
+                proptest::prop_assert_eq!((&one.ts, &one.vs), (&two.ts, &two.vs));
+                proptest::prop_assert_eq!(&one.resets, &two.resets);
             }
         }
     }

@@ -3,15 +3,41 @@
 use super::kahan;
 use crate::quantile;
 
+/// Values that are compared side by side.
+const LANES: usize = 8;
+
+/// The best of `values` by `better`, side by side; NaN is never better.
+#[inline(always)]
+fn best_value(values: &[f64], worst: f64, better: impl Fn(f64, f64) -> bool) -> f64 {
+    let pick = |new: f64, old: f64| if better(new, old) { new } else { old };
+    let mut best = [worst; LANES];
+    let (whole, rest) = values.as_chunks::<LANES>();
+    for lanes in whole {
+        for (best, v) in best.iter_mut().zip(lanes) {
+            *best = pick(*v, *best);
+        }
+    }
+    rest.iter().chain(&best).fold(worst, |best, v| pick(*v, best))
+}
+
 /// `max_over_time`: any number replaces NaN. The window must not be empty.
 #[inline]
 pub(crate) fn max(values: &[f64]) -> f64 {
+    let max = best_value(values, f64::NEG_INFINITY, |new, old| new > old);
+    // Of two zeros the first counts, and where there is no number, NaN.
+    if max != 0.0 && max != f64::NEG_INFINITY {
+        return max;
+    }
     values.iter().fold(values[0], |max, &v| if v > max || max.is_nan() { v } else { max })
 }
 
 /// `min_over_time`: any number replaces NaN. The window must not be empty.
 #[inline]
 pub(crate) fn min(values: &[f64]) -> f64 {
+    let min = best_value(values, f64::INFINITY, |new, old| new < old);
+    if min != 0.0 && min != f64::INFINITY {
+        return min;
+    }
     values.iter().fold(values[0], |min, &v| if v < min || min.is_nan() { v } else { min })
 }
 
@@ -156,6 +182,20 @@ mod tests {
         assert!(max(&[NAN, NAN]).is_nan());
         assert_eq!(index_of_max(&[1.0, 3.0, 3.0, 2.0]), 2);
         assert_eq!(index_of_min(&[NAN, 1.0, 1.0, 2.0]), 2);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn extremes_are_those_of_one_by_one(picks in proptest::collection::vec(0_usize..9, 1..40)) {
+            let some = [NAN, -0.0, 0.0, 1.0, -1.0, 2.5, f64::INFINITY, f64::NEG_INFINITY, -7.0];
+            let values: Vec<f64> = picks.into_iter().map(|i| some[i]).collect();
+            let plain = |better: fn(f64, f64) -> bool| {
+                values.iter().fold(values[0], |a, &v| if better(v, a) || a.is_nan() { v } else { a })
+            };
+            let right = [plain(|v, max| v > max), plain(|v, min| v < min)];
+            let got = [max(&values), min(&values)];
+            proptest::prop_assert_eq!(got.map(f64::to_bits), right.map(f64::to_bits));
+        }
     }
 
     #[test]

@@ -4,11 +4,11 @@ use std::{collections::VecDeque, ops::Range};
 
 use firesteel_model::{
     Timestamp,
-    storage::{SampleBatch, StorageError},
+    storage::{QueryContext, SampleBatch},
 };
 
 use super::{
-    Notes, SeriesBuffer, Window, WindowSpec, kahan, over_time,
+    Notes, Samples, SeriesBuffer, Window, WindowSpec, kahan, over_time,
     rate::{self, RateKind},
 };
 use crate::{engine::block::RowBuf, engine::error::EvalError, functions::FunctionId};
@@ -55,6 +55,8 @@ pub(crate) struct RangeRunner<'a> {
     pub(crate) last_window: u64,
     /// Samples read so far.
     pub(crate) samples_read: u64,
+    /// Stops it.
+    ctx: Option<&'a QueryContext>,
 }
 
 /// Samples that may be the best of a window, by index.
@@ -76,14 +78,25 @@ pub(super) struct Cursor {
     pub(super) histogram_high: usize,
 }
 
+/// Samples of windows between two looks at whether to go on.
+const PIECE: usize = 1 << 22;
+
+/// Windows up to this many samples are searched whole for the best.
+const SHORT: usize = 192;
+
 /// Dead samples before the window that are kept before they are dropped.
-const SLACK: usize = 4096;
+const SLACK: usize = 1024;
+
+/// Whether a function looks at the resets of its windows.
+const fn counts_resets(func: FunctionId) -> bool {
+    matches!(func, FunctionId::Rate | FunctionId::Increase | FunctionId::Resets)
+}
 
 impl<'a> RangeRunner<'a> {
     pub(crate) fn new(job: &'a RangeJob<'a>) -> Self {
         Self {
             job,
-            buffer: SeriesBuffer::default(),
+            buffer: SeriesBuffer { counts_resets: counts_resets(job.func), ..Default::default() },
             cursor: Cursor::default(),
             best: Best::default(),
             scratch: Vec::new(),
@@ -93,14 +106,21 @@ impl<'a> RangeRunner<'a> {
             peak_window: 0,
             last_window: 0,
             samples_read: 0,
+            ctx: None,
         }
     }
 
-    /// Computes the job for the series whose batches `feed` gives, into `row`, which is clear.
+    /// The same, stopped by its query: windows of one series may be hours of work.
+    pub(crate) const fn watched(mut self, ctx: &'a QueryContext) -> Self {
+        self.ctx = Some(ctx);
+        self
+    }
+
+    /// Computes the job for the series whose samples `feed` gives, into `row`, which is clear.
     pub(crate) fn series(
         &mut self,
         batch: &mut SampleBatch,
-        feed: &mut dyn FnMut(&mut SampleBatch) -> Result<bool, StorageError>,
+        feed: &mut dyn Samples,
         row: &mut RowBuf,
     ) -> Result<(), EvalError> {
         let steps = self.job.spec.grid.n;
@@ -114,26 +134,36 @@ impl<'a> RangeRunner<'a> {
         let until = self.edges(steps.saturating_sub(1)).1;
         let mut seen = Timestamp::MIN;
         while step < steps {
-            if more {
-                more = feed(batch)?;
-            }
-            if more {
-                let old = self.buffer.ts.len() + self.buffer.histograms.len();
-                self.buffer.append(batch, after, until, self.job.starts);
-                self.samples_read +=
-                    (self.buffer.ts.len() + self.buffer.histograms.len() - old) as u64;
+            let b = &mut self.buffer;
+            let old = b.ts.len();
+            let held = old + b.histograms.len();
+            if more && !self.job.starts && feed.append(&mut b.ts, &mut b.vs)? {
+                seen = b.ts.last().copied().unwrap_or(seen);
+                b.take_in(old, after, until);
+            } else if more && feed.next(batch)? {
+                b.append(batch, after, until, self.job.starts);
                 seen = batch.timestamps.last().copied().unwrap_or(seen);
             } else {
-                seen = Timestamp::MAX;
+                (more, seen) = (false, Timestamp::MAX);
             }
+            self.samples_read += (b.ts.len() + b.histograms.len() - held) as u64;
             // The windows that have all their samples by now.
             let ready = step + self.ready(step..steps, seen);
             if ready > step {
-                self.compute(step..ready, row);
-                if let Some(error) = self.error.take() {
-                    return Err(EvalError::Execution(error));
+                while step < ready {
+                    let held = self.buffer.ts.len() + self.buffer.histograms.len() * 16;
+                    let piece = ready.min(step + (PIECE / held.max(1)).max(1));
+                    self.compute(step..piece, row);
+                    if let Some(error) = self.error.take() {
+                        return Err(EvalError::Execution(error));
+                    }
+                    step = piece;
+                    if step < ready
+                        && let Some(ctx) = self.ctx
+                    {
+                        ctx.check()?;
+                    }
                 }
-                step = ready;
                 self.drop_dead();
             }
         }
@@ -205,8 +235,14 @@ impl<'a> RangeRunner<'a> {
         let stride = if spec.at.is_some() { 0 } else { spec.grid.step };
         let (mut start, mut end) = (start, end);
         let has_resets = !b.resets.is_empty();
+        let mut pace = Pace::default();
         for step in steps {
-            c.advance(b, start.saturating_sub(spec.before), end.saturating_add(spec.after));
+            c.advance_at(
+                &mut pace,
+                &b.ts,
+                start.saturating_sub(spec.before),
+                end.saturating_add(spec.after),
+            );
             if has_resets {
                 c.advance_resets(b);
             }
@@ -263,8 +299,8 @@ impl<'a> RangeRunner<'a> {
                 .each(steps, row, |w, _| rate::extrapolated_next(w, false, None, &mut placement)),
             F::SumOverTime => self.each(steps, row, |w, _| Some(kahan::sum(w.vs))),
             F::AvgOverTime => self.each(steps, row, |w, _| Some(kahan::mean(w.vs))),
-            F::MaxOverTime => self.extremes(steps, row, |new, old| new > old),
-            F::MinOverTime => self.extremes(steps, row, |new, old| new < old),
+            F::MaxOverTime => self.extremes(steps, row, over_time::max, |new, old| new > old),
+            F::MinOverTime => self.extremes(steps, row, over_time::min, |new, old| new < old),
             F::CountOverTime => self.each(steps, row, |w, _| Some(w.vs.len() as f64)),
             F::LastOverTime => self.each(steps, row, |w, _| w.vs.last().copied()),
             _ => {
@@ -279,17 +315,22 @@ impl<'a> RangeRunner<'a> {
         }
     }
 
-    /// `max_over_time` and `min_over_time`: of the samples so far only those are kept that are not
-    /// beaten by a newer one, so the best of a window is the first of them.
+    /// `max_over_time` and `min_over_time`. Short windows are searched one by one, which takes many
+    /// samples at a time; for long ones, of the samples so far those are kept that are not beaten by
+    /// a newer one, so the best of a window is the first of them.
     #[inline(always)]
     fn extremes(
         &mut self,
         steps: Range<usize>,
         row: &mut RowBuf,
+        of_window: impl Fn(&[f64]) -> f64,
         better: impl Fn(f64, f64) -> bool,
     ) {
         let mut best = std::mem::take(&mut self.best);
         self.each(steps, row, |w, _| {
+            if w.vs.len() <= SHORT {
+                return Some(of_window(w.vs));
+            }
             let (low, high) = (w.base as usize, w.base as usize + w.vs.len());
             for i in best.seen.max(low)..high {
                 let v = w.vs[i - low];
@@ -340,7 +381,46 @@ impl<'a> RangeRunner<'a> {
     }
 }
 
+/// By how much the edges moved last. Samples and steps are regular, so they mostly move by the same
+/// again, and need not look at what lies between.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    low: usize,
+    high: usize,
+}
+
+/// The first index from `at` on, up to `end`, whose time is after `t`; tries `at + pace` first.
+#[inline(always)]
+fn first_after(ts: &[Timestamp], at: usize, end: usize, t: Timestamp, pace: &mut usize) -> usize {
+    let guess = at + *pace;
+    if guess <= end
+        && (*pace == 0 || ts[guess - 1] <= t)
+        && (guess == end || ts.get(guess).is_none_or(|next| *next > t))
+    {
+        return guess;
+    }
+    let mut found = at;
+    while found < end && ts[found] <= t {
+        found += 1;
+    }
+    *pace = found - at;
+    found
+}
+
 impl Cursor {
+    /// [`Cursor::advance`] for step after step.
+    #[inline(always)]
+    fn advance_at(
+        &mut self,
+        pace: &mut Pace,
+        ts: &[Timestamp],
+        after: Timestamp,
+        until: Timestamp,
+    ) {
+        self.high = first_after(ts, self.high, ts.len(), until, &mut pace.high);
+        self.low = first_after(ts, self.low, self.high, after, &mut pace.low);
+    }
+
     #[inline(always)]
     fn advance(&mut self, b: &SeriesBuffer, after: Timestamp, until: Timestamp) {
         while self.high < b.ts.len() && b.ts[self.high] <= until {

@@ -7,8 +7,8 @@ use firesteel_model::{
     storage::{BatchValues, SampleBatch, StorageError},
 };
 
-use super::Grid;
-use crate::engine::block::{RowBuf, histogram_samples};
+use super::{Grid, Samples};
+use crate::engine::block::{RowBuf, bits, histogram_samples};
 
 /// What of a sample becomes the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,17 +69,17 @@ impl InstantRunner {
         Self { job, newest: Newest::default(), samples: 0, has_histograms: false }
     }
 
-    /// Selects from the series whose batches `feed` gives, into `row`, which is clear.
+    /// Selects from the series whose samples `feed` gives, into `row`, which is clear.
     pub(crate) fn series(
         &mut self,
         batch: &mut SampleBatch,
-        feed: &mut dyn FnMut(&mut SampleBatch) -> Result<bool, StorageError>,
+        feed: &mut dyn Samples,
         row: &mut RowBuf,
     ) -> Result<(), StorageError> {
         let steps = self.job.grid.n;
         let mut step = 0;
         self.newest = Newest::default();
-        while step < steps && feed(batch)? {
+        while step < steps && feed.next(batch)? {
             step = match &batch.values {
                 BatchValues::Floats(vs) if self.job.pick == Pick::Value => {
                     self.floats(&batch.timestamps, vs, step, row)
@@ -105,6 +105,26 @@ impl InstantRunner {
         let mut emitted = 0;
         let (values, present) = (&mut row.values[..job.grid.n], &mut row.present[..]);
         let vs = &vs[..ts.len().min(vs.len())];
+        // Where steps are denser than samples each sample fills a run of them.
+        let dense = stride > 0 && last.saturating_sub(first) / stride > 4 * ts.len() as i64;
+        while dense && step < job.grid.n && t < last && at + 1 < vs.len() {
+            // The steps from `t` on that lie before the next sample.
+            let before = ts[at + 1].saturating_sub(t).saturating_add(stride - 1).max(0) / stride;
+            // Those of them that are not too old.
+            let fresh = ts[at].saturating_add(job.lookback).saturating_sub(t);
+            let fresh = fresh.saturating_add(stride - 1).max(0) / stride;
+            let left = job.grid.n - step;
+            let run = usize::try_from(before).map_or(left, |n| n.min(left));
+            let taken = usize::try_from(fresh).map_or(run, |n| n.min(run));
+            if taken > 0 && !is_stale_nan(vs[at]) {
+                values[step..step + taken].fill(vs[at]);
+                bits::set_run(present, step..step + taken);
+                emitted += taken as u64;
+            }
+            step += run;
+            t = t.saturating_add(stride.saturating_mul(run as i64));
+            at += 1;
+        }
         while step < job.grid.n && t < last {
             // `ts[at] <= t < last`, so the search ends.
             while ts.get(at + 1).is_some_and(|next| *next <= t) {
@@ -184,22 +204,65 @@ mod tests {
     use super::*;
     use firesteel_model::stale_nan;
 
-    fn select(samples: &[(i64, f64)], batch_size: usize, lookback: i64) -> Vec<Option<f64>> {
-        let grid = Grid::range(0, 100, 10);
-        let job = InstantJob { grid, offset: 0, at: None, lookback, pick: Pick::Value };
-        let mut row = RowBuf::new(grid.n);
-        let mut chunks = samples.chunks(batch_size);
-        let mut feed = |batch: &mut SampleBatch| {
+    struct Chunks<'a>(std::slice::Chunks<'a, (i64, f64)>);
+
+    impl Samples for Chunks<'_> {
+        fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
             let (ts, vs) = batch.clear_floats();
-            let Some(chunk) = chunks.next() else { return Ok(false) };
+            let Some(chunk) = self.0.next() else { return Ok(false) };
             ts.extend(chunk.iter().map(|s| s.0));
             vs.extend(chunk.iter().map(|s| s.1));
             Ok(true)
-        };
+        }
+    }
+
+    fn select(samples: &[(i64, f64)], batch_size: usize, lookback: i64) -> Vec<Option<f64>> {
+        select_on(Grid::range(0, 100, 10), samples, batch_size, lookback)
+    }
+
+    fn select_on(
+        grid: Grid,
+        samples: &[(i64, f64)],
+        batch_size: usize,
+        lookback: i64,
+    ) -> Vec<Option<f64>> {
+        let job = InstantJob { grid, offset: 0, at: None, lookback, pick: Pick::Value };
+        let mut row = RowBuf::new(grid.n);
+        let mut feed = Chunks(samples.chunks(batch_size));
         let mut runner = InstantRunner::new(job);
         runner.series(&mut SampleBatch::default(), &mut feed, &mut row).unwrap();
         let row = row.as_row();
         (0..grid.n).map(|i| row.has(i).then(|| row.values[i])).collect()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn each_step_has_what_a_search_finds(
+            gaps in proptest::collection::vec((1_i64..400, 0_u8..5), 1..30),
+            size in 1_usize..31,
+            lookback in 1_i64..200,
+            step in 1_i64..50,
+        ) {
+            let mut t = -100;
+            let samples: Vec<(i64, f64)> = gaps
+                .into_iter()
+                .map(|(gap, kind)| {
+                    t += gap;
+                    (t, if kind == 0 { stale_nan() } else { t as f64 })
+                })
+                .collect();
+            let grid = Grid::range(0, 1000, step);
+            let right: Vec<Option<u64>> = (0..grid.n)
+                .map(|i| {
+                    let at = samples.partition_point(|s| s.0 <= grid.time(i)).checked_sub(1)?;
+                    let (t, v) = samples[at];
+                    (t > grid.time(i) - lookback && !is_stale_nan(v)).then(|| v.to_bits())
+                })
+                .collect();
+            let got = select_on(grid, &samples, size, lookback);
+            let got: Vec<_> = got.into_iter().map(|v| v.map(f64::to_bits)).collect();
+            proptest::prop_assert_eq!(got, right);
+        }
     }
 
     #[test]

@@ -136,13 +136,16 @@ fn open(fs: &SimFs) -> Result<Db, String> {
     builder(DIR, fs).open().map_err(|e| e.to_string())
 }
 
-/// As Prometheus' own scripts run: blocks of a day, kept for ever.
+/// As Prometheus' own scripts run: blocks of a day, kept for ever, with start timestamps.
 fn builder(dir: &str, fs: &SimFs) -> DbBuilder {
     Db::builder(dir)
         .fs(Arc::new(fs.clone()))
         .clock(Arc::new(ManualClock::new(0)))
         .block_range(Duration::from_secs(24 * 3600))
         .retention(None)
+        .xor2_floats(true)
+        .store_start_timestamps(true)
+        .histogram_start_timestamps(true)
         .head_snapshots(None)
         .reserve(0)
         .seed(1)

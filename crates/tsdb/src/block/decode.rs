@@ -22,6 +22,19 @@ pub(crate) struct ChunkDecoder {
     starts: Vec<i64>,
 }
 
+/// Appends the samples of an XOR chunk that are in `range`; `None` for all.
+pub(crate) fn append_floats(
+    chunk: &[u8],
+    range: Option<Interval>,
+    times: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+) -> Result<usize, ChunkError> {
+    match range {
+        None => xor::decode(chunk, times, values),
+        Some(Interval { mint, maxt }) => xor::decode_range(chunk, mint, maxt, times, values),
+    }
+}
+
 impl ChunkDecoder {
     /// Replaces `batch` with the samples of a chunk that are in `range`; `None` for all.
     pub(crate) fn decode(
@@ -31,18 +44,13 @@ impl ChunkDecoder {
         range: Option<Interval>,
         batch: &mut SampleBatch,
     ) -> Result<(), ChunkError> {
-        match (encoding, range) {
-            (Encoding::Xor, None) => {
+        match encoding {
+            Encoding::Xor => {
                 let (times, values) = batch.clear_floats();
-                xor::decode(chunk, times, values)?;
+                append_floats(chunk, range, times, values)?;
                 return Ok(());
             }
-            (Encoding::Xor, Some(Interval { mint, maxt })) => {
-                let (times, values) = batch.clear_floats();
-                xor::decode_range(chunk, mint, maxt, times, values)?;
-                return Ok(());
-            }
-            (Encoding::Xor2, _) => {
+            Encoding::Xor2 => {
                 self.starts.clear();
                 let (times, values) = batch.clear_floats();
                 xor2::decode(chunk, times, &mut self.starts, values)?;

@@ -30,7 +30,7 @@ pub use ulid::{Ulid, UlidError};
 pub use visit::ChunkInfo;
 pub use writer::{BlockWriter, EncodedChunk};
 
-pub(crate) use decode::{ChunkDecoder, retain};
+pub(crate) use decode::{ChunkDecoder, append_floats, retain};
 pub(crate) use merge::{Target as MergeTarget, merge};
 
 pub use crate::index::SymbolTable;

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use firesteel_chunk::Encoding;
 use firesteel_model::{
     Matcher,
     budget::Reservation,
@@ -14,7 +15,7 @@ use firesteel_model::{
 use super::{
     ChunkDecoder, Interval, Tombstones,
     chunks::ChunkWindow,
-    decode::retain,
+    decode::{append_floats, retain},
     labels::{self, Shards},
     reader::Files,
 };
@@ -25,6 +26,8 @@ use crate::{
 
 /// Memory is reserved in steps of this many bytes.
 const RESERVE_STEP: u64 = 64 << 10;
+/// Samples that are appended at a time, about.
+const APPENDED: usize = 480;
 /// Statistics are added up after this many samples of a reader.
 const FLUSH_SAMPLES: u64 = 4096;
 
@@ -223,6 +226,12 @@ impl BlockSeries {
         Ok(())
     }
 
+    /// The range that a chunk is cut to; `None` where all of it is in range.
+    fn range_of(&self, chunk: ChunkMeta) -> Option<Interval> {
+        let whole = chunk.mint >= self.range.mint && chunk.maxt <= self.range.maxt;
+        (!whole).then_some(self.range)
+    }
+
     /// Whether a chunk may have samples in range that are not deleted.
     fn wants(&self, id: u32, chunk: ChunkMeta) -> bool {
         let deleted = |i: &Interval| i.mint <= chunk.mint && chunk.maxt <= i.maxt;
@@ -247,6 +256,10 @@ impl SeriesSet for BlockSeries {
         let pairs = self.labels.get(start.unwrap_or_default() as usize..end);
         out.extend_from_slice(pairs.unwrap_or_default());
         Ok(())
+    }
+
+    fn time_range(&self) -> Option<(i64, i64)> {
+        Some((self.range.mint, self.range.maxt))
     }
 
     fn reader(&self, ctx: &QueryContext) -> Box<dyn SampleReader + '_> {
@@ -317,9 +330,7 @@ impl BlockReader<'_> {
         let (encoding, data) = files.chunks.read(&mut self.window, chunk.reference)?;
         self.counts.chunks += 1;
         self.counts.bytes += data.len() as u64;
-        let Interval { mint, maxt } = self.set.range;
-        let whole = chunk.mint >= mint && chunk.maxt <= maxt;
-        let range = (!whole).then_some(self.set.range);
+        let range = self.set.range_of(chunk);
         let decoded = self.decoder.decode(encoding, data, range, batch);
         decoded.map_err(|e| files.chunks.corrupt(chunk.reference, e.to_string()))?;
         if self.deleted.iter().any(|i| i.mint <= chunk.maxt && chunk.mint <= i.maxt) {
@@ -368,5 +379,33 @@ impl SampleReader for BlockReader<'_> {
         }
         batch.clear_floats();
         Ok(false)
+    }
+
+    fn append(
+        &mut self,
+        times: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+    ) -> Result<bool, StorageError> {
+        let before = times.len();
+        if !self.deleted.is_empty() {
+            return Ok(false);
+        }
+        while let Some(&chunk) = self.chunks.get(self.next) {
+            let chunks = &self.set.files.chunks;
+            let (encoding, data) = chunks.read(&mut self.window, chunk.reference)?;
+            if encoding != Encoding::Xor {
+                break;
+            }
+            let decoded = append_floats(data, self.set.range_of(chunk), times, values);
+            let n = decoded.map_err(|e| chunks.corrupt(chunk.reference, e.to_string()))?;
+            self.next += 1;
+            self.counts.chunks += 1;
+            self.counts.bytes += data.len() as u64;
+            self.counts.samples += n as u64;
+            if times.len() - before >= APPENDED {
+                break;
+            }
+        }
+        Ok(times.len() > before)
     }
 }

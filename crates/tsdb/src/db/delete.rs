@@ -85,3 +85,38 @@ impl Inner {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::Ordering, time::Duration};
+
+    use firesteel_model::{
+        Labels, Value,
+        storage::{AppendOptions, Appendable, SeriesKey},
+    };
+
+    use super::*;
+    use crate::fs::SimFs;
+
+    #[test]
+    fn cleaning_is_given_up_while_maintenance_is_stopped() {
+        let range = Duration::from_millis(1000);
+        let db = Db::builder("/data").fs(Arc::new(SimFs::new())).block_range(range).retention(None);
+        let db = db.open().unwrap();
+        let labels = Labels::from_pairs([("__name__", "m")]);
+        for t in 0..60 {
+            let mut appender = db.appender();
+            let (key, value) = (SeriesKey::Labels(&labels), Value::Float(1.0));
+            appender.append(key, t * 100, value, &AppendOptions::default()).unwrap();
+            appender.commit().unwrap();
+        }
+        db.flush_full_ranges(0).unwrap();
+        db.delete(&[], 300, 500).unwrap();
+        db.0.stopping.store(true, Ordering::Release);
+        assert!(matches!(db.clean_tombstones(), Err(TsdbError::Canceled)));
+        db.0.stopping.store(false, Ordering::Release);
+        let before = db.blocks();
+        db.clean_tombstones().unwrap();
+        assert_ne!(before[0].ulid, db.blocks()[0].ulid);
+    }
+}

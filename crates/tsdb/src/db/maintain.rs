@@ -20,6 +20,7 @@ use super::{
     head_snapshot::Snapshots,
     open::describe,
     reserve::Reserve,
+    retention::Trusted,
     to_block::{self, Source},
 };
 use crate::{
@@ -56,6 +57,8 @@ pub(super) struct Maintenance {
     pub(super) full: bool,
     /// Whether there are out-of-order chunks of Prometheus among its head chunks.
     pub(super) late_chunks: bool,
+    /// See [`Trusted`].
+    pub(super) trusted: Trusted,
     /// Late samples that are in blocks, and still on disk where they came from.
     pub(super) late_done: Option<Frozen>,
 }
@@ -74,6 +77,7 @@ impl Maintenance {
             reserve: options.dir.as_ref().map(|dir| Reserve::new(dir, options.reserve)),
             full: false,
             late_chunks: false,
+            trusted: Trusted::default(),
             late_done: None,
         }
     }
@@ -142,7 +146,8 @@ impl Db {
     /// # Errors
     /// A thread cannot be started.
     pub fn spawn_maintenance(&self) -> Result<MaintenanceThread, TsdbError> {
-        let mut all = MaintenanceThread { stop: Arc::default(), threads: Vec::new() };
+        let (stop, threads) = (Arc::default(), Vec::new());
+        let mut all = MaintenanceThread { stop, threads, db: self.clone() };
         let tick_log = |inner: &Inner, _: &AtomicBool| inner.tick_log(&mut TickStats::default());
         let tick_blocks = |inner: &Inner, stop: &AtomicBool| {
             let stop = || stop.load(Ordering::Acquire);
@@ -179,22 +184,26 @@ impl Db {
     }
 }
 
-/// The threads of [`Db::spawn_maintenance`]. Dropping it stops them, a compaction that is under way
-/// included, and waits for them.
+/// The threads of [`Db::spawn_maintenance`]. Dropping it stops them, a compaction or
+/// [`Db::clean_tombstones`] that is under way included, and waits for them.
 #[derive(Debug)]
 pub struct MaintenanceThread {
     stop: Arc<AtomicBool>,
     threads: Vec<(mpsc::Sender<()>, std::thread::JoinHandle<()>)>,
+    db: Db,
 }
 
 impl Drop for MaintenanceThread {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        // Someone else may hold the lock that the threads wait for.
+        self.db.0.stopping.store(true, Ordering::Release);
         let (wake, threads): (Vec<_>, Vec<_>) = self.threads.drain(..).unzip();
         drop(wake);
         for thread in threads {
             let _ = thread.join();
         }
+        self.db.0.stopping.store(false, Ordering::Release);
     }
 }
 
@@ -291,7 +300,7 @@ impl Inner {
         stats: &mut TickStats,
     ) -> Result<(), TsdbError> {
         if self.options.dir.is_none() {
-            self.forget_in_memory(stats);
+            self.forget_in_memory(&mut maintenance.trusted, stats);
             return Ok(());
         }
         let mut any = false;
@@ -327,7 +336,8 @@ impl Inner {
         let fs = Arc::clone(&self.options.fs);
         let ulid = self.new_ulid(maintenance, dir, now);
         let meta = BlockMeta::new(ulid, start, end, Compaction::first_level(ulid));
-        let made = to_block::write(&self.head, Source::InOrder, Arc::clone(&fs), dir, meta);
+        let (source, events) = (Source::InOrder, &self.options.events);
+        let made = to_block::write(&self.head, source, Arc::clone(&fs), dir, meta, events);
         self.metrics.compacted(self.options.clock.monotonic().saturating_sub(began));
         let block = match made? {
             Some(meta) => {

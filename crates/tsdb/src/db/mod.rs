@@ -83,6 +83,8 @@ struct Inner {
     rules: Rules,
     /// Set by [`Db::close`], so that compactions give up.
     closing: AtomicBool,
+    /// Set while maintenance threads are being stopped: what holds them up gives up, too.
+    stopping: AtomicBool,
     metrics: DbMetrics,
     /// Bytes of all blocks, as they were last measured.
     block_bytes: AtomicI64,

@@ -152,6 +152,7 @@ fn assemble(
         stale_series_threshold: Mutex::new(options.stale_series_threshold),
         rules: options.compaction_rules(),
         closing: AtomicBool::new(false),
+        stopping: AtomicBool::new(false),
         block_bytes: AtomicI64::new(0),
         report: OnceLock::new(),
         found: Mutex::new(report),

@@ -82,10 +82,35 @@ fn dir_size(fs: &dyn Fs, dir: &Path) -> u64 {
     fs.read_dir(dir).unwrap_or_default().into_iter().map(size).sum()
 }
 
+/// From when the age of samples is counted that are in memory alone. As with blocks, a jump far ahead
+/// does not count until samples there have gone on for some time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trusted {
+    /// Where samples have come to, jumps excepted.
+    end: Option<Timestamp>,
+    /// Where the jump went to.
+    jump: Option<Timestamp>,
+}
+
+impl Trusted {
+    fn look(&mut self, newest: Timestamp, range: i64) -> Timestamp {
+        let end = self.end.unwrap_or(newest);
+        if newest.saturating_sub(end) >= range.saturating_mul(GAP) {
+            let began = *self.jump.get_or_insert(newest);
+            if newest.saturating_sub(began) < range.saturating_mul(TRUSTED) {
+                return end;
+            }
+        }
+        *self = Self { end: Some(newest), jump: None };
+        newest
+    }
+}
+
 impl Inner {
     /// From when on the retention keeps samples in memory.
-    fn kept_from(&self) -> Timestamp {
-        let newest = self.head.time_range().map_or(Timestamp::MIN, |r| r.1);
+    fn kept_from(&self, trusted: &mut Trusted) -> Timestamp {
+        let Some((_, newest)) = self.head.time_range() else { return Timestamp::MIN };
+        let newest = trusted.look(newest, self.options.range_ms());
         match self.retention.lock().time {
             Some(kept) => {
                 let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
@@ -96,8 +121,8 @@ impl Inner {
     }
 
     /// Without a directory there are no blocks: the head forgets what the retention does not allow.
-    pub(super) fn forget_in_memory(&self, stats: &mut TickStats) {
-        let from = self.kept_from();
+    pub(super) fn forget_in_memory(&self, trusted: &mut Trusted, stats: &mut TickStats) {
+        let from = self.kept_from(trusted);
         // In steps, as each goes over all series.
         let step = self.options.range_ms() / 4;
         if self.head.time_range().is_none_or(|(oldest, _)| from <= oldest.saturating_add(step)) {
@@ -214,6 +239,22 @@ mod tests {
         let mut twice = blocks(&[(90_000, 90_010), (10_000, 10_010)]);
         twice.extend(blocks(&[(90, 100), (80, 90), (70, 80), (60, 70), (0, 10)]));
         assert_eq!(within_time(&twice, 50, 10), 6);
+    }
+
+    #[test]
+    fn a_jump_in_memory_counts_once_time_goes_on_there() {
+        let mut trusted = Trusted::default();
+        for (newest, expected) in [
+            (100, 100),
+            (219, 219),
+            (10_000, 219),
+            (10_029, 219),
+            (10_030, 10_030),
+            (10_040, 10_040),
+            (90_000, 10_040),
+        ] {
+            assert_eq!(trusted.look(newest, 10), expected, "{newest}");
+        }
     }
 
     #[test]

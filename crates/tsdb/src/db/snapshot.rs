@@ -46,7 +46,8 @@ impl Db {
             let ulid = inner.new_ulid(&mut care, to, now);
             let (start, end) = (oldest.max(head_from), newest.saturating_add(1));
             let meta = BlockMeta::new(ulid, start, end, Compaction::first_level(ulid));
-            to_block::write(&inner.head, Source::InOrder, inner.options.fs.clone(), to, meta)?;
+            let (fs, events) = (inner.options.fs.clone(), &inner.options.events);
+            to_block::write(&inner.head, Source::InOrder, fs, to, meta, events)?;
         }
         fs.sync_dir(to).map_err(TsdbError::io("sync", to))
     }

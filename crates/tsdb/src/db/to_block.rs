@@ -1,11 +1,12 @@
 //! Writing a part of the head as a block.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use firesteel_chunk::{ChunkError, Encoding};
 use firesteel_model::Timestamp;
 use hashbrown::HashSet;
 
+use super::events::{Event, Events};
 use crate::{
     TsdbError,
     block::{BlockMeta, BlockWriter, EncodedChunk, SymbolTable},
@@ -35,6 +36,7 @@ pub(super) fn write(
     fs: Arc<dyn Fs>,
     parent: &std::path::Path,
     meta: BlockMeta,
+    events: &Events,
 ) -> Result<Option<BlockMeta>, TsdbError> {
     let (mint, maxt) = (meta.min_time, meta.max_time.saturating_sub(1));
     // Keeps the samples and the series where they are.
@@ -76,7 +78,12 @@ pub(super) fn write(
         }
     }
     drop(guard);
-    writer.finish()
+    let made = writer.finish();
+    // Nobody is told while readers would have to wait.
+    for (path, what) in series.left_out {
+        events.send(&Event::CorruptionFound { path, what });
+    }
+    made
 }
 
 /// The chunks of a series in range.
@@ -88,6 +95,8 @@ struct Series {
     bytes: Vec<u8>,
     chunks: Vec<Part>,
     late: (LateReader, LateSamples),
+    /// Damaged chunks that are in no block: the file, and what is wrong where.
+    left_out: Vec<(PathBuf, String)>,
 }
 
 /// A chunk of a block.
@@ -107,6 +116,7 @@ impl Series {
             bytes: Vec::new(),
             chunks: Vec::new(),
             late: <(LateReader, LateSamples)>::default(),
+            left_out: Vec::new(),
         }
     }
 
@@ -132,9 +142,13 @@ impl Series {
             let at = self.bytes.len();
             match self.reader.get(chunk) {
                 Ok(data) => self.bytes.extend_from_slice(data),
-                Err(error @ TsdbError::Corrupt { .. }) => {
+                Err(TsdbError::Corrupt { path, offset, what }) => {
                     // It must not keep all others out of the block.
-                    tracing::error!(series = id, %error, "chunk left out of a block");
+                    tracing::error!(series = id, ?path, offset, what, "chunk left out of a block");
+                    let (from, to) = (chunk.mint, chunk.maxt);
+                    let what =
+                        format!("byte {offset}: {what}; samples from {from} to {to} are lost");
+                    self.left_out.push((path, what));
                     continue;
                 }
                 Err(error) => return Err(error),

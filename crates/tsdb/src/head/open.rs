@@ -14,7 +14,7 @@ use crate::wal::record::Cursor;
 /// The open chunk of a series. It has a sample at least.
 #[derive(Debug)]
 pub(super) enum Open {
-    Histograms(histograms::Open),
+    Histograms(Box<histograms::Open>),
     /// Of XOR2.
     Floats(floats::Open),
 }
@@ -93,7 +93,7 @@ impl Open {
         let encoding = Encoding::from_id(id).map_err(|e| ImageError::new(e.to_string()))?;
         Ok(match encoding {
             Encoding::Xor2 => Self::Floats(floats::Open::of_image(cursor)?),
-            _ => Self::Histograms(histograms::Open::of_image(encoding, cursor)?),
+            _ => Self::Histograms(Box::new(histograms::Open::of_image(encoding, cursor)?)),
         })
     }
 }

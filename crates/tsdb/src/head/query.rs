@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use firesteel_chunk::Encoding;
 use firesteel_model::{
     Labels, Matcher, Timestamp,
     storage::{
@@ -19,12 +20,14 @@ use super::{
     stripe::{Copied, NEVER, stripe_of},
 };
 use crate::{
-    block::{ChunkDecoder, Interval, retain},
+    block::{ChunkDecoder, Interval, append_floats, retain},
     index::Memory,
 };
 
 /// Series per check of the query's deadline.
 const CHECK_EVERY: usize = 4096;
+/// Samples that are appended at a time, about.
+const APPENDED: usize = 480;
 /// Chunks and series that a reader goes through between checks: some microseconds.
 const CHUNKS_PER_CHECK: u32 = 16;
 
@@ -302,6 +305,10 @@ impl SeriesSet for HeadSet {
         Ok(())
     }
 
+    fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
+        Some((self.mint, self.until.iter().copied().max()?))
+    }
+
     fn reader(&self, ctx: &QueryContext) -> Box<dyn SampleReader + '_> {
         Box::new(HeadReader {
             set: self,
@@ -347,21 +354,14 @@ impl HeadReader<'_> {
         let range = Interval { mint: self.set.mint, maxt: self.until };
         loop {
             self.check()?;
-            let closed = self.copied.sealed.len();
-            let (encoding, data) =
-                match (self.copied.sealed.get(self.chunk), self.copied.open_encoding) {
-                    (Some(sealed), _) => (sealed.encoding, self.chunks.get(sealed)?),
-                    (None, Some(encoding)) if self.chunk == closed => {
-                        (encoding, &*self.copied.open)
-                    }
-                    (None, _) => {
-                        batch.clear_floats();
-                        return Ok(false);
-                    }
-                };
+            let found = chunk_at(&self.copied, &mut self.chunks, self.chunk)?;
+            let Some((encoding, data, times)) = found else {
+                batch.clear_floats();
+                return Ok(false);
+            };
             self.chunk += 1;
             let bytes = data.len() as u64;
-            self.decoder.decode(encoding, data, Some(range), batch).map_err(corrupt)?;
+            self.decoder.decode(encoding, data, beyond(range, times), batch).map_err(corrupt)?;
             if !self.hidden.is_empty() {
                 let hidden = &self.hidden;
                 retain(batch, |t| !hidden.iter().any(|i| i.0 <= t && t <= i.1));
@@ -375,6 +375,28 @@ impl HeadReader<'_> {
             }
         }
     }
+}
+
+/// A chunk of a copied series: closed ones first, then the open one. Its bytes and times.
+fn chunk_at<'a>(
+    copied: &'a Copied,
+    chunks: &'a mut ChunkReader,
+    at: usize,
+) -> Result<Option<(Encoding, &'a [u8], (Timestamp, Timestamp))>, StorageError> {
+    Ok(match (copied.sealed.get(at), copied.open_encoding) {
+        (Some(sealed), _) => {
+            Some((sealed.encoding, chunks.get(sealed)?, (sealed.mint, sealed.maxt)))
+        }
+        (None, Some(encoding)) if at == copied.sealed.len() => {
+            Some((encoding, &*copied.open, copied.open_range))
+        }
+        (None, _) => None,
+    })
+}
+
+/// The range, where a chunk of these times reaches beyond it: without one it decodes faster.
+fn beyond(range: Interval, (first, last): (Timestamp, Timestamp)) -> Option<Interval> {
+    (first < range.mint || last > range.maxt).then_some(range)
 }
 
 #[cold]
@@ -429,6 +451,32 @@ impl SampleReader for HeadReader<'_> {
 
     fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
         self.decode(batch)
+    }
+
+    fn append(
+        &mut self,
+        times: &mut Vec<Timestamp>,
+        values: &mut Vec<f64>,
+    ) -> Result<bool, StorageError> {
+        let range = Interval { mint: self.set.mint, maxt: self.until };
+        let before = times.len();
+        if !self.hidden.is_empty() {
+            return Ok(false);
+        }
+        loop {
+            self.check()?;
+            let found = chunk_at(&self.copied, &mut self.chunks, self.chunk)?;
+            let Some((Encoding::Xor, data, at)) = found else { break };
+            let n = append_floats(data, beyond(range, at), times, values).map_err(corrupt)?;
+            self.chunk += 1;
+            self.read.chunks += 1;
+            self.read.bytes += data.len() as u64;
+            self.read.samples += n as u64;
+            if times.len() - before >= APPENDED {
+                break;
+            }
+        }
+        Ok(times.len() > before)
     }
 }
 

@@ -459,7 +459,7 @@ impl Stripe {
         let closed = match cold.open.as_deref_mut() {
             Some(Open::Histograms(open)) => open.append(sample, starts, end),
             _ => histograms::Open::new(sample, starts, end).map(|open| {
-                cold.open = Some(Box::new(Open::Histograms(open)));
+                cold.open = Some(Box::new(Open::Histograms(Box::new(open))));
                 None
             }),
         };

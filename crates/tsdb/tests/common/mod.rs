@@ -2,7 +2,14 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code outside of test functions")]
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+pub mod crashes;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use firesteel_model::{
     Labels, Matcher, Timestamp, Value,
@@ -127,6 +134,26 @@ pub fn sim_builder(fs: &SimFs, clock: &Arc<ManualClock>) -> DbBuilder {
         .block_range(Duration::from_millis(1000))
         .wal_segment_size(32 * 1024)
         .seed(7)
+}
+
+/// Copies a data directory, its lock excepted.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else if entry.file_name() != "lock" {
+            // Not `fs::copy`: the originals may be read-only.
+            std::fs::write(&target, std::fs::read(entry.path()).unwrap()).unwrap();
+        }
+    }
+}
+
+/// How many cases a property test has by default; `PROPTEST_CASES` sets another number.
+pub fn cases(default: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(default, |n| n.parse().unwrap())
 }
 
 /// A folder of the conformance data; `None`, with a line printed, where it is not there.

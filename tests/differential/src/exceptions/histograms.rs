@@ -30,7 +30,8 @@ pub(super) const ALL: &[Exception] = &[
         source: "model/histogram/float_histogram.go:365 intersectCustomBucketBounds",
         effect: Effect::All(|q, theirs, ours| {
             q.text.contains("moving_seconds")
-                && (told(theirs, "custom bucket") || told(ours, "custom bucket"))
+                && (["custom bucket", "incompatible bucket layout"].iter())
+                    .any(|text| told(theirs, text) || told(ours, text))
         }),
     },
     Exception {
@@ -48,11 +49,24 @@ pub(super) const ALL: &[Exception] = &[
     },
     Exception {
         name: "texts of sums of histograms",
-        reason: "sums and averages of histograms are compensated; texts, resets and differences show it",
+        reason: "sums and averages of histograms are compensated; texts, resets, remainders and what is rounded show it",
         source: "model/histogram/float_histogram.go KahanAdd",
         effect: Effect::All(|q, theirs, ours| {
-            const SHOWS: [&str; 4] = ["count_values", "resets", "changes", "%"];
+            const SHOWS: [&str; 7] =
+                ["count_values", "resets", "changes", "%", "round", "ceil", "floor"];
             q.native() && q.around(&SHOWS, &SUMS) && theirs.error == ours.error
+        }),
+    },
+    Exception {
+        name: "differences of sums of histograms",
+        reason: "sums and averages of histograms are compensated; little is left of a difference but how they were rounded",
+        source: "model/histogram/float_histogram.go KahanAdd",
+        effect: Effect::All(|q, theirs, ours| {
+            q.native()
+                && q.has(&["subquery"])
+                && q.around(&TYPED, &SUMS)
+                && theirs.error == ours.error
+                && (q.filters() || same_shape(theirs, ours, |_, _| true))
         }),
     },
     Exception {
@@ -62,8 +76,8 @@ pub(super) const ALL: &[Exception] = &[
         effect: Effect::All(|q, theirs, ours| {
             q.has(&["histogram_fraction"])
                 && q.text.contains("latency_seconds_bucket")
-                && theirs.error == ours.error
-                && (q.filters() || same_shape(theirs, ours, |_, _| true))
+                && (q.filters()
+                    || theirs.error == ours.error && same_shape(theirs, ours, |_, _| true))
         }),
     },
     Exception {
@@ -80,6 +94,30 @@ pub(super) const ALL: &[Exception] = &[
                 && q.around(&TYPED, &["subquery"])
                 && q.around(&["subquery"], &["*", "/", "unary", "-"])
                 && rest(theirs) == rest(ours)
+        }),
+    },
+    Exception {
+        name: "statistics without buckets",
+        reason: "where only sums and counts are asked for buckets are not read, in the outermost function and in all selectors too, so that resets of gauges are found by count",
+        source: "promql/engine.go detectHistogramStatsDecoding",
+        effect: Effect::All(|q, theirs, ours| {
+            const STATISTICS: [&str; 3] = ["histogram_count", "histogram_sum", "histogram_avg"];
+            let gauges = q.text.contains("queue_seconds") || q.text.contains("float_seconds");
+            gauges
+                && q.around(&STATISTICS, &["rate", "increase", "irate"])
+                && theirs.error == ours.error
+                && (q.filters() || same_shape(theirs, ours, |_, _| true))
+        }),
+    },
+    Exception {
+        name: "schemas of statistics",
+        reason: "that exponential and custom buckets are mixed is said where only sums and counts are asked for, too",
+        source: "promql/histogram_stats_iterator.go:97 Schema",
+        effect: Effect::All(|q, theirs, ours| {
+            let text = "a mix of histograms with exponential and custom buckets";
+            q.has(&["histogram_count", "histogram_sum", "histogram_avg"])
+                && told(ours, text)
+                && !told(theirs, text)
         }),
     },
     Exception {

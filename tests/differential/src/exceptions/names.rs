@@ -1,6 +1,9 @@
 //! Labels and names that 3.14 gives otherwise, and `info`.
 
-use super::{Effect, Exception, shape::error};
+use super::{
+    Effect, Exception,
+    shape::{error, has_more},
+};
 
 pub(super) const ALL: &[Exception] = &[
     Exception {
@@ -16,9 +19,15 @@ pub(super) const ALL: &[Exception] = &[
         effect: Effect::Names(|q| q.text.contains("__name__")),
     },
     Exception {
+        name: "names under info",
+        reason: "info keeps in mind that a name is to be dropped, where names are removed late",
+        source: "promql/info.go:372, 445 DropName",
+        effect: Effect::Names(|q| q.has(&["info"])),
+    },
+    Exception {
         name: "info",
-        reason: "info series are found by their labels, not by a position in another list; errors name the series; offsets count",
-        source: "promql/info.go:48, 326, 432",
+        reason: "info series are found by their labels, not by a position in another list; errors name the series; offsets count; what needs no label more is kept",
+        source: "promql/info.go:48, 326, 432, 491",
         effect: Effect::All(|q, theirs, ours| {
             // Not the names of errors, but what they are about.
             let kind =
@@ -28,7 +37,8 @@ pub(super) const ALL: &[Exception] = &[
                 && (kind("found duplicate series for info metric")
                     || error(theirs).contains("index out of range")
                     || ours.error.is_none() && error(theirs).contains("same labelset")
-                    || ours.error.is_none() && (q.is_range() || q.has(&["subquery"]) || moved))
+                    || ours.error.is_none() && (q.is_range() || q.has(&["subquery"]) || moved)
+                    || theirs.error == ours.error && (q.filters() || has_more(ours, theirs)))
         }),
     },
 ];

@@ -20,26 +20,17 @@ impl<'a> Query<'a> {
 
     /// Whether any of these functions, operators or forms occurs.
     pub(super) fn has(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| self.count(name) > 0)
+        names.iter().any(|name| self.node.has(name))
     }
 
-    /// How often a function, operator or form occurs. What was damaged has no names but in its text.
+    /// How often a function, operator or form occurs.
     pub(super) fn count(&self, name: &str) -> usize {
-        if self.is_damaged() {
-            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if name.chars().all(word) {
-                return self.text.split(|c| !word(c)).filter(|w| *w == name).count();
-            }
-            return self.text.matches(name).count();
-        }
-        let mut n = 0;
-        self.node.names(&mut |other| n += usize::from(other == name));
-        n
+        self.node.count(name)
     }
 
     /// Whether one of `outer` is around one of `inner`.
     pub(super) fn around(&self, outer: &[&str], inner: &[&str]) -> bool {
-        if self.is_damaged() {
+        if self.node.is_text() {
             return self.has(outer) && self.has(inner);
         }
         let mut found = false;
@@ -90,7 +81,7 @@ impl<'a> Query<'a> {
 
     /// Whether it reads native histograms.
     pub(super) fn native(&self) -> bool {
-        const FAMILIES: [&str; 7] = [
+        const FAMILIES: [&str; 9] = [
             "request_seconds",
             "coarsening_seconds",
             "float_seconds",
@@ -98,6 +89,9 @@ impl<'a> Query<'a> {
             "custom_seconds",
             "moving_seconds",
             "mixed",
+            // In lists.
+            "nh_",
+            "nhcb_",
         ];
         FAMILIES.iter().any(|name| self.text.contains(name))
     }

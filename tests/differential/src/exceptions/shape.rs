@@ -49,6 +49,11 @@ pub(super) fn proportional(theirs: &Answer, ours: &Answer) -> bool {
         && ours.series.iter().all(|b| theirs.series.iter().any(|a| same_series(a, b)))
 }
 
+/// Whether one has all series of the other, and more.
+pub(super) fn has_more(one: &Answer, other: &Answer) -> bool {
+    one.series.len() > other.series.len() && other.series.iter().all(|s| one.series.contains(s))
+}
+
 /// Whether the buckets of each histogram add up to its count.
 pub(super) fn counts_agree(answer: &Answer) -> bool {
     let agrees = |point: &Point| {

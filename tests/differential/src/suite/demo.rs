@@ -3,7 +3,7 @@
 
 use firesteel_model::{Labels, METRIC_NAME};
 
-use crate::data::{Dataset, END, START, Series, Shape, Value};
+use crate::data::{Dataset, END, START, Series, Value};
 
 const INSTANCES: [&str; 3] =
     ["demo.promlabs.com:10000", "demo.promlabs.com:10001", "demo.promlabs.com:10002"];
@@ -77,33 +77,29 @@ pub fn series() -> Vec<Series> {
     all
 }
 
-/// Native histograms under the names that lists use.
+/// Native histograms under the names that lists use, and those of our families that they are.
+const NATIVE: [(&str, &str); 6] = [
+    ("nh_basic", "request_seconds"),
+    ("nhcb_basic", "custom_seconds"),
+    ("nh_neg", "queue_seconds"),
+    ("nh_reset", "request_seconds"),
+    ("nh_schema", "coarsening_seconds"),
+    ("nh_float", "float_seconds"),
+];
+
+/// Series of native histograms.
 #[must_use]
 pub fn native() -> Vec<Series> {
     let data = Dataset::new(1);
-    let families: Vec<_> = data.families.iter().filter(|f| f.shape == Shape::Native).collect();
-    let names = ["nh_basic", "nhcb_basic", "nh_neg", "nh_reset", "nh_schema", "nh_float"];
     let mut all = Vec::new();
-    for (i, name) in names.into_iter().enumerate() {
-        // Those with custom buckets under the name that says so.
-        let custom = name.starts_with("nhcb");
-        let mut fitting = families.iter().filter(|f| is_custom(&f.series) == custom).cycle();
-        let Some(family) = fitting.nth(i) else { continue };
-        for series in &family.series {
+    for (name, from) in NATIVE {
+        let family = data.families.iter().filter(|f| f.name == from);
+        for series in family.flat_map(|f| &f.series) {
             let labels = series.labels.to_builder().set(METRIC_NAME, name).build();
             all.push(Series { labels, samples: series.samples.clone() });
         }
     }
     all
-}
-
-fn is_custom(series: &[Series]) -> bool {
-    let custom = |value: &Value| match value {
-        Value::Float(_) => false,
-        Value::Integers(h) => !h.layout.custom_values.is_empty(),
-        Value::Floats(h) => !h.layout.custom_values.is_empty(),
-    };
-    series.iter().flat_map(|s| &s.samples).any(|(_, value)| custom(value))
 }
 
 fn target(name: &str, instance: &str) -> Labels {

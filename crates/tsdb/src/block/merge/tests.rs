@@ -280,7 +280,7 @@ fn merged(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::testing::cases(150), ..ProptestConfig::default() })]
     #[test]
     fn holds_what_its_parts_held(specs in specs()) {
         let fs: Arc<dyn Fs> = Arc::new(SimFs::new());

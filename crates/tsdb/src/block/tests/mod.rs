@@ -388,7 +388,7 @@ fn samples() -> impl Strategy<Value = Vec<(i64, f64)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(crate::testing::cases(64)))]
     #[test]
     fn any_block_reads_back(
         series in prop::collection::btree_map(any_labels(), samples(), 1..40),

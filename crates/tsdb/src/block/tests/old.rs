@@ -209,7 +209,7 @@ fn mixed_up_version_numbers_are_put_right() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(crate::testing::cases(48)))]
     #[test]
     fn any_block_of_version_1_reads_back(
         series in prop::collection::btree_map(any_labels(), samples(), 1..30),

@@ -4,7 +4,11 @@ mod plan;
 mod stale;
 mod uploads;
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 use firesteel_model::Timestamp;
 
@@ -13,6 +17,7 @@ use super::{Db, Inner, TickStats, maintain::Maintenance};
 use crate::{
     TsdbError,
     block::{Block, BlockMeta, Compaction, MergeTarget, Ulid, merge},
+    sync::AtomicBool,
 };
 
 impl Db {
@@ -32,7 +37,8 @@ impl Db {
 impl Inner {
     /// Whether work that takes long is to be given up.
     fn gives_up(&self, stop: &dyn Fn() -> bool) -> bool {
-        stop() || self.closing.load(std::sync::atomic::Ordering::Acquire)
+        let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        stop() || is(&self.closing) || is(&self.stopping)
     }
 
     /// Compacts blocks as long as there is something to compact, unless the head is to be made

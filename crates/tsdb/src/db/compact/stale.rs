@@ -74,7 +74,8 @@ impl Inner {
             let meta = BlockMeta::new(ulid, start, end, compaction);
             let began = self.options.clock.monotonic();
             let fs = self.options.fs.clone();
-            let made = to_block::write(&self.head, Source::Of(&only), fs, dir, meta);
+            let made =
+                to_block::write(&self.head, Source::Of(&only), fs, dir, meta, &self.options.events);
             self.metrics.compacted(self.options.clock.monotonic().saturating_sub(began));
             if let Some(meta) = made? {
                 let block = self.open_made(dir, &meta)?;

@@ -6,7 +6,7 @@ use super::write;
 use crate::{
     TsdbError,
     db::{
-        DbBuilder, Inner, OpenReport, TickStats,
+        DbBuilder, Event, Inner, OpenReport, TickStats,
         open::{WAL_DIR, min_valid},
     },
 };
@@ -94,11 +94,13 @@ impl Inner {
         let blocks_end = min_valid(&self.view.read().blocks);
         let wal = dir.join(WAL_DIR);
         match write(&self.head, &*self.options.fs, dir, &wal, blocks_end) {
-            Ok(size) => {
-                let written = size.is_some();
-                let size = size.unwrap_or(snapshots.size);
+            Ok(written) => {
+                let size = written.as_ref().map_or(snapshots.size, |w| w.1);
                 *snapshots = Snapshots { at, logged, size, ..Snapshots::default() };
-                Ok(written)
+                let path = written.map(|w| w.0);
+                let event = path.map(|path| Event::SnapshotWritten { path });
+                event.iter().for_each(|event| self.options.events.send(event));
+                Ok(event.is_some())
             }
             Err(error) => {
                 snapshots.retry = Some(at + RETRY);

@@ -279,8 +279,8 @@ pub(super) fn list(fs: &dyn Fs, data: &Path) -> Result<(Vec<PathBuf>, Vec<PathBu
     Ok((done, left))
 }
 
-/// Writes a snapshot of the head, which commits to `wal`, and removes those before it. Returns its
-/// size; `None` where there is nothing new since the last one. One at a time. `blocks_end` is where
+/// Writes a snapshot of the head, which commits to `wal`, and removes those before it. Returns it and
+/// its size; `None` where there is nothing new since the last one. One at a time. `blocks_end` is where
 /// the blocks end; none comes or goes meanwhile.
 fn write(
     head: &Head,
@@ -288,7 +288,7 @@ fn write(
     data: &Path,
     wal: &Path,
     blocks_end: Timestamp,
-) -> Result<Option<u64>, TsdbError> {
+) -> Result<Option<(PathBuf, u64)>, TsdbError> {
     let (old, left) = list(fs, data)?;
     let Some(now) = head.with_wal(|wal| end_of(wal)) else { return Ok(None) };
     if old.last() == Some(&path_of(data, now)) {
@@ -311,7 +311,7 @@ fn write(
     for old in old.iter().filter(|p| **p != path) {
         fs.remove_file(old).map_err(TsdbError::io("remove", old))?;
     }
-    Ok(Some(size))
+    Ok(Some((path, size)))
 }
 
 fn write_file(

@@ -115,7 +115,7 @@ impl Inner {
             let source = Source::Late(frozen.generation);
             let fs = Arc::clone(&self.options.fs);
             let began = self.options.clock.monotonic();
-            let written = to_block::write(&self.head, source, fs, dir, meta);
+            let written = to_block::write(&self.head, source, fs, dir, meta, &self.options.events);
             self.metrics.compacted(self.options.clock.monotonic().saturating_sub(began));
             if let Some(meta) = written? {
                 made.push(self.open_made(dir, &meta)?);
