@@ -2,11 +2,13 @@
 //! driver in `main.rs` calls them with mutated seeds; any other fuzzer can, too.
 #![allow(clippy::unwrap_used, reason = "what fails here is a finding")]
 
+mod exposition;
 mod mutate;
 mod promql;
 mod seal;
 mod tsdb;
 
+pub use exposition::{openmetrics, protobuf, text};
 pub use mutate::mutate;
 pub use promql::{evaluate, parse, regex};
 pub use tsdb::{chunks, head_chunks, index, integrity, meta_json, tombstones, wal};
@@ -25,7 +27,15 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 13] = [
+    Target { name: "text", run: text, seeds: exposition::text_seeds, seal: |_| () },
+    Target {
+        name: "openmetrics",
+        run: openmetrics,
+        seeds: exposition::openmetrics_seeds,
+        seal: |_| (),
+    },
+    Target { name: "protobuf", run: protobuf, seeds: exposition::protobuf_seeds, seal: |_| () },
     Target { name: "wal", run: wal, seeds: tsdb::wal_seeds, seal: seal::wal },
     Target { name: "index", run: index, seeds: tsdb::index_seeds, seal: seal::index },
     Target { name: "chunks", run: chunks, seeds: tsdb::chunks_seeds, seal: seal::chunks },

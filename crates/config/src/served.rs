@@ -25,7 +25,7 @@ const SERVED_MECHANISMS: [&str; 3] = ["static_configs", "file_sd_configs", "http
 
 /// Keys that are read and have no effect, lists left out of the paths, and why. The one place that
 /// says so: the warnings at the start and `docs/compatibility.md` come from it.
-const KEYS: [(&str, &str); 10] = [
+const KEYS: &[(&str, &str)] = &[
     ("rule_files", "recording and alerting rules are not evaluated yet"),
     ("alerting", "alerts are not sent to Alertmanagers yet"),
     ("remote_write", "samples are not sent to remote storage yet"),

@@ -4,6 +4,8 @@
 mod created;
 mod entry;
 mod error;
+mod escape;
+mod families;
 mod format;
 mod key;
 mod lex;
@@ -14,13 +16,17 @@ mod openmetrics;
 mod parser;
 mod proto;
 mod scan;
+mod strict;
 mod text;
 mod write;
 
 pub use entry::{Entry, ExemplarEntry, Series};
 pub use error::{Error, SyntaxError};
+pub use escape::EscapingScheme;
+pub use families::{BucketValue, Families, HistogramValue, Metric, MetricFamily, MetricValue};
 pub use format::{ChosenFormat, Format, Protocol, accept_header};
 pub use native::{HistogramSample, NativeHistogram};
 pub use parser::{KnownSample, Parser, ParserOptions};
 pub use proto::{PROTOBUF_CONTENT_TYPE, encode_protobuf};
+pub use strict::{Checked, check_openmetrics};
 pub use write::{OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE, encode_openmetrics, encode_text};

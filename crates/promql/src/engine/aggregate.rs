@@ -74,6 +74,7 @@ impl Evaluator<'_> {
 
     /// Aggregations into which series are folded one after the other; if their input comes from
     /// storage it is folded while it is read.
+    #[inline(never)]
     fn fold(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Block, EvalError> {
         let projection = self.projection(aggregate)?;
         let inner = aggregate.expr;
@@ -132,6 +133,7 @@ impl Evaluator<'_> {
     }
 
     /// Aggregations with a parameter that look at all series at once.
+    #[inline(never)]
     fn select(
         &mut self,
         id: NodeId,
@@ -217,6 +219,7 @@ impl Evaluator<'_> {
     }
 
     /// `count_values`: a series per group and value.
+    #[inline(never)]
     fn count_values(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Block, EvalError> {
         let label = aggregate.param.map_or("", |p| self.plan.text(p)).to_owned();
         if !super::call::is_label_name(&label) {

@@ -167,6 +167,7 @@ impl Evaluator<'_> {
         Ok(block)
     }
 
+    #[inline(never)]
     fn binary(
         &mut self,
         id: NodeId,
@@ -205,6 +206,7 @@ impl Evaluator<'_> {
         }
     }
 
+    #[inline(never)]
     fn vector_scalar(
         &mut self,
         binary: &Binary,
@@ -314,6 +316,7 @@ impl Evaluator<'_> {
         Ok(ordinals)
     }
 
+    #[inline(never)]
     fn set_operation(
         &mut self,
         op: BinaryOp,
@@ -369,6 +372,7 @@ impl Evaluator<'_> {
         self.merge_results(lhs, grid)
     }
 
+    #[inline(never)]
     fn vector_vector(
         &mut self,
         binary: &Binary,

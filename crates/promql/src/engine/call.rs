@@ -1,4 +1,7 @@
 //! Evaluates calls of functions, those of range vectors excepted.
+//!
+//! Calls nest hundreds of levels deep: what a level takes of the stack is kept small by functions
+//! that are not inlined into the one that chooses among them.
 
 use std::collections::HashMap;
 
@@ -120,6 +123,7 @@ impl Evaluator<'_> {
     }
 
     /// A function of single floats; date functions without an argument take the time.
+    #[inline(never)]
     fn map_floats(
         &mut self,
         call: &Call,
@@ -148,6 +152,7 @@ impl Evaluator<'_> {
         self.merge_results(block, grid)
     }
 
+    #[inline(never)]
     fn with_scalars(&mut self, call: &Call, grid: Grid) -> Result<Block, EvalError> {
         use FunctionId as F;
         let mut block = self.argument(call, 0, grid)?;
@@ -182,6 +187,7 @@ impl Evaluator<'_> {
         self.renamed(block, grid)
     }
 
+    #[inline(never)]
     fn extreme_of(&mut self, call: &Call, grid: Grid) -> Result<Block, EvalError> {
         let a = self.scalar_argument(call, 0, grid)?;
         let b = self.scalar_argument(call, 1, grid)?;
@@ -194,6 +200,7 @@ impl Evaluator<'_> {
     }
 
     /// `scalar`: the float at each step, if there is exactly one.
+    #[inline(never)]
     fn scalar_of(&mut self, call: &Call, grid: Grid) -> Result<Block, EvalError> {
         let mut vector = self.argument(call, 0, grid)?;
         vector.remove_histograms();
@@ -216,6 +223,7 @@ impl Evaluator<'_> {
     }
 
     /// `timestamp` and `start_timestamp`: of the samples for plain selectors, else the time.
+    #[inline(never)]
     fn timestamp(&mut self, call: &Call, grid: Grid) -> Result<Block, EvalError> {
         let start = call.func == FunctionId::StartTimestamp;
         let plan = self.plan;
@@ -255,6 +263,7 @@ impl Evaluator<'_> {
     }
 
     /// The labels that `absent` can give its result: those that a selector pins down.
+    #[inline(never)]
     pub(crate) fn absent_labels(&mut self, arg: NodeId) -> Result<SetId, EvalError> {
         let plan = self.plan;
         let (Kind::Vector(selector) | Kind::Matrix(selector)) = plan.node(arg).kind else {
@@ -283,6 +292,7 @@ impl Evaluator<'_> {
         Ok(self.store.intern_labels(&builder.build())?)
     }
 
+    #[inline(never)]
     fn sort(&mut self, id: NodeId, call: &Call, grid: Grid) -> Result<Block, EvalError> {
         use FunctionId as F;
         let by_value = matches!(call.func, F::Sort | F::SortDesc);
@@ -327,6 +337,7 @@ impl Evaluator<'_> {
         Ok(block)
     }
 
+    #[inline(never)]
     fn label_replace(&mut self, call: &Call, grid: Grid) -> Result<Block, EvalError> {
         let get = |i| self.text_argument(call, i).to_owned();
         let (destination, template, source, pattern) = (get(1), get(2), get(3), get(4));
@@ -377,6 +388,7 @@ impl Evaluator<'_> {
         self.merge_same_sets(block)
     }
 
+    #[inline(never)]
     fn label_join(&mut self, call: &Call, grid: Grid) -> Result<Block, EvalError> {
         let get = |i| self.text_argument(call, i).to_owned();
         let (destination, separator) = (get(1), get(2));
@@ -416,6 +428,7 @@ impl Evaluator<'_> {
     }
 
     /// Functions of native histograms alone.
+    #[inline(never)]
     fn histogram_statistic(&mut self, call: &Call, grid: Grid) -> Result<Block, EvalError> {
         use FunctionId as F;
         let block = self.argument(call, 0, grid)?;

@@ -42,6 +42,7 @@ enum Question {
 
 impl Evaluator<'_> {
     /// Evaluates a function of histograms of either kind.
+    #[inline(never)]
     pub(crate) fn histogram_function(
         &mut self,
         call: &Call,

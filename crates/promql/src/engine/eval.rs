@@ -46,18 +46,19 @@ pub(crate) struct Evaluator<'a> {
 impl Evaluator<'_> {
     /// The value of a scalar or instant vector at all times of `grid`.
     pub(crate) fn eval(&mut self, id: NodeId, grid: Grid) -> Result<Block, EvalError> {
-        if self.recorder.is_some() {
-            return self.eval_recorded(id, grid);
+        if self.recorder.is_some() || limits::is_long(grid.n) {
+            return self.eval_watched(id, grid);
         }
         self.eval_node(id, grid)
     }
 
-    /// The same, with a note of what it took. Apart from the way that all queries go, which is deep
-    /// where they are, so that it costs these no stack.
+    /// The same with scratch memory accounted for, and with a note of what it took where a profile
+    /// is wanted. Apart from the way that most queries go, so that it costs deep ones no stack.
     #[inline(never)]
-    fn eval_recorded(&mut self, id: NodeId, grid: Grid) -> Result<Block, EvalError> {
+    fn eval_watched(&mut self, id: NodeId, grid: Grid) -> Result<Block, EvalError> {
         let before = self.figures();
-        let result = self.eval_node(id, grid);
+        let scratch = limits::reserve_scratch(&self.ctx.budget, grid.n);
+        let result = scratch.and_then(|_held| self.eval_node(id, grid));
         let now = self.figures();
         if let Some(recorder) = &mut self.recorder {
             recorder.record(id, &before, &now, result.as_ref().ok());
@@ -65,14 +66,12 @@ impl Evaluator<'_> {
         result
     }
 
-    #[inline(always)]
     fn eval_node(&mut self, id: NodeId, grid: Grid) -> Result<Block, EvalError> {
         self.ctx.check()?;
         self.samples.check_steps(grid.n)?;
         if grid.n == 0 {
             return Ok(Block::new(0));
         }
-        let _scratch = limits::reserve_scratch(&self.ctx.budget, grid.n)?;
         let plan = self.plan;
         match &plan.node(id).kind {
             Kind::Number(v) => self.scalar(grid, *v),
@@ -93,6 +92,7 @@ impl Evaluator<'_> {
         self.plan.node(id).span
     }
 
+    #[inline(never)]
     pub(crate) fn scalar(&mut self, grid: Grid, v: f64) -> Result<Block, EvalError> {
         let before = self.samples.current();
         let reserved = limits::reserve_rows(&self.ctx.budget, 1, grid.n)?;
@@ -136,6 +136,7 @@ impl Evaluator<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     fn step_invariant(&mut self, inner: NodeId, grid: Grid) -> Result<Block, EvalError> {
         let looked_at = self.samples.total.load(Ordering::Relaxed);
         let block = self.eval(inner, Grid::instant(grid.start))?;
@@ -153,6 +154,7 @@ impl Evaluator<'_> {
         Ok(repeated)
     }
 
+    #[inline(never)]
     fn negate(&mut self, inner: NodeId, grid: Grid) -> Result<Block, EvalError> {
         let mut block = self.eval(inner, grid)?;
         for row in 0..block.len() {

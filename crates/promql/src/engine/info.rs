@@ -32,6 +32,7 @@ struct InfoSeries {
 
 impl Evaluator<'_> {
     /// Evaluates `info`.
+    #[inline(never)]
     pub(crate) fn info(&mut self, call: &Call, grid: Grid) -> Result<Block, EvalError> {
         let base_id = call.args.first().copied().unwrap_or_default();
         let (at, offset) = self.info_reference(base_id);

@@ -61,6 +61,7 @@ fn range_argument(evaluator: &Evaluator<'_>, call: &Call) -> Option<usize> {
 
 impl Evaluator<'_> {
     /// The leaf behind a node, if it is one.
+    #[inline(never)]
     pub(crate) fn leaf(&mut self, id: NodeId, grid: Grid) -> Result<Option<Leaf>, EvalError> {
         let plan = self.plan;
         match &plan.node(id).kind {
@@ -104,6 +105,7 @@ impl Evaluator<'_> {
         Leaf { input: LeafInput::Source(s.source), job, drops_name: false, span: self.span(id) }
     }
 
+    #[inline(never)]
     fn range_leaf(&mut self, call: &Call, arg: usize, grid: Grid) -> Result<Leaf, EvalError> {
         let plan = self.plan;
         let arg_id = call.args[arg];
@@ -197,6 +199,7 @@ impl Evaluator<'_> {
     }
 
     /// Series of an instant selector.
+    #[inline(never)]
     pub(crate) fn instant_selector(
         &mut self,
         selector: usize,
@@ -209,6 +212,7 @@ impl Evaluator<'_> {
     }
 
     /// Series of a function of a range vector.
+    #[inline(never)]
     pub(crate) fn range_function(
         &mut self,
         call: &Call,
@@ -233,6 +237,7 @@ impl Evaluator<'_> {
     }
 
     /// Runs a leaf and keeps its rows.
+    #[inline(never)]
     fn run_leaf(&mut self, leaf: Leaf) -> Result<Block, EvalError> {
         let before = self.samples.current();
         let originals = self.leaf_sets(&leaf)?;
@@ -254,6 +259,7 @@ impl Evaluator<'_> {
     }
 
     /// Runs a leaf and folds its rows into an aggregation.
+    #[inline(never)]
     pub(crate) fn fold_leaf(
         &mut self,
         leaf: Leaf,
@@ -281,6 +287,7 @@ impl Evaluator<'_> {
         Ok((block, notes, incompatible))
     }
 
+    #[inline(never)]
     fn absent_over_time(
         &mut self,
         leaf: Leaf,

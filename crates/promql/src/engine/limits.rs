@@ -76,13 +76,18 @@ pub(crate) fn reserve_rows(
 /// Steps from which on a single row is worth to be reserved for.
 const LONG: usize = 1 << 14;
 
+/// Whether a single row of so many steps is worth to be reserved for.
+pub(crate) const fn is_long(steps: usize) -> bool {
+    steps >= LONG
+}
+
 /// Reserves what an operation takes besides its inputs and its result: a few rows. Nothing for the
 /// few steps that most queries have.
 pub(crate) fn reserve_scratch(
     budget: &Budget,
     steps: usize,
 ) -> Result<Option<Reservation>, EvalError> {
-    if steps < LONG { Ok(None) } else { reserve_rows(budget, 4, steps).map(Some) }
+    if !is_long(steps) { Ok(None) } else { reserve_rows(budget, 4, steps).map(Some) }
 }
 
 /// Memory of a block whose rows are added one by one: taken in advance, doubling.
@@ -102,7 +107,7 @@ impl Room {
         if block.len() < self.rows {
             return Ok(());
         }
-        let more = self.rows.max(if block.steps() < LONG { 16 } else { 1 });
+        let more = self.rows.max(if is_long(block.steps()) { 1 } else { 16 });
         // While the columns move both are there.
         let _moving = reserve_rows(&self.budget, self.rows, block.steps())?;
         let new = reserve_rows(&self.budget, more, block.steps())?.bytes();
