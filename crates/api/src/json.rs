@@ -30,8 +30,13 @@ pub(crate) fn write_string(out: &mut Vec<u8>, s: &str) {
 
 /// Appends a label set as an object.
 pub(crate) fn write_labels(out: &mut Vec<u8>, labels: &Labels) {
+    write_pairs(out, labels.iter());
+}
+
+/// [`write_labels`] of pairs in order.
+pub(crate) fn write_pairs<'a>(out: &mut Vec<u8>, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
     out.push(b'{');
-    for (i, (name, value)) in labels.iter().enumerate() {
+    for (i, (name, value)) in pairs.enumerate() {
         if i > 0 {
             out.push(b',');
         }

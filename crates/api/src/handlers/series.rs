@@ -5,7 +5,7 @@ use firesteel_model::storage::{Interner, SampleNeed, SelectHints, Selection, mer
 use super::selectors::{match_params, open, storage_error};
 use crate::{
     envelope::{ApiError, Reply, TRUNCATED},
-    json::write_labels,
+    json::write_pairs,
     params::Params,
     service::Inner,
 };
@@ -32,18 +32,25 @@ pub(crate) fn series(inner: &Inner, params: &Params) -> Result<Reply, ApiError> 
     let mut warnings = std::mem::take(&mut all.warnings);
     let mut interner = Interner::new();
     let merged = MergedSeries::new(&ctx, all, &mut interner).map_err(storage_error)?;
-    let mut labels: Vec<_> = (0..merged.len()).map(|i| interner.labels(merged.pairs(i))).collect();
-    labels.sort_unstable();
-    if limit > 0 && labels.len() > limit {
-        labels.truncate(limit);
+    // Texts are only looked at where two series differ.
+    let pairs = |series: &usize| merged.pairs(*series);
+    let text = |(name, value): &(u32, u32)| (interner.text(*name), interner.text(*value));
+    let mut all: Vec<usize> = (0..merged.len()).collect();
+    all.sort_unstable_by(|a, b| {
+        let (a, b) = (pairs(a), pairs(b));
+        let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+        a[same..].iter().map(text).cmp(b[same..].iter().map(text))
+    });
+    if limit > 0 && all.len() > limit {
+        all.truncate(limit);
         warnings.push(TRUNCATED.to_owned());
     }
     let mut data = vec![b'['];
-    for (i, one) in labels.iter().enumerate() {
+    for (i, one) in all.iter().enumerate() {
         if i > 0 {
             data.push(b',');
         }
-        write_labels(&mut data, one);
+        write_pairs(&mut data, pairs(one).iter().map(text));
     }
     data.push(b']');
     Ok(Reply { data, ..Reply::default() }.with_warnings(warnings))

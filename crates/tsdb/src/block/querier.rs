@@ -396,7 +396,8 @@ impl SampleReader for BlockReader<'_> {
             if encoding != Encoding::Xor {
                 break;
             }
-            let decoded = append_floats(data, self.set.range_of(chunk), times, values);
+            let of = Interval { mint: chunk.mint, maxt: chunk.maxt };
+            let decoded = append_floats(data, of, self.set.range, times, values);
             let n = decoded.map_err(|e| chunks.corrupt(chunk.reference, e.to_string()))?;
             self.next += 1;
             self.counts.chunks += 1;

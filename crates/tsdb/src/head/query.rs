@@ -466,8 +466,9 @@ impl SampleReader for HeadReader<'_> {
         loop {
             self.check()?;
             let found = chunk_at(&self.copied, &mut self.chunks, self.chunk)?;
-            let Some((Encoding::Xor, data, at)) = found else { break };
-            let n = append_floats(data, beyond(range, at), times, values).map_err(corrupt)?;
+            let Some((Encoding::Xor, data, (mint, maxt))) = found else { break };
+            let of = Interval { mint, maxt };
+            let n = append_floats(data, of, range, times, values).map_err(corrupt)?;
             self.chunk += 1;
             self.read.chunks += 1;
             self.read.bytes += data.len() as u64;
