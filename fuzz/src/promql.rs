@@ -55,6 +55,10 @@ pub fn parse(input: &[u8]) {
     for options in [ParserOptions::default(), ParserOptions::experimental()] {
         let Ok(expr) = parsed(text, &options) else { continue };
         let printed = expr.to_string();
+        // Prometheus prints nothing for the `{}` of `info(a, {})`, and so do we.
+        if printed.contains(", )") {
+            continue;
+        }
         let again = parsed(&printed, &options).unwrap_or_else(|e| panic!("{printed}: {e}"));
         assert_eq!(again.to_string(), printed, "of {text}");
         let pretty = expr.pretty();
@@ -95,6 +99,10 @@ pub fn evaluate(input: &[u8]) {
     let step = Duration::from_secs(15);
     let range = engine.range(storage, text, 300_000, 300_000, step, &options);
     let (Ok(instant), Ok(range)) = (instant, range) else { return };
+    // These are 0 at one time.
+    if ["step", "range"].iter().any(|word| text.to_ascii_lowercase().contains(word)) {
+        return;
+    }
     if let (QueryValue::Vector(instant), QueryValue::Matrix(range)) = (instant.value, range.value) {
         assert_eq!(instant.len(), range.len(), "{text}");
     }

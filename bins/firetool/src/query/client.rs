@@ -28,7 +28,7 @@ impl Client {
         headers: &[String],
     ) -> Result<Self, Failure> {
         let config = match config {
-            Some(file) => load_http_client(file, &OsFiles::default()).map_err(|e| {
+            Some(file) => load_http_client(file, &OsFiles).map_err(|e| {
                 Failure::Message(format!("failed to load HTTP config file {}: {e}", file.display()))
             })?,
             None => HttpClientConfig::default(),

@@ -100,7 +100,7 @@ fn aggregate(out: &mut Vec<u8>, a: &Aggregate) {
 
 fn call(out: &mut Vec<u8>, c: &Call) {
     raw(out, "{\"args\":");
-    list(out, &c.args, |out, arg| write_expr(out, arg));
+    list(out, &c.args, write_expr);
     raw(out, ",\"func\":{\"argTypes\":");
     list(out, c.func.arg_types, |out, t| write_string(out, t.as_str()));
     raw(out, ",\"name\":");

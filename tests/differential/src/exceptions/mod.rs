@@ -47,6 +47,8 @@ enum Effect {
     Names(fn(&Query<'_>) -> bool),
     /// In queries of which this is true values may differ by this part of them.
     Rounding(fn(&Query<'_>) -> bool, f64),
+    /// In queries of which this is true annotations with this text are not looked at.
+    Without(fn(&Query<'_>) -> bool, &'static str),
     /// Queries of which this is true may differ altogether.
     All(fn(&Query<'_>, &Answer, &Answer) -> bool),
 }
@@ -82,6 +84,9 @@ pub fn excepted(
                 }
             }
             Effect::New(what) => !shape::told(&theirs, what) && remove(&mut ours, what),
+            Effect::Without(applies, what) => {
+                applies(&query) && (remove(&mut theirs, what) | remove(&mut ours, what))
+            }
             Effect::Pair(what) => sort_pair(&mut theirs, what) && sort_pair(&mut ours, what),
             Effect::Names(applies) => {
                 applies(&query) && {

@@ -29,12 +29,9 @@ pub(super) const ALL: &[Exception] = &[
         reason: "info series are found by their labels, not by a position in another list; errors name the series; offsets count; what needs no label more is kept",
         source: "promql/info.go:48, 326, 432, 491",
         effect: Effect::All(|q, theirs, ours| {
-            // Not the names of errors, but what they are about.
-            let kind =
-                |text: &'static str| error(theirs).contains(text) && error(ours).contains(text);
             let moved = q.text.contains("offset") || q.text.contains('@');
             q.has(&["info"])
-                && (kind("found duplicate series for info metric")
+                && (error(theirs).contains("found duplicate series for info metric")
                     || error(theirs).contains("index out of range")
                     || ours.error.is_none() && error(theirs).contains("same labelset")
                     || ours.error.is_none() && (q.is_range() || q.has(&["subquery"]) || moved)

@@ -54,15 +54,24 @@ pub(super) fn has_more(one: &Answer, other: &Answer) -> bool {
     one.series.len() > other.series.len() && other.series.iter().all(|s| one.series.contains(s))
 }
 
-/// Whether the buckets of each histogram add up to its count.
-pub(super) fn counts_agree(answer: &Answer) -> bool {
-    let agrees = |point: &Point| {
+/// Whether the buckets of some histogram of theirs do not add up to its count where those of ours do.
+pub(super) fn spoiled(theirs: &Answer, ours: &Answer) -> bool {
+    let disagrees = |point: &Point| {
         let numbers: Vec<f64> = point.values.iter().filter_map(|v| v.parse().ok()).collect();
         let sum: f64 = numbers.get(2..).unwrap_or_default().chunks_exact(4).map(|b| b[3]).sum();
         let magnitude: f64 = numbers.iter().map(|v| v.abs()).filter(|v| v.is_finite()).sum();
-        numbers.len() != point.values.len() || (sum - numbers[0]).abs() <= 1e-9 * magnitude
+        numbers.len() == point.values.len() && (sum - numbers[0]).abs() > 1e-9 * magnitude
     };
-    answer.series.iter().flat_map(|s| &s.histograms).all(agrees)
+    let points = |a: &Answer| -> Vec<(String, String, bool)> {
+        let of = |s: &Series| {
+            let labels = s.labels.clone();
+            s.histograms.iter().map(move |p| (labels.clone(), p.t.clone(), disagrees(p))).collect()
+        };
+        a.series.iter().flat_map::<Vec<_>, _>(of).collect()
+    };
+    let (theirs, ours) = (points(theirs), points(ours));
+    let pairs = theirs.iter().zip(&ours);
+    theirs.len() == ours.len() && pairs.into_iter().any(|(a, b)| a.2 && !b.2 && a.1 == b.1)
 }
 
 /// Whether any annotation contains a text.

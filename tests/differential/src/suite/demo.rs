@@ -110,7 +110,7 @@ fn with(base: &Labels, dimensions: &[Dimension]) -> Vec<Labels> {
     let mut all = vec![base.clone()];
     for (label, values) in dimensions {
         let extended = all.iter().flat_map(|labels| {
-            values.iter().map(|value| labels.to_builder().set(*label, *value).build())
+            values.iter().map(|value| labels.to_builder().set(label, value).build())
         });
         all = extended.collect();
     }
@@ -179,7 +179,7 @@ fn requests(rng: &mut fastrand::Rng, instance: &str, all: &mut Vec<Series>) {
         let names = BOUNDS.iter().map(|le| ("_bucket", *le)).chain([("_sum", ""), ("_count", "")]);
         for (samples, (suffix, le)) in rows.into_iter().zip(names) {
             let name = format!("{NAME}{suffix}");
-            let labels = labels.to_builder().set(METRIC_NAME, &*name).set("le", le).build();
+            let labels = labels.to_builder().set(METRIC_NAME, &name).set("le", le).build();
             all.push(Series { labels, samples });
         }
     }

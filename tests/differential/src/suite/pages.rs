@@ -83,7 +83,7 @@ pub fn series(
             let Entry::Series(series) = entry else { continue };
             let mut labels = series.to_labels()?.to_builder();
             for (name, value) in target {
-                labels.set(*name, *value);
+                labels.set(name, value);
             }
             all.entry(labels.build()).or_default().push((t, Value::Float(series.value)));
         }
