@@ -9,6 +9,13 @@ const SERIES: usize = 10_000;
 /// A page of a real node exporter, if the repository has it.
 const NODE_EXPORTER: &[u8] = include_bytes!("../../crates/exposition/testdata/node_exporter.prom");
 
+/// Prometheus' own benchmark page, if the conformance data is there.
+fn families_page() -> Vec<u8> {
+    let folder = std::env::var_os("FIRESTEEL_CONFORMANCE").unwrap_or_default();
+    let file = std::path::Path::new(&folder).join("exposition/alltypes.237mfs.prom.txt");
+    std::fs::read(file).unwrap_or_default()
+}
+
 fn cold(page: &[u8]) -> (u64, f64) {
     let mut parser = Parser::new(Format::PrometheusText, page);
     let (mut bytes, mut sum) = (0, 0.0);
@@ -48,8 +55,11 @@ fn series_of(page: &[u8]) -> Vec<Vec<u8>> {
 
 fn benches(c: &mut Criterion) {
     let made = firesteel_benches::page(SERIES, 5).into_bytes();
+    let families = families_page();
     let mut group = c.benchmark_group("exposition_text_cold");
-    for (name, page) in [("applications", made.as_slice()), ("node_exporter", NODE_EXPORTER)] {
+    let pages =
+        [("applications", &*made), ("node_exporter", NODE_EXPORTER), ("237_families", &*families)];
+    for (name, page) in pages.into_iter().filter(|(_, page)| !page.is_empty()) {
         group.throughput(Throughput::Bytes(page.len() as u64));
         group.bench_function(name, |b| b.iter(|| cold(page)));
     }

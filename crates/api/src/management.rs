@@ -74,7 +74,9 @@ async fn quit(State(inner): State<Arc<Inner>>) -> Response {
 
 async fn metrics(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let open_metrics = accept.contains("application/openmetrics-text");
+    // Prometheus names protobuf first where it scrapes native histograms.
+    let protobuf = accept.trim_start().starts_with("application/vnd.google.protobuf");
+    let open_metrics = !protobuf && accept.contains("application/openmetrics-text");
     let compress = accepts_gzip(&headers);
     let rendered = tokio::task::spawn_blocking(move || {
         let mut families = Families::new();
@@ -84,7 +86,9 @@ async fn metrics(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Respons
         }
         let families = families.into_sorted();
         let mut page = Vec::with_capacity(64 << 10);
-        if open_metrics {
+        if protobuf {
+            firesteel_exposition::encode_protobuf(&families, &mut page);
+        } else if open_metrics {
             firesteel_exposition::encode_openmetrics(&families, &mut page);
         } else {
             firesteel_exposition::encode_text(&families, &mut page);
@@ -94,7 +98,9 @@ async fn metrics(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Respons
     let Ok(Ok(page)) = rendered.await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let kind = if open_metrics {
+    let kind = if protobuf {
+        firesteel_exposition::PROTOBUF_CONTENT_TYPE
+    } else if open_metrics {
         "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
     } else {
         "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"

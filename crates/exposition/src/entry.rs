@@ -58,6 +58,8 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    pub(crate) const NONE: Self = Self::suffix("");
+
     pub(crate) const fn suffix(suffix: &'static str) -> Self {
         Self { suffix, bound: None }
     }
@@ -84,9 +86,9 @@ pub struct Series<'p, 'a> {
     pub start_timestamp: Option<Timestamp>,
     pub(crate) name: &'a str,
     pub(crate) name_escaped: bool,
-    pub(crate) part: Part,
-    /// Whether the labels are written as they are: they come from protobuf.
-    pub(crate) verbatim: bool,
+    /// In protobuf, what the series adds to its metric; there labels are written as they are. By
+    /// reference, so that entries of text stay small.
+    pub(crate) part: Option<&'p Part>,
     pub(crate) labels: &'p [RawLabel<'a>],
     pub(crate) kind: MetricType,
     pub(crate) exemplar: Option<ExemplarEntry<'p, 'a>>,
@@ -100,10 +102,9 @@ impl<'p, 'a> Series<'p, 'a> {
     #[must_use]
     pub fn metric_name(&self) -> Cow<'a, str> {
         let name = unescape(self.name, self.name_escaped);
-        if self.part.suffix.is_empty() {
-            name
-        } else {
-            (name + self.part.suffix).into_owned().into()
+        match self.part {
+            Some(part) if !part.suffix.is_empty() => (name + part.suffix).into_owned().into(),
+            _ => name,
         }
     }
 
@@ -118,8 +119,8 @@ impl<'p, 'a> Series<'p, 'a> {
     /// and `quantile` of a summary are rewritten as OpenMetrics floats (`1` becomes `1.0`).
     /// Allocates only where something changes. Names may repeat.
     pub fn labels(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'p, 'a> {
-        let kind = if self.verbatim { MetricType::Unknown } else { self.kind };
-        let bound = self.part.bound.map(|(name, bound)| {
+        let kind = if self.part.is_some() { MetricType::Unknown } else { self.kind };
+        let bound = self.part.and_then(|part| part.bound).map(|(name, bound)| {
             let mut text = String::with_capacity(24);
             number::write_openmetrics(&mut text, bound);
             (Cow::Borrowed(name), Cow::Owned(text))

@@ -76,8 +76,14 @@ impl Format {
             };
             let labels = pairs.chunks(2).map(label_of).collect::<Option<Vec<_>>>();
             let labels = labels.ok_or_else(damaged)?;
-            let series =
-                Series { raw, name, labels: &labels, kind, verbatim: true, ..<_>::default() };
+            let series = Series {
+                raw,
+                name,
+                labels: &labels,
+                kind,
+                part: Some(&Part::NONE),
+                ..<_>::default()
+            };
             return Ok(f(&series));
         }
         let type_name = match (self, kind) {

@@ -52,6 +52,7 @@ pub struct Parser<'a> {
     created: Option<Box<Created<'a>>>,
     collector: Option<Box<Collector<'a>>>,
     proto: Option<Box<Proto<'a>>>,
+    part: Part,
 }
 
 /// What the scanner of a format found.
@@ -125,6 +126,7 @@ impl<'a> Parser<'a> {
             family_len: 0,
             created: created.then(Box::default),
             collector: convert.then(|| Box::new(collector)),
+            part: Part::default(),
             proto: is_proto.then(|| Box::new(Proto::new(page, options))),
         }
     }
@@ -179,8 +181,7 @@ impl<'a> Parser<'a> {
             start_timestamp: sample.start,
             name: sample.name,
             name_escaped: sample.name_escaped,
-            part: Part::default(),
-            verbatim: false,
+            part: None,
             labels: &self.labels,
             kind: self.kind,
             exemplar: exemplar_of(sample.tail, &self.exemplar_labels),
@@ -255,8 +256,7 @@ impl<'a> Parser<'a> {
                 start_timestamp: c.start,
                 name: c.name,
                 name_escaped: c.name_escaped,
-                part: Part::default(),
-                verbatim: false,
+                part: None,
                 labels: &c.labels,
                 kind: MetricType::Histogram,
                 exemplar: None,
@@ -287,6 +287,7 @@ impl<'a> Parser<'a> {
                 (Part::default(), histogram.sum(), None, Some((histogram, exemplars)))
             }
         };
+        self.part = part;
         let labels = &self.exemplar_labels;
         let timestamp = proto.metric.timestamp;
         let series = Series {
@@ -296,8 +297,7 @@ impl<'a> Parser<'a> {
             start_timestamp: proto.metric.start,
             name: proto.name(),
             name_escaped: false,
-            part,
-            verbatim: true,
+            part: Some(&self.part),
             labels: &self.labels,
             kind: self.kind,
             exemplar: exemplar.map(|(value, timestamp)| ExemplarEntry { value, timestamp, labels }),

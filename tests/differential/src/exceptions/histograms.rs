@@ -100,9 +100,9 @@ pub(super) const ALL: &[Exception] = &[
             let gauges = q.text.contains("queue_seconds") || q.text.contains("float_seconds");
             q.around(&STATISTICS, &["==", "!="]) && q.native() && theirs.error == ours.error
                 || gauges
-                && q.around(&STATISTICS, &["rate", "increase", "irate"])
-                && theirs.error == ours.error
-                && (q.filters() || same_shape(theirs, ours, |_, _| true))
+                    && q.around(&STATISTICS, &["rate", "increase", "irate"])
+                    && theirs.error == ours.error
+                    && (q.filters() || same_shape(theirs, ours, |_, _| true))
         }),
     },
     Exception {
