@@ -94,6 +94,39 @@ pub struct Series<'p, 'a> {
     pub(crate) exemplar: Option<ExemplarEntry<'p, 'a>>,
 }
 
+/// The labels of a series. An iterator of its own: chaining the bound of a protobuf series, which is
+/// rare, to the labels costs each label a tenth of its time.
+struct LabelPairs<'p, 'a> {
+    labels: std::slice::Iter<'p, RawLabel<'a>>,
+    kind: MetricType,
+    /// Whose bound comes last.
+    part: Option<&'p Part>,
+}
+
+impl<'a> Iterator for LabelPairs<'_, 'a> {
+    type Item = (Cow<'a, str>, Cow<'a, str>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let Some(label) = self.labels.next() else { return bound_of(self.part.take()?) };
+        let name = unescape(label.name, label.name_escaped);
+        let value = unescape(label.value, label.value_escaped);
+        let value = match (self.kind, &*name) {
+            (MetricType::Histogram, "le") | (MetricType::Summary, "quantile") => normalised(value),
+            _ => value,
+        };
+        Some((name, value))
+    }
+}
+
+#[cold]
+fn bound_of<'a>(part: &Part) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
+    let (name, bound) = part.bound?;
+    let mut text = String::with_capacity(24);
+    number::write_openmetrics(&mut text, bound);
+    Some((name.into(), text.into()))
+}
+
 /// Up to so many labels it does not matter in which order they come.
 const FEW_LABELS: usize = 32;
 
@@ -118,25 +151,10 @@ impl<'p, 'a> Series<'p, 'a> {
     /// The labels without the metric name, in the order of the page, unescaped; `le` of a histogram
     /// and `quantile` of a summary are rewritten as OpenMetrics floats (`1` becomes `1.0`).
     /// Allocates only where something changes. Names may repeat.
+    #[inline]
     pub fn labels(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'p, 'a> {
         let kind = if self.part.is_some() { MetricType::Unknown } else { self.kind };
-        let bound = self.part.and_then(|part| part.bound).map(|(name, bound)| {
-            let mut text = String::with_capacity(24);
-            number::write_openmetrics(&mut text, bound);
-            (Cow::Borrowed(name), Cow::Owned(text))
-        });
-        let labels = self.labels.iter().map(move |label| {
-            let name = unescape(label.name, label.name_escaped);
-            let value = unescape(label.value, label.value_escaped);
-            let value = match (kind, &*name) {
-                (MetricType::Histogram, "le") | (MetricType::Summary, "quantile") => {
-                    normalised(value)
-                }
-                _ => value,
-            };
-            (name, value)
-        });
-        labels.chain(bound)
+        LabelPairs { labels: self.labels.iter(), kind, part: self.part }
     }
 
     /// Puts the metric name and all labels into `out`, which is emptied first.

@@ -120,7 +120,7 @@ fn range_pairs(expr: &str, range: &Range) -> Result<Vec<(&'static str, String)>,
 
 fn print_value(server: &Server, data: &Value, out: &mut dyn Write) -> Outcome {
     if server.json {
-        return server.print(&data["result"], value::lines, out);
+        return server.print(&value::without_exponents(data), value::lines, out);
     }
     server.print(data, value::lines, out)
 }

@@ -48,6 +48,33 @@ fn plain(value: &Value) -> String {
     float::format_f(number(value))
 }
 
+/// The result of a query with its numbers as Go's model writes them, which has no exponents; the
+/// API has them for the largest and the smallest.
+pub(crate) fn without_exponents(data: &Value) -> Value {
+    let mut result = data["result"].clone();
+    match data["resultType"].as_str() {
+        Some("scalar") => plain_texts(&mut result),
+        Some("vector" | "matrix") => {
+            for series in result.as_array_mut().into_iter().flatten() {
+                for key in ["value", "values", "histogram", "histograms"] {
+                    series.get_mut(key).into_iter().for_each(plain_texts);
+                }
+            }
+        }
+        _ => {}
+    }
+    result
+}
+
+fn plain_texts(value: &mut Value) {
+    match value {
+        Value::String(_) => *value = Value::String(plain(value)),
+        Value::Array(all) => all.iter_mut().for_each(plain_texts),
+        Value::Object(all) => all.values_mut().for_each(plain_texts),
+        _ => {}
+    }
+}
+
 /// `1 @[1700000000]`
 fn point(pair: &Value) -> String {
     format!("{} @[{}]", plain(&pair[1]), plain(&pair[0]))

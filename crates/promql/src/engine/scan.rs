@@ -47,6 +47,18 @@ impl Job<'_> {
             Self::Range(job) => job.spec.grid,
         }
     }
+
+    /// How many series a morsel has whose rows are kept: fewer the longer each of them takes.
+    fn morsel(&self) -> usize {
+        let grid = self.grid();
+        let window = match self {
+            Self::Instant(job) => job.lookback,
+            Self::Range(job) => job.spec.range,
+        };
+        let span = grid.end().saturating_sub(grid.start).saturating_add(window);
+        let each = (span / USUAL_INTERVAL).saturating_add(grid.n as i64).max(1);
+        usize::try_from(MORSEL_WORK / each).unwrap_or_default().clamp(1, MORSEL)
+    }
 }
 
 /// Where the series come from.
@@ -113,8 +125,12 @@ impl Seen {
     }
 }
 
-/// Series per morsel.
+/// Series per morsel at most.
 const MORSEL: usize = 256;
+/// Steps and samples that are worth a morsel of their own, some 100 us of work.
+const MORSEL_WORK: i64 = 32_768;
+/// How often series usually have a sample, milliseconds; only the size of morsels depends on it.
+const USUAL_INTERVAL: i64 = 15_000;
 /// Series per morsel that has accumulators of its own, as long as there are few of these.
 const FOLDED: usize = 64;
 /// The most morsels that have accumulators of their own.
@@ -179,7 +195,7 @@ impl Evaluator<'_> {
         match target {
             Target::Keep { sets, drop_name } => {
                 // Rows are only copied together if there is somebody to share the work with.
-                let morsel = if self.executor.parallelism() > 1 { MORSEL } else { n.max(1) };
+                let morsel = if self.executor.parallelism() > 1 { job.morsel() } else { n.max(1) };
                 let flags: Vec<bool> = (0..n).map(drop_name).collect();
                 let parts = executor::map(self.executor, n.div_ceil(morsel), |i| {
                     let range = i * morsel..n.min((i + 1) * morsel);
