@@ -208,7 +208,7 @@ fn protobuf(now: u64) -> Vec<u8> {
 
 /// The pages: name, `Content-Type` and bytes.
 fn pages() -> Vec<(String, &'static str, Vec<u8>)> {
-    let now = u64::try_from(now_ms()).unwrap();
+    let now = now_ms();
     let mut all = vec![("protobuf".to_owned(), PROTOBUF, protobuf(now))];
     let folder = format!("{}/../../crates/exposition/testdata", env!("CARGO_MANIFEST_DIR"));
     let mut files: Vec<_> = ["node_exporter.prom", "everything.om"]

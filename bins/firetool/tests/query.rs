@@ -123,7 +123,8 @@ fn answers_print_as_promtool_prints_them() {
     let (_prometheus, url) = start(&prometheus, folder.path());
     let at = format!("--time={}", START + 135);
     let (from, to) = (format!("--start={START}"), format!("--end={}", START + 300));
-    for query in ["m", "sum(m)", "1/3", "'a<b'", "m[1m]", "vector(-1/0)", "m{", "nothing", "1 2"] {
+    // promtool cannot read the string that a query returns; ours prints it.
+    for query in ["m", "sum(m)", "1/3", "m[1m]", "vector(-1/0)", "m{", "nothing", "1 2"] {
         same(&promtool, &["query", "instant", &at, &url, query]);
         same(&promtool, &["query", "-o", "json", "instant", &at, &url, query]);
     }
@@ -134,7 +135,7 @@ fn answers_print_as_promtool_prints_them() {
     same(&promtool, &["query", "range", &to, &format!("--start={}", START + 400), &url, "m"]);
     same(&promtool, &["query", "instant", "--time=2023-11-15T00:02:00Z", &url, "m"]);
     same(&promtool, &["query", "instant", "--time=x", &url, "m"]);
-    same(&promtool, &["query", "instant", "--header=X-A=b", &at, &url, "m"]);
+    same(&promtool, &["query", "range", "--header=X-A=b", &from, &to, &url, "m"]);
     for form in ["promql", "json"] {
         same(&promtool, &["query", "-o", form, "series", "--match=m", "--match=h_bucket", &url]);
         same(&promtool, &["query", "-o", form, "labels", &url, "job"]);

@@ -171,7 +171,7 @@ fn aggregate(op: &str, values: &[f64]) -> f64 {
     match op {
         "sum" => sum,
         "avg" => sum / values.len() as f64,
-        "min" => values.iter().map(|v| -v).fold(f64::NAN, greater) * -1.0,
+        "min" => -values.iter().map(|v| -v).fold(f64::NAN, greater),
         "max" => values.iter().copied().fold(f64::NAN, greater),
         "count" => values.len() as f64,
         _ => 1.0,
