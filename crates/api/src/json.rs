@@ -1,8 +1,13 @@
 //! JSON of query results, written straight into a buffer. Source of the forms:
 //! `web/api/v1/json_codec.go`, `util/jsonutil/marshal.go`.
 
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
+
 use firesteel_model::{Exemplar, FloatHistogram, Labels, Timestamp, float};
-use firesteel_promql::{QueryValue, RangeSeries, SampleValue, VectorSample};
+use firesteel_promql::{Executor, QueryValue, RangeSeries, SampleValue, VectorSample};
 
 /// Appends a JSON string.
 pub(crate) fn write_string(out: &mut Vec<u8>, s: &str) {
@@ -174,33 +179,63 @@ pub fn write_query_value(out: &mut Vec<u8>, value: &QueryValue) {
     }
 }
 
+/// Points of a matrix that are worth a task of their own, some 0.3 ms of work.
+const TASK_POINTS: usize = 4096;
+
 /// The same, for large results: each series is given back when it is written, and `written` is
-/// called behind it, to take what is in `out` away, or to stop.
+/// called behind it, to take what is in `out` away, or to stop. Where there are many series,
+/// `executor` writes several at a time.
 pub(crate) fn write_large_query_value<E>(
     out: &mut Vec<u8>,
     value: QueryValue,
+    executor: &dyn Executor,
     mut written: impl FnMut(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut writer = ValueWriter { text: String::with_capacity(32) };
     write_head(out, &value);
     match value {
         QueryValue::Scalar(_) | QueryValue::String { .. } => {}
         QueryValue::Vector(samples) => {
+            let mut writer = ValueWriter { text: String::with_capacity(32) };
             for (i, sample) in samples.into_iter().enumerate() {
                 writer.sample(out, i, &sample);
                 written(out)?;
             }
             out.push(b']');
         }
-        QueryValue::Matrix(series) => {
-            for (i, one) in series.into_iter().enumerate() {
-                writer.series(out, i, &one);
-                written(out)?;
+        QueryValue::Matrix(mut series) => {
+            for wave in tasks(&series).chunks(executor.parallelism() * 2) {
+                let texts: Vec<Mutex<Vec<u8>>> = wave.iter().map(|_| Mutex::default()).collect();
+                executor.run(wave.len(), &|task| {
+                    let mut writer = ValueWriter { text: String::with_capacity(32) };
+                    let mut text = Vec::new();
+                    for i in wave[task].clone() {
+                        writer.series(&mut text, i, &series[i]);
+                    }
+                    *texts[task].lock().unwrap_or_else(PoisonError::into_inner) = text;
+                });
+                for (range, text) in wave.iter().zip(texts) {
+                    series[range.clone()].fill_with(RangeSeries::default);
+                    out.append(&mut text.into_inner().unwrap_or_else(PoisonError::into_inner));
+                    written(out)?;
+                }
             }
             out.push(b']');
         }
     }
     Ok(())
+}
+
+/// Runs of series with about [`TASK_POINTS`] points each.
+fn tasks(series: &[RangeSeries]) -> Vec<Range<usize>> {
+    let (mut tasks, mut start, mut points) = (Vec::new(), 0, 0);
+    for (i, one) in series.iter().enumerate() {
+        points += one.floats.len() + 16 * one.histograms.len();
+        if points >= TASK_POINTS || i + 1 == series.len() {
+            tasks.push(start..i + 1);
+            (start, points) = (i + 1, 0);
+        }
+    }
+    tasks
 }
 
 /// The type, and a scalar or string whole, or the bracket before the series.
@@ -249,6 +284,8 @@ pub(crate) fn write_exemplars(out: &mut Vec<u8>, all: &[(Labels, Vec<Exemplar>)]
 
 #[cfg(test)]
 mod tests {
+    use firesteel_model::Sample;
+
     use super::*;
 
     #[test]
@@ -290,6 +327,31 @@ mod tests {
         };
         let vector = text(&QueryValue::Vector(vec![sample]));
         assert!(vector.contains(r#""buckets":[[0,"1","2","-2"]]"#), "{vector}");
+    }
+
+    #[test]
+    fn large_results_are_the_same_text() {
+        let series = |i: i64| RangeSeries {
+            labels: Labels::from_pairs([("i", i.to_string().as_str())]),
+            floats: (0..i % 1500).map(|t| Sample { t, v: (t * i) as f64 / 3.0 }).collect(),
+            ..RangeSeries::default()
+        };
+        for n in [0, 1, 40] {
+            let value = QueryValue::Matrix((0..n).map(|i| series(i * 97)).collect());
+            let mut whole = Vec::new();
+            write_query_value(&mut whole, &value);
+            for threads in [1, 3] {
+                let (mut out, mut all) = (Vec::new(), Vec::new());
+                let executor = firesteel_promql::ScopedThreads(threads);
+                write_large_query_value(&mut out, value.clone(), &executor, |out| {
+                    all.append(out);
+                    Ok::<(), ()>(())
+                })
+                .unwrap();
+                all.append(&mut out);
+                assert_eq!(all, whole);
+            }
+        }
     }
 
     #[test]

@@ -147,7 +147,8 @@ fn answer(inner: &Inner, mut result: QueryResult, params: &Params) -> Result<Rep
     let context = result.context();
     let pieces = &mut reply.pieces;
     let (mut last, mut written) = (0, 0_usize);
-    write_large_query_value(&mut reply.data, value, |out| {
+    let executor = &*inner.engine.options().executor;
+    write_large_query_value(&mut reply.data, value, executor, |out| {
         written += out.len().saturating_sub(last);
         last = out.len();
         if written < LOOK {
