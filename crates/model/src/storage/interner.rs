@@ -10,19 +10,40 @@ use crate::Labels;
 /// A label set as ids of an [`Interner`], in order of the names' text.
 pub type GlobalLabels = Vec<(u32, u32)>;
 
+/// Sizes of the pieces of memory that texts lie in: the first, and those of many texts.
+const PIECE_BYTES: std::ops::RangeInclusive<usize> = 1 << 10..=1 << 16;
+
 /// Strings of a query, each with an id. Ids are dense, from 0, in order of arrival.
+///
+/// Texts lie in pieces that never grow: a buffer that doubles takes three times what is in it while
+/// it moves, and queries are held to what they may take of memory.
 #[derive(Default)]
 pub struct Interner {
-    text: String,
+    pieces: Vec<String>,
+    /// Capacity of all pieces.
+    piece_bytes: usize,
     /// `spans[id]` is where its text lies.
-    spans: Vec<(u32, u32)>,
+    spans: Vec<TextSpan>,
     table: HashTable<u32>,
     hasher: DefaultHashBuilder,
 }
 
+#[derive(Clone, Copy)]
+struct TextSpan {
+    piece: u32,
+    at: u32,
+    len: u32,
+}
+
+impl TextSpan {
+    fn text(self, pieces: &[String]) -> &str {
+        &pieces[self.piece as usize][self.at as usize..][..self.len as usize]
+    }
+}
+
 impl std::fmt::Debug for Interner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Interner({} strings, {} bytes)", self.spans.len(), self.text.len())
+        write!(f, "Interner({} strings, {} bytes)", self.spans.len(), self.bytes())
     }
 }
 
@@ -39,22 +60,35 @@ impl Interner {
     /// The interner holds 4 GiB of text.
     pub fn intern(&mut self, text: &str) -> Result<u32, StorageError> {
         let hash = self.hasher.hash_one(text);
-        let slice = |&(at, len): &(u32, u32)| &self.text[at as usize..][..len as usize];
-        if let Some(&id) = self.table.find(hash, |&id| slice(&self.spans[id as usize]) == text) {
+        let found = self.table.find(hash, |&id| self.text(id) == text);
+        if let Some(&id) = found {
             return Ok(id);
         }
         let full = || StorageError::Limit("a query's labels take more than 4 GiB".to_owned());
-        let at = u32::try_from(self.text.len()).map_err(|_| full())?;
-        let len = u32::try_from(text.len()).map_err(|_| full())?;
         let id = u32::try_from(self.spans.len()).map_err(|_| full())?;
-        self.text.push_str(text);
-        self.spans.push((at, len));
-        let (spans, all, hasher) = (&self.spans, &self.text, &self.hasher);
-        self.table.insert_unique(hash, id, |&id| {
-            let (at, len) = spans[id as usize];
-            hasher.hash_one(&all[at as usize..][..len as usize])
-        });
+        let span = self.keep(text).ok_or_else(full)?;
+        self.spans.push(span);
+        let (spans, pieces, hasher) = (&self.spans, &self.pieces, &self.hasher);
+        self.table.insert_unique(hash, id, |&id| hasher.hash_one(spans[id as usize].text(pieces)));
         Ok(id)
+    }
+
+    /// Puts a text behind the others.
+    fn keep(&mut self, text: &str) -> Option<TextSpan> {
+        let len = u32::try_from(text.len()).ok()?;
+        let last = self.pieces.last().map_or(0, |piece| piece.capacity() - piece.len());
+        if last < text.len() || self.pieces.is_empty() {
+            let usual = self.piece_bytes.clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end());
+            let piece = String::with_capacity(usual.max(text.len()));
+            self.piece_bytes = self.piece_bytes.checked_add(piece.capacity())?;
+            u32::try_from(self.piece_bytes).ok()?;
+            self.pieces.push(piece);
+        }
+        let index = self.pieces.len() - 1;
+        let piece = self.pieces.last_mut()?;
+        let at = piece.len() as u32;
+        piece.push_str(text);
+        Some(TextSpan { piece: index as u32, at, len })
     }
 
     /// The id of `text` if it is known.
@@ -70,8 +104,7 @@ impl Interner {
     /// The id is of another interner.
     #[must_use]
     pub fn text(&self, id: u32) -> &str {
-        let (at, len) = self.spans[id as usize];
-        &self.text[at as usize..][..len as usize]
+        self.spans[id as usize].text(&self.pieces)
     }
 
     /// Number of strings.
@@ -89,7 +122,7 @@ impl Interner {
     /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.text.len() + self.spans.len() * 8 + self.table.capacity() * 5
+        self.piece_bytes + self.spans.len() * 12 + self.table.capacity() * 5
     }
 
     /// The label set of interned pairs.

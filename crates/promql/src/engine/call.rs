@@ -362,6 +362,10 @@ impl Evaluator<'_> {
                 Some(result) => *result,
                 None => {
                     let text = self.store.interner.text(value);
+                    // A template may have the text in it many times.
+                    let parts = template.matches('$').count() as u64 + 1;
+                    let most = parts.saturating_mul(text.len() as u64);
+                    let _room = limits::room_for_text(&self.ctx.budget, most)?;
                     let replaced = regex.captures(text).map(|captures| {
                         let mut out = String::new();
                         regex.expand(&template, text, &captures, &mut out);
@@ -412,6 +416,9 @@ impl Evaluator<'_> {
                 self.ctx.check()?;
             }
             joined.clear();
+            let texts = sources.iter().map(|s| self.store.text(block.sets[row], *s).len());
+            let most = texts.map(|len| (len + separator.len()) as u64).sum::<u64>();
+            let _room = limits::room_for_text(&self.ctx.budget, most.saturating_mul(2))?;
             for (i, source) in sources.iter().enumerate() {
                 if i > 0 {
                     joined.push_str(&separator);

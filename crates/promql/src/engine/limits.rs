@@ -63,6 +63,13 @@ impl Samples {
     }
 }
 
+/// Reserves room for a text that is about to be made, where it is long: labels that are joined with
+/// themselves grow by a factor each time.
+pub(crate) fn room_for_text(budget: &Budget, bytes: u64) -> Result<Option<Reservation>, EvalError> {
+    const LONG: u64 = 1 << 16;
+    if bytes < LONG { Ok(None) } else { Ok(Some(budget.reserve(bytes)?)) }
+}
+
 /// Reserves the bytes of `rows` rows of `steps` steps before they are allocated.
 pub(crate) fn reserve_rows(
     budget: &Budget,
