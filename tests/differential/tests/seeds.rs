@@ -39,7 +39,8 @@ fn check(seed: u64, delayed_name_removal: bool) {
     assert!(report.different == 0, "{:#?}", report.differences);
     assert!(report.asked >= 1000);
     assert!(report.ranges * 2 >= report.asked, "{} range queries", report.ranges);
-    assert!(report.found * 5 >= report.asked * 4, "{} found something", report.found);
+    // Four of five, give or take what chance does to a thousand.
+    assert!(report.found * 100 >= report.asked * 78, "{} found something", report.found);
 }
 
 #[test]
