@@ -1,0 +1,1 @@
+//! Go's `text/template` language, and Prometheus' functions for it.
