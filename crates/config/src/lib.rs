@@ -8,6 +8,7 @@ mod emit;
 mod error;
 mod files;
 mod inherit;
+mod kubeconfig;
 mod load;
 mod mistakes;
 mod paths;
@@ -23,6 +24,7 @@ mod yaml;
 pub use config::Config;
 pub use error::{ConfigError, Diagnostic, Place};
 pub use files::{NoFiles, OsFiles, ReadFiles, matches as file_name_matches};
+pub use kubeconfig::Kubeconfig;
 pub use load::{
     LoadOptions, embedded_default, load, load_http_client, load_str, load_target_groups,
 };
@@ -34,6 +36,11 @@ pub use typed::{
     http::{
         Auth, Authorization, BasicAuth, Credential, HttpClientConfig, HttpHeader, OAuth2,
         ProxyConfig, TlsConfig, TlsVersion,
+    },
+    mechanisms::{
+        ConsulSdConfig, DigitalOceanSdConfig, DnsRecord, DnsSdConfig, DockerSdConfig, Ec2SdConfig,
+        HetznerSdConfig, KubernetesAttach, KubernetesRole, KubernetesSdConfig, KubernetesSelector,
+        SdFilter, SwarmRole,
     },
     scrape::ScrapeConfig,
     storage::{FloatEncoding, Retention, StorageConfig},

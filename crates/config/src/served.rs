@@ -21,7 +21,19 @@ pub struct NotServed {
 }
 
 /// Discovery mechanisms that are served.
-const SERVED_MECHANISMS: [&str; 3] = ["static_configs", "file_sd_configs", "http_sd_configs"];
+const SERVED_MECHANISMS: [&str; 11] = [
+    "static_configs",
+    "file_sd_configs",
+    "http_sd_configs",
+    "kubernetes_sd_configs",
+    "dns_sd_configs",
+    "consul_sd_configs",
+    "docker_sd_configs",
+    "dockerswarm_sd_configs",
+    "ec2_sd_configs",
+    "hetzner_sd_configs",
+    "digitalocean_sd_configs",
+];
 
 /// Keys that are read and have no effect, lists left out of the paths, and why. The one place that
 /// says so: the warnings at the start and `docs/compatibility.md` come from it.

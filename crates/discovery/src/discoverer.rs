@@ -1,6 +1,6 @@
 //! The trait that mechanisms implement, in this crate and outside of it.
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use firesteel_config::StaticGroup;
 use tokio::sync::mpsc;
@@ -13,6 +13,8 @@ use crate::{TargetGroup, group::static_groups};
 pub struct Updates {
     /// Whose groups these are, for a receiver of many.
     provider: u64,
+    /// The job that asked first, which labels the discoverer's metrics.
+    job: Arc<str>,
     sender: mpsc::Sender<Update>,
 }
 
@@ -30,7 +32,7 @@ const WAITING: usize = 8;
 #[must_use]
 pub fn updates() -> (Updates, UpdatesReceiver) {
     let (sender, receiver) = mpsc::channel(WAITING);
-    (Updates { provider: 0, sender }, UpdatesReceiver(receiver))
+    (Updates { provider: 0, job: "".into(), sender }, UpdatesReceiver(receiver))
 }
 
 impl Updates {
@@ -39,8 +41,14 @@ impl Updates {
         mpsc::channel(WAITING)
     }
 
-    pub(crate) const fn of(provider: u64, sender: mpsc::Sender<Update>) -> Self {
-        Self { provider, sender }
+    pub(crate) fn of(provider: u64, job: &str, sender: mpsc::Sender<Update>) -> Self {
+        Self { provider, job: job.into(), sender }
+    }
+
+    /// The job that asked for the discoverer, the first of them; empty without a manager.
+    #[must_use]
+    pub fn job(&self) -> &str {
+        &self.job
     }
 
     /// Hands over groups: each replaces what its source found earlier. False when nobody listens any

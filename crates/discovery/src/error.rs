@@ -26,6 +26,12 @@ pub enum DiscoveryError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// We are not where the mechanism works, such as in a pod.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Name servers that have no answer.
+    #[error("{0}")]
+    Dns(String),
     /// No answer, or not one of the kind that was asked for.
     #[error("{0}")]
     Http(String),

@@ -1,109 +1,75 @@
 //! `http_sd_configs`: lists of targets from a server. Source: `discovery/http/http.go`.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use firesteel_config::HttpSdConfig;
-use firesteel_net::{HttpClient, Limits, Request};
-use http::{
-    HeaderMap, HeaderValue, StatusCode, Uri,
-    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT},
-};
-use tokio_util::sync::CancellationToken;
+use http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
 
-use crate::{Discoverer, DiscoveryError, DiscoveryMetrics, TargetGroup, Updates, json};
+use crate::{
+    DiscoveryError, DiscoveryMetrics, Mechanisms, TargetGroup,
+    http_api::Api,
+    json,
+    refresh::{Polled, Refresh},
+};
 
 /// The label that holds the URL.
 const META_URL: &str = "__meta_url";
-/// The largest answer.
-const MAX_BYTES: u64 = 256 << 20;
+/// From one entry of `http_sd_configs`.
+///
+/// # Errors
+/// The HTTP client cannot be made.
+pub(crate) fn discoverer(
+    config: &HttpSdConfig,
+    mechanisms: &Mechanisms,
+) -> Result<Polled<HttpSd>, DiscoveryError> {
+    let url = config.url.as_str().to_owned();
+    let interval = config.refresh_interval;
+    let mut api = Api::new("", &config.http, &mechanisms.user_agent, interval)?;
+    let seconds = firesteel_model::float::format_f(interval.as_secs_f64());
+    if let Ok(seconds) = HeaderValue::from_str(&seconds) {
+        let name = HeaderName::from_static("x-prometheus-refresh-interval-seconds");
+        api.headers.insert(name, seconds);
+    }
+    let metrics = mechanisms.metrics.clone();
+    let source = HttpSd { api, url, metrics: metrics.clone(), last: 0 };
+    Ok(Polled { mechanism: "http", interval, metrics, source })
+}
 
-/// Finds the targets that a server lists.
+/// The targets that a server lists.
 #[derive(Debug)]
-pub struct HttpDiscoverer {
-    client: HttpClient,
+pub(crate) struct HttpSd {
+    api: Api,
     url: String,
-    uri: Uri,
-    headers: HeaderMap,
-    refresh: Duration,
     metrics: Arc<DiscoveryMetrics>,
     /// How many groups the last answer had.
     last: usize,
 }
 
-impl HttpDiscoverer {
-    /// From one entry of `http_sd_configs`.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be made.
-    pub fn new(
-        config: &HttpSdConfig,
-        user_agent: &str,
-        metrics: Arc<DiscoveryMetrics>,
-    ) -> Result<Self, DiscoveryError> {
-        let fail = |reason: String| DiscoveryError::Http(format!("{}: {reason}", config.url));
-        let client = HttpClient::new(&config.http).map_err(|e| fail(e.to_string()))?;
-        let url = config.url.as_str().split('#').next().unwrap_or_default();
-        let uri: Uri = url.parse().map_err(|_| fail("not a URL".to_owned()))?;
-        let refresh = config.refresh_interval.max(Duration::from_secs(1));
-        let seconds = firesteel_model::float::format_f(refresh.as_secs_f64());
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        for (name, value) in [
-            (USER_AGENT, user_agent),
-            (
-                http::HeaderName::from_static("x-prometheus-refresh-interval-seconds"),
-                seconds.as_str(),
-            ),
-        ] {
-            let value = HeaderValue::from_str(value).map_err(|e| fail(e.to_string()))?;
-            headers.insert(name, value);
-        }
-        let url = config.url.as_str().to_owned();
-        Ok(Self { client, url, uri, headers, refresh, metrics, last: 0 })
-    }
-
-    async fn refresh(&mut self) -> Result<Vec<TargetGroup>, DiscoveryError> {
-        let mut request = Request::get(self.uri.clone());
-        request.headers = self.headers.clone();
-        request.limits = Limits::body(MAX_BYTES);
-        request.timeout = self.refresh;
-        let fail = |e: String| DiscoveryError::Http(e);
-        let mut response = self.client.send(request).await.map_err(|e| fail(e.to_string()))?;
+impl HttpSd {
+    async fn groups(&self) -> Result<Vec<TargetGroup>, DiscoveryError> {
+        let (response, body) =
+            self.api.bytes(self.url.split('#').next().unwrap_or_default()).await?;
+        let fail = DiscoveryError::Http;
         if response.status != StatusCode::OK {
             return Err(fail(format!("server returned HTTP status {}", response.status)));
         }
         let content_type = response.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let content_type = String::from_utf8_lossy(content_type.unwrap_or_default());
-        if !is_json(&content_type) {
+        if !is_json(content_type.trim()) {
             return Err(fail(format!("unsupported content type {content_type:?}")));
         }
-        let mut body = Vec::new();
-        response.body.read_to_end(&mut body).await.map_err(|e| fail(e.to_string()))?;
-        let mut groups = json::groups(&self.url, META_URL, &body)?;
+        json::groups(&self.url, META_URL, &body)
+    }
+}
+
+impl Refresh for HttpSd {
+    async fn refresh(&mut self) -> Result<Vec<TargetGroup>, DiscoveryError> {
+        let groups = self.groups().await.inspect_err(|_| self.metrics.http_failures.inc());
+        let mut groups = groups?;
         let found = groups.len();
         groups.extend((found..self.last).map(|i| TargetGroup::gone(format!("{}:{i}", self.url))));
         self.last = found;
         Ok(groups)
-    }
-
-    async fn poll(mut self, updates: Updates) {
-        let mut ticks = tokio::time::interval(self.refresh);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match self.refresh().await {
-                Ok(groups) => {
-                    if !updates.send(groups).await {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    self.metrics.http_failures.inc();
-                    tracing::error!(%error, "unable to refresh target groups; those found earlier stay");
-                }
-            }
-        }
     }
 }
 
@@ -116,21 +82,6 @@ fn is_json(content_type: &str) -> bool {
             kind == "application/json"
                 && matches!(parameter.trim_start(), "charset=utf-8" | "charset=\"utf-8\"")
         }
-    }
-}
-
-impl Discoverer for HttpDiscoverer {
-    fn run(
-        self: Box<Self>,
-        updates: Updates,
-        shutdown: CancellationToken,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move {
-            tokio::select! {
-                () = self.poll(updates) => {}
-                () = shutdown.cancelled() => {}
-            }
-        })
     }
 }
 
@@ -178,7 +129,7 @@ mod tests {
         ])
         .await;
         let config = HttpSdConfig::new(url.clone());
-        let mut sd = HttpDiscoverer::new(&config, "Prometheus/test", Arc::default()).unwrap();
+        let mut sd = discoverer(&config, &Mechanisms::new("Prometheus/test")).unwrap().source;
         let groups = sd.refresh().await.unwrap();
         assert_eq!(groups.len(), 2);
         assert_eq!(groups[1].labels.get(META_URL), Some(url.as_str()));

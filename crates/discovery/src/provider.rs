@@ -39,7 +39,11 @@ pub(crate) enum Identity {
 pub(crate) struct Provider {
     pub(crate) id: u64,
     pub(crate) identity: Identity,
-    pub(crate) shutdown: CancellationToken,
+    shutdown: CancellationToken,
+    /// Whether it has sent anything yet.
+    pub(crate) spoken: bool,
+    /// How many times it has.
+    pub(crate) version: u64,
     found: Found,
 }
 
@@ -53,11 +57,13 @@ struct Found {
 
 impl Provider {
     pub(crate) fn new(id: u64, identity: Identity, shutdown: CancellationToken) -> Self {
-        Self { id, identity, shutdown, found: Found::default() }
+        Self { id, identity, shutdown, spoken: false, version: 0, found: Found::default() }
     }
 
     /// Takes what the discoverer sent; an empty group removes its source.
     pub(crate) fn update(&mut self, groups: Vec<TargetGroup>) {
+        self.spoken = true;
+        self.version += 1;
         let found = &mut self.found;
         for group in groups {
             if group.targets.is_empty() {

@@ -9,9 +9,13 @@ mod error;
 mod oauth2;
 mod proxy;
 mod redirect;
+#[cfg(feature = "sigv4")]
+mod sigv4;
 #[cfg(feature = "tls")]
 mod tls;
 
 pub use body::{Body, Limits};
 pub use client::{HttpClient, Request, Response};
 pub use error::{NetError, NetErrorKind};
+#[cfg(feature = "sigv4")]
+pub use sigv4::{AwsCredentials, sign_v4};

@@ -24,7 +24,7 @@ pub use error::ScrapeError;
 pub use fetch::{BoxFuture, Fetch, FetchRequest, Fetched, MakeFetch};
 pub use http::{HttpFetch, ScrapedSample, once};
 pub use ingest::{Ingested, Ingester, Page, Scrape};
-pub use manager::{MakeDiscoverer, ScrapeManager, ScrapeOptions};
+pub use manager::{ScrapeManager, ScrapeOptions};
 pub use metadata::FamilyMetadata;
 pub use settings::IngestSettings;
 pub use snapshot::{DroppedTarget, PoolSnapshot, TargetSnapshot};

@@ -3,15 +3,12 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
-use firesteel_config::{Config, DiscoveryConfig, ScrapeConfig};
-use firesteel_discovery::{Discoverer, DiscoveryError, Mechanisms, updates};
+use firesteel_config::{Config, ScrapeConfig};
+use firesteel_discovery::{Job as DiscoveryJob, MakeDiscoverer, Manager, Mechanisms, Source};
 use firesteel_model::{
     Labels,
     budget::Budget,
@@ -19,7 +16,7 @@ use firesteel_model::{
     metrics::{Collect, Families},
     storage::Appendable,
 };
-use tokio::{runtime::Handle, sync::Notify, time::sleep};
+use tokio::{runtime::Handle, time::sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
@@ -29,10 +26,6 @@ use crate::{
     pool::Pool,
     scrape_loop::{Shared, Storage},
 };
-
-/// Makes a discoverer of a section.
-pub type MakeDiscoverer =
-    dyn Fn(&DiscoveryConfig) -> Result<Box<dyn Discoverer>, DiscoveryError> + Send + Sync;
 
 /// Options of a [`ScrapeManager`].
 #[derive(Clone)]
@@ -93,12 +86,11 @@ impl fmt::Debug for ScrapeOptions {
     }
 }
 
-/// A job with its discovery.
+/// A job and the task that brings what discovery finds into its pool.
 #[derive(Debug)]
 struct Job {
     pool: Arc<Pool>,
-    config: Arc<ScrapeConfig>,
-    discovery: CancellationToken,
+    _follow: DropGuard,
 }
 
 /// Scrapes the targets of all jobs into a storage.
@@ -111,6 +103,7 @@ pub struct ScrapeManager {
     shared: Arc<Shared>,
     options: ScrapeOptions,
     jobs: Mutex<BTreeMap<String, Job>>,
+    discovery: Manager,
     _stop: DropGuard,
 }
 
@@ -135,7 +128,10 @@ impl ScrapeManager {
             budget: options.budget.clone(),
             timestamp_tolerance: options.timestamp_tolerance,
         });
-        Self { shared, options, jobs: Mutex::default(), _stop: shutdown.drop_guard() }
+        let discover = Arc::clone(&options.discover);
+        let discovery = Manager::start("scrape", move |config| discover(config));
+        let jobs = Mutex::default();
+        Self { shared, options, jobs, discovery, _stop: shutdown.drop_guard() }
     }
 
     fn jobs(&self) -> MutexGuard<'_, BTreeMap<String, Job>> {
@@ -171,96 +167,72 @@ impl ScrapeManager {
             .collect();
         for name in gone {
             if let Some(job) = jobs.remove(&name) {
-                job.discovery.cancel();
                 job.pool.stop();
             }
         }
+        let mut new = Vec::new();
         for config in configs {
-            if let Err(e) = self.apply_job(&mut jobs, config) {
-                let job = &*config.job_name;
-                tracing::error!(scrape_pool = job, error = %e, "error reloading scrape pool");
-                failed = Some(e);
+            match self.apply_pool(&jobs, config) {
+                Ok(pool) => new.extend(pool),
+                Err(e) => {
+                    let job = &*config.job_name;
+                    tracing::error!(scrape_pool = job, error = %e, "error reloading scrape pool");
+                    failed = Some(e);
+                }
             }
+        }
+        self.discover(configs);
+        for pool in new {
+            let _follow = self.follow(&pool).drop_guard();
+            jobs.insert(pool.name.to_string(), Job { pool, _follow });
         }
         failed.map_or(Ok(()), Err)
     }
 
-    fn apply_job(
+    /// Gives a job's pool its configuration; returns a pool that was not there before.
+    fn apply_pool(
         &self,
-        jobs: &mut BTreeMap<String, Job>,
+        jobs: &BTreeMap<String, Job>,
         config: &ScrapeConfig,
-    ) -> Result<(), ScrapeError> {
+    ) -> Result<Option<Arc<Pool>>, ScrapeError> {
         let config = Arc::new(config.clone());
         let fetch = &*self.options.fetch;
-        if let Some(job) = jobs.get_mut(&config.job_name) {
-            job.pool.reload(Arc::clone(&config), fetch)?;
-            if job.config.discovery != config.discovery {
-                job.discovery.cancel();
-                job.discovery = self.discover(&job.pool, &config);
-            }
-            job.config = config;
-            return Ok(());
+        if let Some(job) = jobs.get(&config.job_name) {
+            return job.pool.reload(config, fetch).map(|()| None);
         }
         self.shared.metrics.pools.inc();
-        let pool = Pool::new(Arc::clone(&self.shared), Arc::clone(&config), fetch);
-        let pool = Arc::new(pool.inspect_err(|_| self.shared.metrics.pools_failed.inc())?);
-        let discovery = self.discover(&pool, &config);
-        jobs.insert(config.job_name.clone(), Job { pool, config, discovery });
-        Ok(())
+        let pool = Pool::new(Arc::clone(&self.shared), config, fetch);
+        let pool = pool.inspect_err(|_| self.shared.metrics.pools_failed.inc())?;
+        Ok(Some(Arc::new(pool)))
     }
 
-    /// Starts a job's discoverers and the task that brings their groups into the pool.
-    fn discover(&self, pool: &Arc<Pool>, config: &ScrapeConfig) -> CancellationToken {
-        let stop = self.shared.shutdown.child_token();
-        let epoch = pool.begin_discovery();
-        let changed = Arc::new(Notify::new());
-        let waiting = Arc::new(AtomicUsize::new(0));
-        for (index, section) in config.discovery.iter().enumerate() {
-            let discoverer = match (self.options.discover)(section) {
-                Ok(discoverer) => discoverer,
-                Err(e) => {
-                    let job = &*config.job_name;
-                    tracing::warn!(scrape_pool = job, error = %e, "Cannot create service discovery");
-                    continue;
-                }
-            };
-            waiting.fetch_add(1, Ordering::AcqRel);
-            let (sender, mut receiver) = updates();
-            let run = discoverer.run(sender, stop.clone());
-            self.spawn(&stop, run);
-            let (pool, changed) = (Arc::clone(pool), Arc::clone(&changed));
-            let waiting = Arc::clone(&waiting);
-            self.spawn(&stop, async move {
-                let mut first = true;
-                while let Some(groups) = receiver.recv().await {
-                    pool.update(epoch, index, groups);
-                    if std::mem::take(&mut first) {
-                        waiting.fetch_sub(1, Ordering::AcqRel);
-                    }
-                    changed.notify_one();
-                }
-            });
+    /// Starts what discovers the jobs' targets, and ends what did for jobs of before.
+    fn discover(&self, configs: &[ScrapeConfig]) {
+        let job = |config: &ScrapeConfig| {
+            let sources = config.discovery.iter().cloned().map(Source::Config).collect();
+            DiscoveryJob::new(config.job_name.clone(), sources)
+        };
+        for (job, error) in self.discovery.apply(configs.iter().map(job).collect()) {
+            tracing::error!(config = job, err = %error, "Cannot create service discovery");
         }
-        // Without discoverers there is nothing to wait for.
-        changed.notify_one();
+    }
+
+    /// Brings what discovery finds for a job into its pool.
+    fn follow(&self, pool: &Arc<Pool>) -> CancellationToken {
+        let stop = self.shared.shutdown.child_token();
         let (pool, pause) = (Arc::clone(pool), self.options.discovery_pause);
         let tasks = self.shared.tasks.clone();
+        let mut targets = self.discovery.targets();
+        targets.mark_changed();
         self.spawn(&stop, async move {
-            // All discoverers get a chance to speak first, so that targets do not come and go.
-            let all = async {
-                loop {
-                    changed.notified().await;
-                    if waiting.load(Ordering::Acquire) == 0 {
-                        break;
-                    }
-                }
-            };
-            let _ = tokio::time::timeout(pause, all).await;
-            loop {
+            while targets.changed().await.is_ok() {
+                let groups = targets.borrow_and_update().get(&*pool.name).cloned();
+                let Some(groups) = groups.filter(|groups| pool.discovered(groups)) else {
+                    continue;
+                };
                 let pool = Arc::clone(&pool);
-                let _ = tasks.spawn_blocking(move || pool.sync()).await;
+                let _ = tasks.spawn_blocking(move || pool.sync(groups)).await;
                 sleep(pause).await;
-                changed.notified().await;
             }
         });
         stop
@@ -295,6 +267,7 @@ impl ScrapeManager {
     /// a server that comes back goes on where it was.
     pub async fn shutdown(&self) {
         self.shared.shutdown.cancel();
+        self.discovery.shutdown().await;
         for pool in self.pools() {
             pool.stop();
         }
@@ -306,6 +279,7 @@ impl ScrapeManager {
 impl Collect for ScrapeManager {
     fn collect(&self, out: &mut Families) {
         self.shared.metrics.collect(out);
+        self.discovery.collect(out);
         for pool in self.pools() {
             pool.collect(out);
         }

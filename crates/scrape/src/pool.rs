@@ -1,7 +1,7 @@
 //! The targets of one job, and their loops.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -9,7 +9,7 @@ use std::{
 };
 
 use firesteel_config::ScrapeConfig;
-use firesteel_discovery::TargetGroup;
+use firesteel_discovery::Groups;
 use firesteel_model::{Labels, metrics::Families};
 
 use crate::{
@@ -46,10 +46,8 @@ struct State {
     config: Arc<ScrapeConfig>,
     settings: Arc<IngestSettings>,
     fetch: Arc<dyn Fetch>,
-    /// Changes with the places that targets come from: what earlier ones still send is ignored.
-    epoch: u64,
-    /// What discovery found, by discoverer and source.
-    groups: BTreeMap<(usize, Arc<str>), TargetGroup>,
+    /// What discovery found last.
+    groups: Groups,
     running: HashMap<u64, Running>,
     dropped: Vec<Labels>,
     dropped_count: usize,
@@ -64,8 +62,7 @@ impl Pool {
         let state = State {
             settings: Arc::new(ingest_settings(&config, shared.append_metadata)),
             fetch: fetch.make(&config.http)?,
-            epoch: 0,
-            groups: BTreeMap::new(),
+            groups: Groups::from([]),
             running: HashMap::new(),
             dropped: Vec::new(),
             dropped_count: 0,
@@ -110,34 +107,17 @@ impl Pool {
         Ok(())
     }
 
-    /// Notes groups; each replaces what its source found before, an empty one removes it.
-    pub(crate) fn update(&self, epoch: u64, discoverer: usize, groups: Vec<TargetGroup>) {
-        let mut state = self.state();
-        if state.epoch != epoch {
-            return;
-        }
-        for group in groups {
-            let key = (discoverer, Arc::clone(&group.source));
-            if group.targets.is_empty() {
-                state.groups.remove(&key);
-            } else {
-                state.groups.insert(key, group);
-            }
-        }
-    }
-
-    /// Forgets what discovery found and begins an epoch; the targets stay until the next sync.
-    pub(crate) fn begin_discovery(&self) -> u64 {
-        let mut state = self.state();
-        state.groups.clear();
-        state.epoch += 1;
-        state.epoch
+    /// Whether discovery has found these groups since the last sync.
+    pub(crate) fn discovered(&self, groups: &Groups) -> bool {
+        !Arc::ptr_eq(&self.state().groups, groups)
     }
 
     /// Makes targets of what discovery found: starts loops of new ones, ends those of others.
     /// Blocks for as long as relabelling all of them takes.
-    pub(crate) fn sync(&self) {
-        self.sync_locked(&mut self.state());
+    pub(crate) fn sync(&self, groups: Groups) {
+        let mut state = self.state();
+        state.groups = groups;
+        self.sync_locked(&mut state);
     }
 
     fn sync_locked(&self, state: &mut State) {
@@ -176,7 +156,7 @@ impl Pool {
         let keep = state.config.limits.keep_dropped_targets;
         let mut dropped = Vec::new();
         let mut dropped_count = 0;
-        for group in state.groups.values() {
+        for group in state.groups.iter() {
             for (i, labels) in group.merged().enumerate() {
                 match Target::from_discovered(&labels, &state.config) {
                     Ok(Discovered::Target(target)) => {

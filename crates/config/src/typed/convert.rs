@@ -16,6 +16,10 @@ use super::{
         Auth, Authorization, BasicAuth, Credential, HttpClientConfig, HttpHeader, OAuth2,
         ProxyConfig, TlsConfig, TlsVersion,
     },
+    mechanisms::{
+        ConsulSdConfig, DigitalOceanSdConfig, DnsSdConfig, DockerSdConfig, Ec2SdConfig,
+        HetznerSdConfig, KubernetesSdConfig,
+    },
     scrape::ScrapeConfig,
     storage::{FloatEncoding, Retention, StorageConfig},
 };
@@ -258,6 +262,20 @@ fn mechanism(key: &'static str, section: &Section) -> DiscoveryConfig {
                 }))
             },
         ),
+        // Where the schema did not like a value, nothing of this is ever served.
+        "kubernetes_sd_configs" => KubernetesSdConfig::of(section)
+            .map_or_else(other, |config| DiscoveryConfig::Kubernetes(Box::new(config))),
+        "dns_sd_configs" => DnsSdConfig::of(section).map_or_else(other, DiscoveryConfig::Dns),
+        "consul_sd_configs" => DiscoveryConfig::Consul(Box::new(ConsulSdConfig::of(section))),
+        "docker_sd_configs" | "dockerswarm_sd_configs" => {
+            DockerSdConfig::of(section, key == "dockerswarm_sd_configs")
+                .map_or_else(other, |config| DiscoveryConfig::Docker(Box::new(config)))
+        }
+        "ec2_sd_configs" => DiscoveryConfig::Ec2(Box::new(Ec2SdConfig::of(section))),
+        "hetzner_sd_configs" => DiscoveryConfig::Hetzner(Box::new(HetznerSdConfig::of(section))),
+        "digitalocean_sd_configs" => {
+            DiscoveryConfig::DigitalOcean(Box::new(DigitalOceanSdConfig::of(section)))
+        }
         _ => other(),
     }
 }

@@ -4,7 +4,13 @@ use std::{path::PathBuf, time::Duration};
 
 use firesteel_model::Labels;
 
-use super::http::HttpClientConfig;
+use super::{
+    http::HttpClientConfig,
+    mechanisms::{
+        ConsulSdConfig, DigitalOceanSdConfig, DnsSdConfig, DockerSdConfig, Ec2SdConfig,
+        HetznerSdConfig, KubernetesSdConfig,
+    },
+};
 use crate::{Section, Url};
 
 /// One discovery section of a job.
@@ -17,6 +23,20 @@ pub enum DiscoveryConfig {
     File(FileSdConfig),
     /// One of `http_sd_configs`.
     Http(Box<HttpSdConfig>),
+    /// One of `kubernetes_sd_configs`.
+    Kubernetes(Box<KubernetesSdConfig>),
+    /// One of `dns_sd_configs`.
+    Dns(DnsSdConfig),
+    /// One of `consul_sd_configs`.
+    Consul(Box<ConsulSdConfig>),
+    /// One of `docker_sd_configs` or `dockerswarm_sd_configs`.
+    Docker(Box<DockerSdConfig>),
+    /// One of `ec2_sd_configs`.
+    Ec2(Box<Ec2SdConfig>),
+    /// One of `hetzner_sd_configs`.
+    Hetzner(Box<HetznerSdConfig>),
+    /// One of `digitalocean_sd_configs`.
+    DigitalOcean(Box<DigitalOceanSdConfig>),
     /// A mechanism that this version reads but does not serve.
     Other {
         /// The key, such as `kubernetes_sd_configs`.
@@ -24,6 +44,27 @@ pub enum DiscoveryConfig {
         /// Its values.
         section: Section,
     },
+}
+
+impl DiscoveryConfig {
+    /// The mechanism's name in Prometheus' messages and metrics: `kubernetes`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Static(_) => "static",
+            Self::File(_) => "file",
+            Self::Http(_) => "http",
+            Self::Kubernetes(_) => "kubernetes",
+            Self::Dns(_) => "dns",
+            Self::Consul(_) => "consul",
+            Self::Docker(config) if config.swarm.is_some() => "dockerswarm",
+            Self::Docker(_) => "docker",
+            Self::Ec2(_) => "ec2",
+            Self::Hetzner(_) => "hetzner",
+            Self::DigitalOcean(_) => "digitalocean",
+            Self::Other { key, .. } => key.strip_suffix("_sd_configs").unwrap_or(key),
+        }
+    }
 }
 
 /// One entry of `static_configs`.

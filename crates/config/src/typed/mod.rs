@@ -4,5 +4,6 @@ pub(crate) mod convert;
 pub(crate) mod discovery;
 pub(crate) mod global;
 pub(crate) mod http;
+pub(crate) mod mechanisms;
 pub(crate) mod scrape;
 pub(crate) mod storage;

@@ -1,7 +1,9 @@
 //! `file_sd_configs`: lists of targets in files. Source: `discovery/file/file.go`.
 //!
-//! Files are looked at every five seconds, which also sees what a watch of the file system misses:
-//! ConfigMaps behind links, network file systems. Only files that changed are read.
+//! Files are looked at when something happens in their directories, and every five seconds in any
+//! case, which also sees what a watch misses: network file systems. Only files that changed are read.
+
+mod watch;
 
 use std::{
     collections::BTreeMap,
@@ -15,14 +17,18 @@ use std::{
 };
 
 use firesteel_config::{FileSdConfig, OsFiles, ReadFiles as _};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Discoverer, DiscoveryError, DiscoveryMetrics, TargetGroup, Updates, json};
+use watch::Watcher;
 
 /// The label that holds the file's path.
 const META_FILEPATH: &str = "__meta_filepath";
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(5);
+/// What happens in quick succession is looked at together.
+const GATHER: Duration = Duration::from_millis(50);
 /// The largest file that is read.
 const MAX_BYTES: u64 = 256 << 20;
 
@@ -42,13 +48,15 @@ impl FileDiscoverer {
 }
 
 /// What tells one version of a file from another.
-type Stamp = (Option<SystemTime>, u64);
+type Stamp = (Option<SystemTime>, u64, u64);
 
 /// What is known about the files.
 #[derive(Debug, Default)]
 struct Known {
     /// Per path: its version when it was last read well, and how many groups it had.
     files: BTreeMap<PathBuf, (Stamp, usize)>,
+    /// Files that are no longer there.
+    gone: Vec<PathBuf>,
 }
 
 impl Known {
@@ -84,13 +92,13 @@ impl Known {
                     groups.extend(
                         (found.len()..before).map(|i| TargetGroup::gone(format!("{name}:{i}"))),
                     );
-                    seen.insert(path, (stamp.unwrap_or((None, 0)), found.len()));
+                    seen.insert(path, (stamp.unwrap_or((None, 0, 0)), found.len()));
                     groups.extend(found);
                 }
                 Err(error) => {
                     errors.push(error);
                     // Remembered without a version, so that it is tried again.
-                    seen.insert(path, ((None, u64::MAX), known.map_or(0, |(_, n)| n)));
+                    seen.insert(path, ((None, u64::MAX, 0), known.map_or(0, |(_, n)| n)));
                 }
             }
         }
@@ -98,6 +106,7 @@ impl Known {
             if !seen.contains_key(path) {
                 let name = path.to_string_lossy();
                 groups.extend((0..*n).map(|i| TargetGroup::gone(format!("{name}:{i}"))));
+                self.gone.push(path.clone());
             }
         }
         self.files = seen;
@@ -105,9 +114,26 @@ impl Known {
     }
 }
 
+impl Known {
+    /// Shows when the files were changed last.
+    fn report(&mut self, metrics: &DiscoveryMetrics) {
+        for (path, ((changed, ..), _)) in &self.files {
+            metrics.file_changed(&path.to_string_lossy(), *changed);
+        }
+        for path in std::mem::take(&mut self.gone) {
+            metrics.file_changed(&path.to_string_lossy(), None);
+        }
+    }
+}
+
+/// Of the file that links lead to: a ConfigMap is changed by turning a link.
 fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok(), metadata.len()))
+    #[cfg(unix)]
+    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+    #[cfg(not(unix))]
+    let inode = 0;
+    Some((metadata.modified().ok(), metadata.len(), inode))
 }
 
 fn read(path: &Path) -> Result<Vec<TargetGroup>, DiscoveryError> {
@@ -159,13 +185,26 @@ async fn watch(discoverer: FileDiscoverer, updates: Updates) {
     let mut ticks = tokio::time::interval(LOOK.min(refresh));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut known = Known::default();
-    let mut read_all_at = tokio::time::Instant::now();
+    let mut read_all_at = Instant::now();
     let mut first = true;
+    let (watcher, error) = Watcher::new(&patterns);
+    let watcher_failed = |error: std::io::Error| {
+        metrics.file_watcher_errors.inc();
+        tracing::error!(discovery = "file", err = %error, "Error adding file watcher");
+    };
+    error.into_iter().for_each(watcher_failed);
     loop {
-        let now = ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = watcher.changed() => sleep(GATHER).await,
+        }
+        let now = Instant::now();
         let everything = now >= read_all_at;
         if everything {
             read_all_at = now + refresh;
+            if let Err(error) = watcher.renew() {
+                watcher_failed(error);
+            }
         }
         let patterns = patterns.clone();
         let looked = tokio::task::spawn_blocking(move || {
@@ -175,9 +214,11 @@ async fn watch(discoverer: FileDiscoverer, updates: Updates) {
         // The task can only fail by a panic, and then there is nothing left to go on with.
         let Ok((back, (groups, errors))) = looked.await else { return };
         known = back;
+        metrics.file_scanned(now.elapsed());
+        known.report(&metrics);
         for error in errors {
             metrics.file_read_errors.inc();
-            tracing::warn!(%error, "cannot read targets; those found earlier stay");
+            tracing::error!(discovery = "file", err = %error, "Error reading file");
         }
         if (first || !groups.is_empty()) && !updates.send(groups).await {
             return;
