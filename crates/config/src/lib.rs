@@ -31,14 +31,21 @@ pub use rule_files::{Placed, RuleConfig, RuleFile, RuleGroupConfig, RuleKind, lo
 pub use secret::{MASK, Secret};
 pub use served::{KeyInfo, NotServed, keys};
 pub use typed::{
+    alerting::{AlertingConfig, AlertmanagerApi, AlertmanagerConfig},
     discovery::{DiscoveryConfig, FileSdConfig, HttpSdConfig, StaticGroup},
     global::{GlobalConfig, NameEscaping, ScrapeLimits, ScrapeProtocol},
     http::{
         Auth, Authorization, BasicAuth, Credential, HttpClientConfig, HttpHeader, OAuth2,
         ProxyConfig, TlsConfig, TlsVersion,
     },
+    otlp::{OtlpConfig, TranslationStrategy},
+    remote::{
+        AzureAd, AzureAdMethod, MetadataConfig, QueueConfig, RemoteAuth, RemoteReadConfig,
+        RemoteWriteConfig, RemoteWriteMessage, SigV4,
+    },
     scrape::ScrapeConfig,
     storage::{FloatEncoding, Retention, StorageConfig},
+    tracing::{TracingClient, TracingConfig},
 };
 pub use url::{Url, UrlError};
 pub use value::{Item, Section, Value};
