@@ -29,7 +29,8 @@ const ALERT_STATE: &str = "alertstate";
 /// How long a resolved alert is kept, and sent again and again.
 const RESOLVED_RETENTION: Duration = Duration::from_secs(15 * 60);
 
-const DUPLICATES: &str = "vector contains metrics with the same labelset after applying alert labels";
+const DUPLICATES: &str =
+    "vector contains metrics with the same labelset after applying alert labels";
 
 /// What an alert takes in memory besides its labels, about.
 const ALERT_BYTES: usize = 320;
@@ -163,15 +164,22 @@ pub(crate) type Written = (Labels, f64);
 impl Evaluation<'_> {
     /// Labels and annotations of the alerts of a result, by label set. No alert is changed yet:
     /// templates may take their time and may ask for alerts.
-    pub(crate) fn alerts(&self, samples: &[VectorSample]) -> Result<(Vec<Alert>, Reservation), EvalError> {
-        let memory = |error: firesteel_model::budget::BudgetError| EvalError::from(error.to_string());
+    pub(crate) fn alerts(
+        &self,
+        samples: &[VectorSample],
+    ) -> Result<(Vec<Alert>, Reservation), EvalError> {
+        let memory =
+            |error: firesteel_model::budget::BudgetError| EvalError::from(error.to_string());
         let mut held = self.budget.reserve(0).map_err(memory)?;
         let mut alerts = Vec::new();
         let mut seen = hashbrown::HashSet::new();
         let template = format!("__alert_{}", self.spec.name);
         for (i, sample) in samples.iter().enumerate() {
             if i % LOOK == 0 && self.querying.cancel.is_canceled() {
-                return Err(EvalError { text: "evaluation was canceled".to_owned(), canceled: true });
+                return Err(EvalError {
+                    text: "evaluation was canceled".to_owned(),
+                    canceled: true,
+                });
             }
             let value = match &sample.value {
                 SampleValue::Float(v) => *v,
@@ -197,7 +205,11 @@ impl Evaluation<'_> {
         let expand = |text: &str| {
             let at = to_ms(self.at);
             expand::expand(template, text, &data, at, self.querying).unwrap_or_else(|error| {
-                tracing::warn!(alert = self.spec.name, error, "expanding an alert's template failed");
+                tracing::warn!(
+                    alert = self.spec.name,
+                    error,
+                    "expanding an alert's template failed"
+                );
                 format!("<error expanding template: {error}>")
             })
         };

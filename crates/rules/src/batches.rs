@@ -6,7 +6,7 @@ use firesteel_model::{METRIC_NAME, Matcher};
 
 use crate::{
     GroupSpec, RuleSpec,
-    alerting::{ALERTS, ALERTS_FOR_STATE, ALERT_NAME},
+    alerting::{ALERT_NAME, ALERTS, ALERTS_FOR_STATE},
 };
 
 /// Runs of rules: the rules of a run may be evaluated at the same time, the runs one after the

@@ -258,8 +258,8 @@ impl Group {
         let written = rule.alerts().update(&evaluation, alerts, held)?;
         self.send(shared, rule, at);
         let mut output = rule.output();
-        let refused = alerting::write(&*shared.appendable, &written, t, &mut output)
-            .map_err(append_error)?;
+        let refused =
+            alerting::write(&*shared.appendable, &written, t, &mut output).map_err(append_error)?;
         Ok((written.len(), refused))
     }
 
@@ -287,7 +287,13 @@ impl Group {
             ("with another value at the same time", refused.duplicates),
         ] {
             if dropped > 0 {
-                tracing::warn!(file, group, name, dropped, "results of a rule were refused: {what}");
+                tracing::warn!(
+                    file,
+                    group,
+                    name,
+                    dropped,
+                    "results of a rule were refused: {what}"
+                );
             }
         }
     }

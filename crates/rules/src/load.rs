@@ -121,15 +121,18 @@ fn check(name: &str, text: &str, options: &LoadOptions, specs: &mut Vec<GroupSpe
         let mut rules = Vec::with_capacity(group.rules.len());
         for rule in &group.rules {
             let mut report = |place, what: String| {
-                errors.push(Diagnostic::in_rule_file(name, place, rule.message(&group.name, &what)));
+                errors.push(Diagnostic::in_rule_file(
+                    name,
+                    place,
+                    rule.message(&group.name, &what),
+                ));
             };
             if !rule.expr.text.is_empty() {
                 match parse(&rule.expr.text, &options.parser) {
                     Ok(expr) => rules.push(rule_spec(group, rule, expr)),
-                    Err(error) => report(
-                        rule.expr.place,
-                        format!("could not parse expression: {error}"),
-                    ),
+                    Err(error) => {
+                        report(rule.expr.place, format!("could not parse expression: {error}"))
+                    }
                 }
             }
             if rule.kind == RuleKind::Alerting {
@@ -230,8 +233,7 @@ fn load_one(
     files: &dyn ReadFiles,
     options: &LoadOptions,
 ) -> Result<Vec<GroupSpec>, RulesError> {
-    let text = files
-        .read(path)
-        .map_err(|source| RulesError::Read { path: path.to_owned(), source })?;
+    let text =
+        files.read(path).map_err(|source| RulesError::Read { path: path.to_owned(), source })?;
     load_text(&path.to_string_lossy(), &text, options)
 }

@@ -219,18 +219,17 @@ impl RuleManager {
 
     fn start(&self, group: Group, earlier: Option<Running>) -> Running {
         let (group, stop) = (Arc::new(group), self.stop.child_token());
-        let runner = Runner { shared: Arc::clone(&self.shared), group: Arc::clone(&group) };
-        let stopped = stop.clone();
+        let runner = Runner {
+            shared: Arc::clone(&self.shared),
+            group: Arc::clone(&group),
+            stop: stop.clone(),
+        };
         let task = self.runtime.spawn(async move {
-            if let Some(earlier) = earlier {
+            if let Some(mut earlier) = earlier {
                 earlier.end().await;
                 runner.group.take_over(&earlier.group);
             }
-            tokio::select! {
-                biased;
-                () = stopped.cancelled() => {}
-                () = runner.run() => {}
-            }
+            runner.run().await;
         });
         Running { group, stop, task }
     }
@@ -239,7 +238,7 @@ impl RuleManager {
     fn leave(&self, mut gone: Running) -> JoinHandle<()> {
         let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
         self.runtime.spawn(async move {
-            gone.end_mut().await;
+            gone.end().await;
             let at = shared.now();
             let pause = gone.group.spec.interval.saturating_mul(2);
             tokio::select! {
@@ -273,7 +272,7 @@ impl RuleManager {
         groups.values().for_each(|running| running.group.stop());
         let held: Vec<_> = groups.values().map(|running| Arc::clone(&running.group)).collect();
         let mut ends = Box::pin(async {
-            for running in groups.into_values() {
+            for mut running in groups.into_values() {
                 running.end().await;
             }
             for task in leaving {
@@ -289,13 +288,8 @@ impl RuleManager {
 }
 
 impl Running {
-    async fn end(mut self) -> Arc<Group> {
-        self.end_mut().await;
-        self.group
-    }
-
     /// Stops it, and waits for the rule that runs.
-    async fn end_mut(&mut self) {
+    async fn end(&mut self) {
         self.group.stop();
         self.stop.cancel();
         let _ = (&mut self.task).await;
@@ -306,37 +300,52 @@ impl Running {
 struct Runner {
     shared: Arc<Shared>,
     group: Arc<Group>,
+    stop: CancellationToken,
 }
 
 impl Runner {
+    /// Until it is told to stop; an evaluation is not left half done.
     async fn run(&self) {
         let slots = self.group.slots;
         let mut at = slots.before(self.shared.now()).saturating_add(slots.interval());
-        sleep(duration(at - self.shared.now())).await;
-        self.evaluate(at).await;
-        if self.group.restores {
-            // What alerts depend on may not have been scraped or recorded yet.
-            at = self.next(at).await;
-            self.evaluate(at).await;
-            self.blocking(|group, shared| group.restore(shared)).await;
+        if !self.pause(at - self.shared.now()).await {
+            return;
         }
-        loop {
-            at = self.next(at).await;
+        self.evaluate(at).await;
+        let mut restores = self.group.restores;
+        while let Some(next) = self.next(at).await {
+            at = next;
             self.evaluate(at).await;
+            // After the second evaluation: what alerts depend on may not have been scraped or
+            // recorded before.
+            if std::mem::take(&mut restores) {
+                self.blocking(|group, shared| group.restore(shared)).await;
+            }
+        }
+    }
+
+    /// Waits; false if it is time to stop.
+    async fn pause(&self, nanos: i64) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            () = sleep(duration(nanos)) => true,
         }
     }
 
     /// Waits for the slot after `last`.
-    async fn next(&self, last: Nanos) -> Nanos {
+    async fn next(&self, last: Nanos) -> Option<Nanos> {
         let slots = self.group.slots;
         loop {
             // However the wall clock jumps, never longer than an interval.
             let left = last + slots.interval() - self.shared.now();
-            sleep(duration(left.min(slots.interval()))).await;
+            if !self.pause(left.clamp(1_000_000, slots.interval())).await {
+                return None;
+            }
             if let Some((at, missed)) = slots.next(last, self.shared.now()) {
                 self.group.metrics.missed.add(missed);
                 self.group.metrics.scheduled.add(missed);
-                return at;
+                return Some(at);
             }
         }
     }

@@ -94,13 +94,7 @@ pub(crate) struct GroupMetrics {
 }
 
 impl GroupMetrics {
-    pub(crate) fn collect(
-        &self,
-        key: &str,
-        interval: Duration,
-        rules: usize,
-        out: &mut Families,
-    ) {
+    pub(crate) fn collect(&self, key: &str, interval: Duration, rules: usize, out: &mut Families) {
         use MetricType::{Counter, Gauge};
         let mut add = |name, kind, help, value: f64| {
             out.add(name, kind, help, &[("rule_group", key)], Point::Value(value));

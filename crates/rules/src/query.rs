@@ -80,11 +80,9 @@ fn answer(mut result: QueryResult) -> Result<Answer, EvalError> {
     let empty = QueryValue::Vector(Vec::new());
     let samples = match std::mem::replace(&mut result.value, empty) {
         QueryValue::Vector(samples) => samples,
-        QueryValue::Scalar(s) => vec![VectorSample {
-            labels: Labels::empty(),
-            t: s.t,
-            value: SampleValue::Float(s.v),
-        }],
+        QueryValue::Scalar(s) => {
+            vec![VectorSample { labels: Labels::empty(), t: s.t, value: SampleValue::Float(s.v) }]
+        }
         QueryValue::String { .. } | QueryValue::Matrix(_) => {
             return Err("rule result is not a vector or scalar".to_owned().into());
         }

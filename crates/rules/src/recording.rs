@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// Two series of a result would be one.
-const DUPLICATES: &str = "vector contains metrics with the same labelset after applying rule labels";
+const DUPLICATES: &str =
+    "vector contains metrics with the same labelset after applying rule labels";
 
 /// The labels of a result's series as they are written.
 fn written_labels(spec: &RuleSpec, labels: &Labels) -> Labels {

@@ -12,7 +12,7 @@ use firesteel_config::RuleKind;
 
 use crate::{
     Nanos, RuleSpec,
-    alerting::{Alerts, AlertState},
+    alerting::{AlertState, Alerts},
     output::Output,
 };
 
