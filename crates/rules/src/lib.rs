@@ -28,3 +28,6 @@ pub use manager::{ManagerOptions, Notify, RuleManager};
 pub use rule::Health;
 pub use snapshot::{AlertSnapshot, AlertingSnapshot, GroupSnapshot, RuleSnapshot};
 pub use time::Nanos;
+
+#[cfg(test)]
+mod tests;
