@@ -16,7 +16,6 @@ enum Kind {
 }
 
 const BAD_TYPE: &str = "invalid type for comparison";
-const INCOMPATIBLE: &str = "incompatible types for comparison";
 
 const fn kind(value: &Value) -> Kind {
     match value {
@@ -26,6 +25,11 @@ const fn kind(value: &Value) -> Kind {
         Value::String(..) => Kind::String,
         _ => Kind::Other,
     }
+}
+
+fn incompatible<T>(a: &Value, b: &Value) -> Result<T, String> {
+    let (a, b) = (a.type_name(), b.type_name());
+    Err(format!("incompatible types for comparison: {a} and {b}"))
 }
 
 const fn is_nothing(value: &Value) -> bool {
@@ -52,7 +56,7 @@ fn equal(a: &Value, b: &Value) -> Result<bool, String> {
         (Value::Float(a), Value::Float(b)) => Ok(a == b),
         (Value::String(a, _), Value::String(b, _)) => Ok(a == b),
         (a, b) if is_nothing(a) || is_nothing(b) => Ok(is_nothing(a) && is_nothing(b)),
-        (a, b) if kind(a) != kind(b) => Err(INCOMPATIBLE.to_owned()),
+        (a, b) if kind(a) != kind(b) => incompatible(a, b),
         (a, b) => same(a, b),
     }
 }
@@ -97,7 +101,7 @@ pub(super) fn lt(a: &Value, b: &Value) -> Result<bool, String> {
         (Value::Float(a), Value::Float(b)) => Ok(a < b),
         (Value::String(a, _), Value::String(b, _)) => Ok(a < b),
         (Value::Bool(_), Value::Bool(_)) => Err(BAD_TYPE.to_owned()),
-        _ => Err(INCOMPATIBLE.to_owned()),
+        _ => incompatible(a, b),
     }
 }
 

@@ -34,9 +34,12 @@ impl<'t> Execution<'t, '_> {
 
     fn not_a_function(&self, operands: &[Operand], last: Option<&Value>) -> Executed<()> {
         match operands {
-            [first, rest @ ..] if !rest.is_empty() || last.is_some() => {
-                self.error(format_args!("can't give argument to non-function {first}"))
-            }
+            [first, rest @ ..] if !rest.is_empty() || last.is_some() => match &first.kind {
+                OperandKind::Pipe(pipe) => {
+                    self.error(format_args!("can't give argument to non-function {pipe}"))
+                }
+                _ => self.error(format_args!("can't give argument to non-function {first}")),
+            },
             _ => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use super::{
     printer::{Flags, Printer},
 };
 
-/// The largest width and precision.
+/// The largest width and precision; those that are written down may have one digit more.
 const MAX_NUMBER: usize = 1_000_000;
 
 /// Go's `Sprintf`.
@@ -133,7 +133,7 @@ impl Scan<'_> {
         if digits.is_empty() {
             return None;
         }
-        match digits.parse().ok().filter(|n| *n <= MAX_NUMBER) {
+        match digits.parse().ok().filter(|n| *n / 10 <= MAX_NUMBER) {
             Some(number) => {
                 self.rest = rest;
                 Some(number)

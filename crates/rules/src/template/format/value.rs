@@ -24,6 +24,17 @@ impl Printer {
                 let elements = (0..vector.len()).filter_map(|i| vector.get(i)).map(Value::from);
                 self.slice(elements, verb, depth);
             }
+            Value::Time(time) => {
+                // Nanoseconds, seconds since the year 1, and no zone.
+                let seconds = time.seconds.saturating_add(62_135_596_800);
+                let (nanos, seconds) = (Value::int(time.nanos.into()), Value::int(seconds));
+                self.out.push('{');
+                for (i, part) in [nanos, seconds, Value::int(0)].iter().enumerate() {
+                    self.out.push_str(if i > 0 { " " } else { "" });
+                    self.value(part, verb, depth + 1);
+                }
+                self.out.push('}');
+            }
             value => self.fields(value, verb, depth),
         }
     }
