@@ -16,6 +16,7 @@ use std::{
 };
 
 use firesteel_model::Labels;
+use firesteel_promql::SampleValue;
 use firesteel_rules::template::{AlertData, Query, check, expand};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -66,10 +67,10 @@ fn alert(index: usize) -> String {
     format!("T{index:04}")
 }
 
-struct Answers(HashMap<String, Vec<(Labels, f64)>>);
+struct Answers(HashMap<String, Vec<(Labels, SampleValue)>>);
 
 impl Query for Answers {
-    fn query(&self, text: &str) -> Result<Vec<(Labels, f64)>, String> {
+    fn query(&self, text: &str) -> Result<Vec<(Labels, SampleValue)>, String> {
         self.0.get(text).cloned().ok_or_else(|| format!("no answer to {text}"))
     }
 }
@@ -86,7 +87,7 @@ fn annotation(table: &Table, answers: &Answers, index: usize, text: &str) -> Str
         labels: &labels,
         external_labels: &external_labels,
         external_url: &table.external_url,
-        value: table.value,
+        value: &SampleValue::Float(table.value),
     };
     match expand(&name, text, &data, 1_700_000_000_000, answers) {
         Ok(text) => text,
@@ -99,7 +100,8 @@ fn templates_give_what_prometheus_gives() {
     let table = table();
     let answers = table.queries.iter().map(|answer| {
         let samples = answer.samples.iter();
-        let samples = samples.map(|s| (Labels::from_pairs(&s.labels), s.value)).collect();
+        let samples =
+            samples.map(|s| (Labels::from_pairs(&s.labels), SampleValue::Float(s.value))).collect();
         (answer.text.clone(), samples)
     });
     let answers = Answers(answers.collect());

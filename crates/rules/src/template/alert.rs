@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use firesteel_model::{Labels, Timestamp};
+use firesteel_promql::SampleValue;
 
 use super::{
     Limits, Query, Template, TemplateError,
@@ -24,7 +25,7 @@ pub struct AlertData<'a> {
     /// Where the server is reached: `$externalURL`.
     pub external_url: &'a str,
     /// The sample's value: `$value`.
-    pub value: f64,
+    pub value: &'a SampleValue,
 }
 
 impl AlertData<'_> {
@@ -33,9 +34,15 @@ impl AlertData<'_> {
             labels: self.labels.clone(),
             external_labels: self.external_labels.clone(),
             external_url: self.external_url.into(),
-            value: Value::Float(self.value),
+            value: self.value.clone().into(),
         }))
     }
+}
+
+/// The name of the templates of an alerting rule; errors quote it.
+#[must_use]
+pub fn alert_name(rule: &str) -> String {
+    format!("__alert_{rule}")
 }
 
 /// Whether a text is more than itself.
@@ -44,8 +51,8 @@ fn has_actions(text: &str) -> bool {
 }
 
 /// Expands the text of a label or an annotation as Prometheus does for alerts: with `$labels`,
-/// `$externalLabels`, `$externalURL` and `$value`. The alert of a rule named `x` has templates
-/// named `__alert_x`. `query` is asked for instant queries at `at`.
+/// `$externalLabels`, `$externalURL` and `$value`. Templates of alerts are
+/// named by [`alert_name`]. `query` is asked for instant queries at `at`.
 ///
 /// A text without actions costs a copy. Others are parsed each time; time and memory are bounded by
 /// [`Limits`].

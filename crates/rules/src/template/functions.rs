@@ -140,9 +140,8 @@ fn numbered(values: &[Value]) -> Value {
 fn query(execution: &mut Execution<'_, '_>, text: &str) -> Result<Value, String> {
     execution.budget.query()?;
     let samples = execution.environment.query.query(text)?;
-    let samples = samples
-        .into_iter()
-        .map(|(labels, value)| Rc::new(Sample { labels, value: Value::Float(value) }));
+    let samples =
+        samples.into_iter().map(|(labels, value)| Rc::new(Sample { labels, value: value.into() }));
     Ok(Value::Vector(Vector::new(samples.collect())))
 }
 

@@ -9,6 +9,7 @@
 //!
 //! ```
 //! use firesteel_model::Labels;
+//! use firesteel_promql::SampleValue;
 //! use firesteel_rules::template::{AlertData, NoQueries, expand};
 //!
 //! let labels = Labels::from_pairs([("instance", "db-1:9100")]);
@@ -16,7 +17,7 @@
 //!     labels: &labels,
 //!     external_labels: &Labels::empty(),
 //!     external_url: "http://prometheus:9090",
-//!     value: 0.973,
+//!     value: &SampleValue::Float(0.973),
 //! };
 //! let text = "{{ $labels.instance | stripPort }} is {{ $value | humanizePercentage }} full";
 //! let text = expand("__alert_full", text, &data, 0, &NoQueries)?;
@@ -50,10 +51,11 @@ mod value;
 
 use std::{collections::BTreeMap, rc::Rc};
 
-pub use alert::{AlertData, check, expand};
+pub use alert::{AlertData, alert_name, check, expand};
 pub use error::TemplateError;
 use exec::Environment;
 use firesteel_model::{Labels, Timestamp};
+use firesteel_promql::SampleValue;
 pub use limits::Limits;
 use value::Value;
 
@@ -63,7 +65,7 @@ pub trait Query {
     ///
     /// # Errors
     /// The query's error as a text.
-    fn query(&self, text: &str) -> Result<Vec<(Labels, f64)>, String>;
+    fn query(&self, text: &str) -> Result<Vec<(Labels, SampleValue)>, String>;
 }
 
 /// For templates that ask nothing: every query is an error.
@@ -71,7 +73,7 @@ pub trait Query {
 pub struct NoQueries;
 
 impl Query for NoQueries {
-    fn query(&self, _: &str) -> Result<Vec<(Labels, f64)>, String> {
+    fn query(&self, _: &str) -> Result<Vec<(Labels, SampleValue)>, String> {
         Err("no queries here".to_owned())
     }
 }

@@ -1,15 +1,24 @@
 //! What the table of Prometheus' results cannot hold: functions that are newer than it, and limits.
 
+use firesteel_model::FloatHistogram;
+
 use super::*;
 
 /// Answers every query with one sample.
 struct One;
 
 impl Query for One {
-    fn query(&self, text: &str) -> Result<Vec<(Labels, f64)>, String> {
+    fn query(&self, text: &str) -> Result<Vec<(Labels, SampleValue)>, String> {
         match text {
             "bad" => Err("it is bad".to_owned()),
-            text => Ok(vec![(Labels::from_pairs([("query", text)]), 7.0)]),
+            "histogram" => {
+                let value = FloatHistogram { count: 3.0, sum: 10.0, ..FloatHistogram::default() };
+                Ok(vec![(Labels::empty(), SampleValue::Histogram(Box::new(value)))])
+            }
+            text => {
+                let labels = Labels::from_pairs([("query", text)]);
+                Ok(vec![(labels, SampleValue::Float(7.0))])
+            }
         }
     }
 }
@@ -52,6 +61,19 @@ fn functions_newer_than_the_table_are_those_of_prometheus_314() {
     ] {
         assert_eq!(run(text).as_deref(), Ok(expected), "{text}");
     }
+}
+
+#[test]
+fn histograms_print_as_prometheus_prints_them() {
+    for (text, expected) in [
+        ("{{ query \"histogram\" | first | value }}", "{count:3, sum:10}"),
+        ("{{ (query \"histogram\" | first).Value.Sum }}", "10"),
+        ("{{ query \"histogram\" | first | value | printf \"%v\" }}", "{count:3, sum:10}"),
+    ] {
+        assert_eq!(run(text).as_deref(), Ok(expected), "{text}");
+    }
+    let error = run("{{ query \"histogram\" | first | value | humanize }}").unwrap_err();
+    assert!(error.to_string().ends_with("can't convert *histogram.FloatHistogram to float"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use firesteel_model::{FloatHistogram, Labels};
+use firesteel_promql::SampleValue;
 
 use super::time::Time;
 
@@ -107,6 +108,15 @@ impl Vector {
             samples.sort_by(|a, b| {
                 a.labels.get(name).unwrap_or_default().cmp(b.labels.get(name).unwrap_or_default())
             });
+        }
+    }
+}
+
+impl From<SampleValue> for Value {
+    fn from(value: SampleValue) -> Self {
+        match value {
+            SampleValue::Float(v) => Self::Float(v),
+            SampleValue::Histogram(h) => Self::pointer(Self::Histogram(Rc::from(h))),
         }
     }
 }
