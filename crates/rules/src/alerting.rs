@@ -12,9 +12,9 @@ use hashbrown::HashMap;
 
 use crate::{
     Nanos, RuleSpec,
-    expand::{self, Data},
     output::{Output, Refused, Row},
     query::{EvalError, Querying},
+    template::{self, AlertData},
     time::{nanos, to_ms, to_seconds},
 };
 
@@ -173,7 +173,7 @@ impl Evaluation<'_> {
         let mut held = self.budget.reserve(0).map_err(memory)?;
         let mut alerts = Vec::new();
         let mut seen = hashbrown::HashSet::new();
-        let template = format!("__alert_{}", self.spec.name);
+        let name = template::alert_name(&self.spec.name);
         for (i, sample) in samples.iter().enumerate() {
             if i % LOOK == 0 && self.querying.cancel.is_canceled() {
                 return Err(EvalError {
@@ -181,11 +181,7 @@ impl Evaluation<'_> {
                     canceled: true,
                 });
             }
-            let value = match &sample.value {
-                SampleValue::Float(v) => *v,
-                SampleValue::Histogram(_) => 0.0,
-            };
-            let alert = self.alert(&template, &sample.labels, value);
+            let alert = self.alert(&name, sample);
             held.grow(alert.bytes()).map_err(memory)?;
             if !seen.insert(alert.labels.clone()) {
                 return Err(DUPLICATES.to_owned().into());
@@ -195,31 +191,35 @@ impl Evaluation<'_> {
         Ok((alerts, held))
     }
 
-    fn alert(&self, template: &str, labels: &Labels, value: f64) -> Alert {
-        let data = Data {
-            labels,
+    fn alert(&self, name: &str, sample: &VectorSample) -> Alert {
+        let data = AlertData {
+            labels: &sample.labels,
             external_labels: self.external_labels,
             external_url: self.external_url,
-            value,
+            value: &sample.value,
         };
         let expand = |text: &str| {
             let at = to_ms(self.at);
-            expand::expand(template, text, &data, at, self.querying).unwrap_or_else(|error| {
+            template::expand(name, text, &data, at, self.querying).unwrap_or_else(|error| {
                 tracing::warn!(
                     alert = self.spec.name,
-                    error,
+                    %error,
                     "expanding an alert's template failed"
                 );
                 format!("<error expanding template: {error}>")
             })
         };
-        let mut builder = labels.to_builder();
+        let mut builder = sample.labels.to_builder();
         builder.del(METRIC_NAME);
         for (name, text) in &self.spec.labels {
             builder.set(name, &expand(text));
         }
         builder.set(ALERT_NAME, &self.spec.name);
         let annotations = self.spec.annotations.iter().map(|(name, text)| (name, expand(text)));
+        let value = match &sample.value {
+            SampleValue::Float(v) => *v,
+            SampleValue::Histogram(_) => 0.0,
+        };
         Alert::new(builder.build(), Labels::from_pairs(annotations), value, self.at)
     }
 }

@@ -4,7 +4,6 @@
 mod alerting;
 mod batches;
 mod error;
-mod expand;
 mod group;
 mod load;
 mod manager;

@@ -13,7 +13,7 @@ use firesteel_config::{
 use firesteel_model::{Labels, ValidationScheme, float::go_quote};
 use firesteel_promql::{Expr, ParserOptions, parse};
 
-use crate::{RulesError, expand};
+use crate::{RulesError, template};
 
 /// What rule files are read with.
 #[derive(Clone, Debug)]
@@ -136,11 +136,12 @@ fn check(name: &str, text: &str, options: &LoadOptions, specs: &mut Vec<GroupSpe
                 }
             }
             if rule.kind == RuleKind::Alerting {
-                let template = format!("__alert_{}", rule.name.text);
+                let name = template::alert_name(&rule.name.text);
                 for (what, map) in [("label", &rule.labels), ("annotation", &rule.annotations)] {
                     for (key, value) in map {
-                        if let Err(error) = expand::check(&template, &value.text) {
-                            report(value.place, format!("{what} {}: {error}", go_quote(key)));
+                        if let Err(error) = template::check(&name, &value.text) {
+                            let (key, error) = (go_quote(key), error.message());
+                            report(value.place, format!("{what} {key}: {error}"));
                         }
                     }
                 }

@@ -11,6 +11,8 @@ use firesteel_promql::{
     VectorSample,
 };
 
+use crate::template;
+
 /// Who asks, and whom.
 pub(crate) struct Querying<'a> {
     pub(crate) engine: &'a Engine,
@@ -62,17 +64,13 @@ impl Querying<'_> {
         let result = self.engine.instant_expr(self.storage, expr, at, &self.options())?;
         answer(result)
     }
+}
 
-    /// What the function `query` of templates asks.
-    pub(crate) fn text(&self, query: &str) -> Result<Vec<(Labels, f64)>, String> {
-        let result = self.engine.instant(self.storage, query, self.at, &self.options());
+impl template::Query for Querying<'_> {
+    fn query(&self, text: &str) -> Result<Vec<(Labels, SampleValue)>, String> {
+        let result = self.engine.instant(self.storage, text, self.at, &self.options());
         let answer = result.map_err(EvalError::from).and_then(answer).map_err(|e| e.text)?;
-        let float = |sample: VectorSample| match sample.value {
-            SampleValue::Float(v) => (sample.labels, v),
-            // Prometheus gives templates the float, which a histogram sample has at zero.
-            SampleValue::Histogram(_) => (sample.labels, 0.0),
-        };
-        Ok(answer.samples.into_iter().map(float).collect())
+        Ok(answer.samples.into_iter().map(|sample| (sample.labels, sample.value)).collect())
     }
 }
 
