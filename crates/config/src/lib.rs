@@ -11,6 +11,7 @@ mod inherit;
 mod load;
 mod mistakes;
 mod paths;
+mod rule_files;
 mod schema;
 mod secret;
 mod served;
@@ -26,17 +27,25 @@ pub use files::{NoFiles, OsFiles, ReadFiles, matches as file_name_matches};
 pub use load::{
     LoadOptions, embedded_default, load, load_http_client, load_str, load_target_groups,
 };
+pub use rule_files::{Placed, RuleConfig, RuleFile, RuleGroupConfig, RuleKind, load_rule_file};
 pub use secret::{MASK, Secret};
 pub use served::{KeyInfo, NotServed, keys};
 pub use typed::{
+    alerting::{AlertingConfig, AlertmanagerApi, AlertmanagerConfig},
     discovery::{DiscoveryConfig, FileSdConfig, HttpSdConfig, StaticGroup},
     global::{GlobalConfig, NameEscaping, ScrapeLimits, ScrapeProtocol},
     http::{
         Auth, Authorization, BasicAuth, Credential, HttpClientConfig, HttpHeader, OAuth2,
         ProxyConfig, TlsConfig, TlsVersion,
     },
+    otlp::{OtlpConfig, TranslationStrategy},
+    remote::{
+        AzureAd, AzureAdMethod, MetadataConfig, QueueConfig, RemoteAuth, RemoteReadConfig,
+        RemoteWriteConfig, RemoteWriteMessage, SigV4,
+    },
     scrape::ScrapeConfig,
     storage::{FloatEncoding, Retention, StorageConfig},
+    tracing::{TracingClient, TracingConfig},
 };
 pub use url::{Url, UrlError};
 pub use value::{Item, Section, Value};

@@ -30,6 +30,7 @@ use crate::{
     options::{ConfigSource, Options},
     process::ProcessMetrics,
     queries::{ActiveQueries, QueryLog, open_error},
+    rules::Rules,
     signals::{Signal, Signals},
     status::{ServerStatus, features, hostname},
 };
@@ -63,6 +64,7 @@ pub fn run(flags: &Flags) -> Result<(), ServerError> {
 struct Server {
     configuration: Arc<Configuration>,
     scrape: Arc<ScrapeManager>,
+    rules: Arc<Rules>,
     db: LateDb,
     enable_lifecycle: bool,
     keeps_exemplars: bool,
@@ -99,10 +101,15 @@ impl Server {
         engine_options.observers =
             vec![Arc::clone(&active_queries) as _, Arc::clone(&query_log) as _];
         let engine = Arc::new(Engine::new(engine_options));
+        let rules = Arc::new(Rules::new(&options, own, &engine, &db, &budget, &clock));
+        rules
+            .check(&configuration.in_force().config)
+            .map_err(|reason| ServerError::Config { file: options.config.name(), reason })?;
         let scrape = Arc::new(scrape_manager(&options, &db, &clock, own));
         let server = Arc::new(Self {
             configuration: Arc::clone(&configuration),
             scrape: Arc::clone(&scrape),
+            rules,
             db: db.clone(),
             enable_lifecycle: options.enable_lifecycle,
             keeps_exemplars: options.feature("exemplar-storage"),
@@ -140,7 +147,9 @@ impl Server {
 
         let result = server.main_loop(&options, &status, budget, clock, signals).await;
         status.ready.store(false, Ordering::Release);
+        server.rules.stop_evaluating().await;
         server.scrape.shutdown().await;
+        server.rules.stop_sending().await;
         stop.notify_waiters();
         for task in serving {
             let _ = task.await;
@@ -251,7 +260,8 @@ impl Server {
         }
         let log = config.global.query_log_file.as_ref();
         self.query_log.open(log).map_err(|error| open_error(log, &error))?;
-        self.scrape.apply(config).map_err(|error| error.to_string())
+        self.scrape.apply(config).map_err(|error| error.to_string())?;
+        self.rules.apply(config)
     }
 
     async fn close_storage(self: &Arc<Self>) {
@@ -399,6 +409,7 @@ fn service(
     let db = Arc::new(server.db.clone());
     let mut api = Api::builder(Arc::clone(&engine), Arc::clone(&db) as _)
         .targets(Arc::new(Targets(Arc::clone(&server.scrape))))
+        .rules(Arc::clone(&server.rules) as _)
         .status(Arc::clone(status) as _)
         .lifecycle(Arc::clone(server) as _)
         .exemplars(Arc::clone(&db) as _)
@@ -408,6 +419,7 @@ fn service(
         .metrics(engine)
         .metrics(Arc::clone(&server.query_log) as _)
         .metrics(Arc::clone(&server.scrape) as _)
+        .metrics(Arc::clone(&server.rules) as _)
         .metrics(Arc::new(ProcessMetrics))
         .clock(Arc::clone(clock))
         .prefix(&options.route_prefix)
