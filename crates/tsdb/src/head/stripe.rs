@@ -7,7 +7,7 @@ mod image;
 
 use std::sync::Arc;
 
-use firesteel_chunk::{Encoding, XorState, varint};
+use firesteel_chunk::{ChunkError, Encoding, XorState, varint};
 use firesteel_model::Timestamp;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     histograms::{self, Made},
     memory::Memory,
     open::Open,
-    slab::{Handle, LARGEST, Slab},
+    slab::{Handle, Slab},
 };
 use crate::wal::record::histograms::AnyHistogram;
 
@@ -140,8 +140,6 @@ pub(super) struct Stripe {
     hot: Vec<Box<[Hot]>>,
     cold: Vec<Box<[Cold]>>,
     slab: Slab,
-    /// See [`Stripe::append_tight`].
-    scratch: Vec<u8>,
     undo: Vec<Undo>,
     /// Closed chunks that are not in files.
     memory: Memory,
@@ -313,32 +311,14 @@ impl Stripe {
             hot.buffer = buffer;
             hot.next_at = range_end(t, chunk_range).min(t.saturating_add(MAX_SPAN));
         }
-        if Slab::has_room(hot.buffer, hot.state.len()) {
-            return hot.state.append_body(self.slab.get_mut(hot.buffer), t, v).is_ok();
+        loop {
+            match hot.state.append_body(self.slab.get_mut(hot.buffer), t, v) {
+                Err(ChunkError::NoRoom) => {}
+                taken => return taken.is_ok(),
+            }
+            let Some(larger) = self.slab.grow(hot.buffer, hot.state.len()) else { return false };
+            hot.buffer = larger;
         }
-        Self::append_tight(hot, &mut self.slab, &mut self.scratch, (t, v)).is_some()
-    }
-
-    /// Appends a float where the buffer might be too small: elsewhere first, so that a larger one is
-    /// taken only if the sample needs it.
-    fn append_tight(
-        hot: &mut Hot,
-        slab: &mut Slab,
-        scratch: &mut Vec<u8>,
-        (t, v): (Timestamp, f64),
-    ) -> Option<()> {
-        scratch.resize(LARGEST, 0);
-        let (mut state, len) = (hot.state, hot.state.len());
-        // The last byte may have bits to spare.
-        let from = len.saturating_sub(1);
-        let last = slab.get(hot.buffer).get(from..len)?;
-        scratch.get_mut(from..len)?.copy_from_slice(last);
-        state.append_body(scratch, t, v).ok()?;
-        let new = scratch.get(from..state.len())?;
-        hot.buffer = slab.ensure(hot.buffer, len, state.len())?;
-        slab.get_mut(hot.buffer).get_mut(from..state.len())?.copy_from_slice(new);
-        hot.state = state;
-        Some(())
     }
 
     /// Closes the open chunk.
