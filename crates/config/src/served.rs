@@ -34,8 +34,6 @@ const KEYS: &[(&str, &str)] = &[
     ("otlp", "OTLP is not received yet"),
     ("runtime.gogc", "there is no garbage collector to tune"),
     ("global.rule_query_offset", "recording and alerting rules are not evaluated yet"),
-    ("global.scrape_failure_log_file", "failed scrapes are not logged to a file yet"),
-    ("scrape_configs.scrape_failure_log_file", "failed scrapes are not logged to a file yet"),
 ];
 
 /// Everything in a file that is not served.
