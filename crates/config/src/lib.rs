@@ -12,6 +12,8 @@ mod kubeconfig;
 mod load;
 mod mistakes;
 mod paths;
+mod rule_files;
+mod rule_tests;
 mod schema;
 mod secret;
 mod served;
@@ -28,9 +30,15 @@ pub use kubeconfig::Kubeconfig;
 pub use load::{
     LoadOptions, embedded_default, load, load_http_client, load_str, load_target_groups,
 };
+pub use rule_files::{Placed, RuleConfig, RuleFile, RuleGroupConfig, RuleKind, load_rule_file};
+pub use rule_tests::{
+    AlertTest, ExpectedAlert, ExpectedSample, ExprTest, InputSeries, RuleTestGroup, RuleTests,
+    load_rule_tests,
+};
 pub use secret::{MASK, Secret};
 pub use served::{KeyInfo, NotServed, keys};
 pub use typed::{
+    alerting::{AlertingConfig, AlertmanagerApi, AlertmanagerConfig},
     discovery::{DiscoveryConfig, FileSdConfig, HttpSdConfig, StaticGroup},
     global::{GlobalConfig, NameEscaping, ScrapeLimits, ScrapeProtocol},
     http::{
@@ -42,8 +50,14 @@ pub use typed::{
         HetznerSdConfig, KubernetesAttach, KubernetesRole, KubernetesSdConfig, KubernetesSelector,
         SdFilter, SwarmRole,
     },
+    otlp::{OtlpConfig, TranslationStrategy},
+    remote::{
+        AzureAd, AzureAdMethod, MetadataConfig, QueueConfig, RemoteAuth, RemoteReadConfig,
+        RemoteWriteConfig, RemoteWriteMessage, SigV4,
+    },
     scrape::ScrapeConfig,
     storage::{FloatEncoding, Retention, StorageConfig},
+    tracing::{TracingClient, TracingConfig},
 };
 pub use url::{Url, UrlError};
 pub use value::{Item, Section, Value};

@@ -8,8 +8,9 @@ use std::{
 use firesteel_model::{Labels, ValidationScheme, float::go_quote};
 
 use crate::{
-    Config, ConfigError, Diagnostic, HttpClientConfig, Place, ReadFiles, Retention, ScrapeConfig,
-    StaticGroup, decode,
+    AlertingConfig, Config, ConfigError, Diagnostic, HttpClientConfig, OtlpConfig, Place,
+    ReadFiles, RemoteReadConfig, RemoteWriteConfig, Retention, ScrapeConfig, ScrapeProtocol,
+    StaticGroup, TracingConfig, decode,
     diagnose::Diagnostics,
     inherit, paths,
     schema::{Schema, discovery::STATIC, http, root, scrape::GLOBAL},
@@ -27,6 +28,8 @@ pub struct LoadOptions {
     pub retention: Retention,
     /// Whether `extra_scrape_metrics` is on where the configuration does not say.
     pub extra_scrape_metrics: bool,
+    /// Whether protobuf is asked for first where the configuration does not say.
+    pub protobuf_first: bool,
 }
 
 /// Loads `path` and what it includes.
@@ -144,12 +147,20 @@ fn load_text(
     complete(&mut document, options, &mut diagnostics);
     let expanded = expand_external_labels(&mut document, files, &mut diagnostics);
     check_otlp_names(&document, &mut diagnostics);
-    check_other_rules(&document, &mut diagnostics);
     paths::set_directory(&mut document, dir);
 
     let not_served = served::not_served(name, &document);
+    let scheme = document.section("global").map_or(ValidationScheme::Utf8, inherit::scheme);
+    let alerting = document
+        .section("alerting")
+        .map(|alerting| diagnostics.below("alerting", |d| AlertingConfig::of(alerting, scheme, d)));
     let mut config = Config {
         global: convert::global(document.section("global").unwrap_or(&document)),
+        alerting: alerting.unwrap_or_default(),
+        remote_write: remote_writes(&document, scheme, &mut diagnostics),
+        remote_read: document.sections("remote_read").filter_map(RemoteReadConfig::of).collect(),
+        otlp: OtlpConfig::of(document.section("otlp")),
+        tracing: document.section("tracing").filter(|t| t.has("endpoint")).map(TracingConfig::of),
         storage: convert::storage(document.section("storage")),
         rule_files: document.texts("rule_files").map(PathBuf::from).collect(),
         scrape_config_files: document.texts("scrape_config_files").map(PathBuf::from).collect(),
@@ -200,6 +211,13 @@ fn complete(document: &mut Section, options: &LoadOptions, diagnostics: &mut Dia
         && unset(global)
     {
         global.fill("extra_scrape_metrics", Value::Bool(true));
+    }
+    if let Some(Item { value: Value::Section(global), .. }) = document.get_mut("global")
+        && options.protobuf_first
+        && !global.has("scrape_protocols")
+    {
+        let protocols = ScrapeProtocol::DEFAULT_WITH_NATIVE_HISTOGRAMS;
+        global.fill("scrape_protocols", inherit::protocols(&protocols));
     }
     for key in ["runtime", "storage"] {
         if !document.has(key)
@@ -348,28 +366,17 @@ fn check_otlp_names(document: &Section, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// Relabelling rules outside of jobs are checked here; nothing uses them yet.
-fn check_other_rules(document: &Section, diagnostics: &mut Diagnostics) {
-    let scheme = document.section("global").map_or(ValidationScheme::Utf8, inherit::scheme);
-    let check = |section: &Section, keys: &[&str], d: &mut Diagnostics| {
-        for key in keys {
-            convert::relabel_configs(section, key, scheme, d);
-        }
-    };
-    if let Some(alerting) = document.section("alerting") {
-        diagnostics.below("alerting", |d| {
-            check(alerting, &["alert_relabel_configs"], d);
-            for (i, alertmanager) in alerting.sections("alertmanagers").enumerate() {
-                let keys = ["relabel_configs", "alert_relabel_configs"];
-                d.below("alertmanagers", |d| d.at_index(i, |d| check(alertmanager, &keys, d)));
-            }
-        });
-    }
-    for (i, remote) in document.sections("remote_write").enumerate() {
-        diagnostics.below("remote_write", |d| {
-            d.at_index(i, |d| check(remote, &["write_relabel_configs"], d));
-        });
-    }
+/// The entries of `remote_write`, typed.
+fn remote_writes(
+    document: &Section,
+    scheme: ValidationScheme,
+    diagnostics: &mut Diagnostics,
+) -> Vec<RemoteWriteConfig> {
+    let all = document.sections("remote_write").enumerate().filter_map(|(i, remote)| {
+        diagnostics
+            .below("remote_write", |d| d.at_index(i, |d| RemoteWriteConfig::of(remote, scheme, d)))
+    });
+    all.collect()
 }
 
 /// The jobs of a document, typed.

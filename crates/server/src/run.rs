@@ -10,6 +10,7 @@ use std::{
 
 use firesteel_api::{Api, ApiService, Lifecycle, ServeOptions, serve};
 use firesteel_config::{Config, FloatEncoding};
+use firesteel_discovery::{DiscoveryMetrics, Mechanisms};
 use firesteel_model::{
     budget::Budget,
     clock::{Clock, SystemClock},
@@ -30,8 +31,9 @@ use crate::{
     options::{ConfigSource, Options},
     process::ProcessMetrics,
     queries::{ActiveQueries, QueryLog, open_error},
+    rules::Rules,
     signals::{Signal, Signals},
-    status::{ServerStatus, features, hostname},
+    status::{COMPATIBLE_VERSION, ServerStatus, features, hostname},
 };
 
 /// The share of the memory limit that reservations may take; the rest is for what is not counted.
@@ -63,6 +65,7 @@ pub fn run(flags: &Flags) -> Result<(), ServerError> {
 struct Server {
     configuration: Arc<Configuration>,
     scrape: Arc<ScrapeManager>,
+    rules: Arc<Rules>,
     db: LateDb,
     enable_lifecycle: bool,
     keeps_exemplars: bool,
@@ -99,10 +102,19 @@ impl Server {
         engine_options.observers =
             vec![Arc::clone(&active_queries) as _, Arc::clone(&query_log) as _];
         let engine = Arc::new(Engine::new(engine_options));
-        let scrape = Arc::new(scrape_manager(&options, &db, &clock, own));
+        // Jobs and Alertmanagers are found by the same mechanisms, which count together.
+        let mechanisms = Mechanisms::new(format!("Prometheus/{COMPATIBLE_VERSION}"));
+        let discovery = Arc::clone(&mechanisms.metrics);
+        let rules = Rules::new(&options, own, &engine, &db, &budget, &clock, &mechanisms);
+        let rules = Arc::new(rules);
+        rules
+            .check(&configuration.in_force().config)
+            .map_err(|reason| ServerError::Config { file: options.config.name(), reason })?;
+        let scrape = Arc::new(scrape_manager(&options, &db, &clock, own, mechanisms));
         let server = Arc::new(Self {
             configuration: Arc::clone(&configuration),
             scrape: Arc::clone(&scrape),
+            rules,
             db: db.clone(),
             enable_lifecycle: options.enable_lifecycle,
             keeps_exemplars: options.feature("exemplar-storage"),
@@ -123,7 +135,7 @@ impl Server {
             features: features(&options),
             ready: AtomicBool::new(false),
         });
-        let service = service(&options, &server, &status, engine, &clock);
+        let service = service(&options, &server, &status, engine, &clock, discovery);
         let stop = Arc::new(Notify::new());
         let mut serving = Vec::new();
         for listener in listeners {
@@ -140,7 +152,9 @@ impl Server {
 
         let result = server.main_loop(&options, &status, budget, clock, signals).await;
         status.ready.store(false, Ordering::Release);
+        server.rules.stop_evaluating().await;
         server.scrape.shutdown().await;
+        server.rules.stop_sending().await;
         stop.notify_waiters();
         for task in serving {
             let _ = task.await;
@@ -251,7 +265,8 @@ impl Server {
         }
         let log = config.global.query_log_file.as_ref();
         self.query_log.open(log).map_err(|error| open_error(log, &error))?;
-        self.scrape.apply(config).map_err(|error| error.to_string())
+        self.scrape.apply(config).map_err(|error| error.to_string())?;
+        self.rules.apply(config)
     }
 
     async fn close_storage(self: &Arc<Self>) {
@@ -306,6 +321,7 @@ fn engine_options(
         subquery_step: config.global.evaluation_interval,
         delayed_name_removal: options.feature("promql-delayed-name-removal"),
         use_start_timestamps: options.feature("use-start-timestamps"),
+        type_and_unit_labels: options.feature("type-and-unit-labels"),
         parser: ParserOptions {
             experimental_functions: options.feature("promql-experimental-functions"),
             extended_range_selectors: options.feature("promql-extended-range-selectors"),
@@ -323,16 +339,23 @@ fn engine_options(
     }
 }
 
+const ZERO_INGESTION: &str = "created-timestamp-zero-ingestion";
+
 fn scrape_manager(
     options: &Options,
     db: &LateDb,
     clock: &Arc<dyn Clock>,
     own: SocketAddr,
+    mechanisms: Mechanisms,
 ) -> ScrapeManager {
     let mut scrape = ScrapeOptions::new(Arc::new(HttpFetch::default()));
+    scrape.discover = Arc::new(move |config| mechanisms.discoverer(config));
     scrape.clock = Arc::clone(clock);
     scrape.hostname = hostname();
     scrape.timestamp_tolerance = options.timestamp_tolerance;
+    scrape.append_metadata = options.feature("metadata-wal-records");
+    scrape.start_timestamps = options.feature("st-storage") || options.feature(ZERO_INGESTION);
+    scrape.type_and_unit_labels = options.feature("type-and-unit-labels");
     let (scheme, host) = match options.external_url.split_once("://") {
         Some((scheme, rest)) => {
             (scheme.to_owned(), rest.split('/').next().unwrap_or_default().to_owned())
@@ -382,6 +405,7 @@ fn storage_builder(
         )
         .store_start_timestamps(options.feature("st-storage"))
         .histogram_start_timestamps(options.feature("histograms-st-encoding"))
+        .zeros_at_start_timestamps(options.feature(ZERO_INGESTION))
         .lock(options.lock);
     if let Some(bytes) = options.wal_segment_size {
         builder = builder.wal_segment_size(bytes);
@@ -395,10 +419,12 @@ fn service(
     status: &Arc<ServerStatus>,
     engine: Arc<Engine>,
     clock: &Arc<dyn Clock>,
+    discovery: Arc<DiscoveryMetrics>,
 ) -> ApiService {
     let db = Arc::new(server.db.clone());
     let mut api = Api::builder(Arc::clone(&engine), Arc::clone(&db) as _)
         .targets(Arc::new(Targets(Arc::clone(&server.scrape))))
+        .rules(Arc::clone(&server.rules) as _)
         .status(Arc::clone(status) as _)
         .lifecycle(Arc::clone(server) as _)
         .exemplars(Arc::clone(&db) as _)
@@ -408,6 +434,8 @@ fn service(
         .metrics(engine)
         .metrics(Arc::clone(&server.query_log) as _)
         .metrics(Arc::clone(&server.scrape) as _)
+        .metrics(discovery)
+        .metrics(Arc::clone(&server.rules) as _)
         .metrics(Arc::new(ProcessMetrics))
         .clock(Arc::clone(clock))
         .prefix(&options.route_prefix)

@@ -31,7 +31,7 @@ use crate::{
     value::{Item, Section, Value},
 };
 
-fn path(section: &Section, key: &str) -> Option<PathBuf> {
+pub(crate) fn path(section: &Section, key: &str) -> Option<PathBuf> {
     let text = section.text(key);
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
@@ -63,7 +63,7 @@ fn credential(section: &Section, inline: &str, file: &str) -> Credential {
     }
 }
 
-fn tls(section: Option<&Section>) -> TlsConfig {
+pub(crate) fn tls(section: Option<&Section>) -> TlsConfig {
     let Some(tls) = section else { return TlsConfig::default() };
     let version = |key| match tls.text(key) {
         "TLS10" => Some(TlsVersion::Tls10),
@@ -231,7 +231,8 @@ pub(crate) fn static_group(group: &Section) -> StaticGroup {
     StaticGroup::new(texts(group, "targets"), labels(group, "labels"))
 }
 
-fn discovery(section: &Section) -> Vec<DiscoveryConfig> {
+/// Every mechanism that a section uses: static groups first, the rest as Prometheus prints them.
+pub(crate) fn discovery(section: &Section) -> Vec<DiscoveryConfig> {
     let mut all = Vec::new();
     let groups: Vec<_> = section.sections("static_configs").map(static_group).collect();
     if !groups.is_empty() {
