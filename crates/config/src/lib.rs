@@ -7,6 +7,7 @@ mod diagnose;
 mod emit;
 mod error;
 mod files;
+mod fingerprint;
 mod inherit;
 mod load;
 mod mistakes;
@@ -23,6 +24,7 @@ mod yaml;
 pub use config::Config;
 pub use error::{ConfigError, Diagnostic, Place};
 pub use files::{NoFiles, OsFiles, ReadFiles, matches as file_name_matches};
+pub use fingerprint::fingerprint;
 pub use load::{
     LoadOptions, embedded_default, load, load_http_client, load_str, load_target_groups,
 };

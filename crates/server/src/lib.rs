@@ -15,6 +15,7 @@ mod queries;
 mod run;
 mod signals;
 mod status;
+mod watch;
 
 pub use error::ServerError;
 pub use options::{ConfigSource, Options};
