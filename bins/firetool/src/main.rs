@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
 mod analyze;
+mod check_config;
 mod cli;
 mod commands;
 mod dump;
@@ -31,6 +32,8 @@ type Outcome = Result<(), Failure>;
 enum Failure {
     /// Said on standard error; the exit status is 1.
     Message(String),
+    /// Said on standard error already; this is the exit status.
+    Said(u8),
     /// The reader of the output has gone away, as `head` does.
     Closed,
 }
@@ -78,5 +81,6 @@ fn main() -> ExitCode {
             eprintln!("{text}");
             ExitCode::FAILURE
         }
+        Err(Failure::Said(status)) => ExitCode::from(status),
     }
 }

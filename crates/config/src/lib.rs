@@ -26,7 +26,7 @@ pub use error::{ConfigError, Diagnostic, Place};
 pub use files::{NoFiles, OsFiles, ReadFiles, matches as file_name_matches};
 pub use fingerprint::fingerprint;
 pub use load::{
-    LoadOptions, embedded_default, load, load_http_client, load_str, load_target_groups,
+    LoadOptions, embedded_default, load, load_http_client, load_str, load_target_groups, load_web,
 };
 pub use secret::{MASK, Secret};
 pub use served::{KeyInfo, NotServed, keys};
@@ -46,6 +46,7 @@ pub use typed::{
     scrape::ScrapeConfig,
     storage::{FloatEncoding, Retention, StorageConfig},
     tracing::{TracingClient, TracingConfig},
+    web::{ClientAuth, RateLimit, WebConfig, WebTls},
 };
 pub use url::{Url, UrlError};
 pub use value::{Item, Section, Value};
