@@ -1,5 +1,9 @@
 //! Side by side with the real Prometheus on a real node exporter: the same answers to queries from
 //! public dashboards. `FIRESTEEL_SOAK_SECONDS` sets how long both scrape first (20).
+//!
+//! The two scrape at different moments, so one may see a counter rise before its first scrape, the
+//! other after. Between them and the exporter stands a [`Front`], which at the beginning and at the
+//! end always shows the same page: so both see each counter rise by the same, and gauges rest.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 mod support;
@@ -7,7 +11,9 @@ mod support;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Write as _,
     net::SocketAddr,
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
@@ -15,12 +21,49 @@ use std::{
 use serde_json::Value;
 use support::{
     Process, Server, api_data, conformance, escape, free_address, get, now_ms, peer, prometheus,
-    wait_for,
+    target, wait_for,
 };
 
 /// How many queries are compared, and how many of them must find something.
 const QUERIES: usize = 60;
 const NON_EMPTY: usize = 45;
+/// Both have scraped the last page several times by then, and what is asked is a little in the past.
+const SETTLED: Duration = Duration::from_secs(7);
+/// A value rests if it is what it was so long ago.
+const BEFORE: Duration = Duration::from_secs(5);
+
+/// Shows the exporter's page, or always the same one.
+#[derive(Clone)]
+struct Front {
+    exporter: SocketAddr,
+    frozen: Arc<Mutex<Option<Vec<u8>>>>,
+}
+
+impl Front {
+    fn of(exporter: SocketAddr) -> Self {
+        Self { exporter, frozen: Arc::default() }
+    }
+
+    fn freeze(&self) {
+        let (_, page) = get(self.exporter, "/metrics").unwrap();
+        *self.frozen.lock().unwrap() = Some(page);
+    }
+
+    fn thaw(&self) {
+        *self.frozen.lock().unwrap() = None;
+    }
+
+    fn listen(&self) -> SocketAddr {
+        let front = self.clone();
+        target(move |_, stream| {
+            let frozen = front.frozen.lock().unwrap().clone();
+            let page = frozen.or_else(|| Some(get(front.exporter, "/metrics").ok()?.1));
+            let Some(page) = page else { return };
+            let head = "HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n\r\n";
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&page));
+        })
+    }
+}
 
 #[test]
 fn answers_as_prometheus_does() {
@@ -29,10 +72,13 @@ fn answers_as_prometheus_does() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let target = free_address();
-    let listen = vec![format!("--web.listen-address={target}")];
+    let exporter_address = free_address();
+    let listen = vec![format!("--web.listen-address={exporter_address}")];
     let _exporter = Process::start(&exporter, &listen, folder.path());
-    wait_for("the exporter", || (get(target, "/metrics").ok()?.0 == 200).then_some(()));
+    wait_for("the exporter", || (get(exporter_address, "/metrics").ok()?.0 == 200).then_some(()));
+    let front = Front::of(exporter_address);
+    front.freeze();
+    let target = front.listen();
 
     let config = folder.path().join("prometheus.yml");
     fs::write(
@@ -46,6 +92,13 @@ fn answers_as_prometheus_does() {
         prometheus(&program, folder.path(), &folder.path().join("theirs"), &config);
     let server = Server::start(folder.path(), &[&format!("--config.file={}", config.display())]);
     let seconds = std::env::var("FIRESTEEL_SOAK_SECONDS").map_or(20, |s| s.parse().unwrap());
+    for address in [theirs, server.address] {
+        wait_for("several scrapes of the first page", || {
+            let up = api_data(address, "query?query=count_over_time(up[1m])%20%3E%203");
+            up["result"].as_array().filter(|r| !r.is_empty()).map(|_| ())
+        });
+    }
+    front.thaw();
     thread::sleep(Duration::from_secs(seconds));
 
     let cores = thread::available_parallelism().unwrap().get() as f64;
@@ -60,8 +113,10 @@ fn answers_as_prometheus_does() {
     // Over short times the kernel's own accounting wavers; over long ones it must add up.
     assert!((rate / expected - 1.0).abs() < 0.1, "{rate} is not near {expected}: {}", server.log());
     assert!(seconds < 120 || (rate / cores - 1.0).abs() < 0.05, "{rate} is not near {cores}");
-    // The two scrape at different moments: a series at the edge of a comparison may be in one answer
-    // alone. What differs three times in a row differs.
+    front.freeze();
+    thread::sleep(SETTLED + BEFORE);
+    // What is at the edge of a short window may be in one answer alone. What differs three times in
+    // a row differs.
     let mut failures = compare_queries(theirs, server.address);
     for _ in 0..2 {
         if failures.is_empty() {
@@ -89,7 +144,7 @@ fn compare_queries(theirs: SocketAddr, ours: SocketAddr) -> Vec<String> {
         }
         compared += 1;
         non_empty += usize::from(!expected.is_empty());
-        let before = vector(theirs, &query, time - 5).unwrap_or_default();
+        let before = vector(theirs, &query, time - BEFORE.as_secs()).unwrap_or_default();
         let Some(found) = vector(ours, &query, time) else {
             failures.push(format!("{query}: no vector"));
             continue;

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use crate::{Failure, Outcome, analyze, check_config, commands, dump, import, list, verify};
+use crate::{Failure, Outcome, analyze, checks, commands, dump, import, list, verify};
 
 const DEFAULT_PATH: &str = "data/";
 const ALL_SERIES: &str = "{__name__=~'(?s:.*)'}";
@@ -56,76 +56,9 @@ pub(crate) fn command() -> Command {
                 .help("Features to switch on, separated by commas, as for the server."),
         )
         .subcommand(tsdb)
-        .subcommand(check_command())
+        .subcommand(checks::command())
         .subcommand(commands::query())
         .subcommand(commands::promql())
-}
-
-fn check_command() -> Command {
-    Command::new("check")
-        .about("Check files, pages and targets.")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .arg(
-            Arg::new("query.lookback-delta")
-                .long("query.lookback-delta")
-                .global(true)
-                .default_value("5m")
-                .value_parser(firesteel_model::duration::parse)
-                .help("The server's --query.lookback-delta."),
-        )
-        .subcommand(config_command())
-}
-
-fn flag(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-}
-
-fn files_arg(help: &'static str) -> Arg {
-    Arg::new("files").required(true).num_args(1..).value_parser(value_parser!(PathBuf)).help(help)
-}
-
-fn config_command() -> Command {
-    Command::new("config")
-        .about("Check configurations, and the files that they name.")
-        .arg(files_arg("Configurations."))
-        .arg(flag("syntax-only", "Do not look at the files that they name."))
-        .arg(Arg::new("lint").long("lint").default_value("duplicate-rules").help(
-            "What to look for besides mistakes, separated by commas: all, duplicate-rules, none, \
-             too-long-scrape-interval.",
-        ))
-        .arg(flag("lint-fatal", "Exit with 3 where something of that was found."))
-        .arg(flag("ignore-unknown-fields", "Leave out keys of rule groups that are not known."))
-        .arg(flag("agent", "The configurations are agents'."))
-        .arg(
-            Arg::new("compat")
-                .long("compat")
-                .default_value("firesteel")
-                .value_parser(PossibleValuesParser::new(["firesteel", "prometheus"]))
-                .help("With prometheus: refuse what only Firesteel takes. Firesteel only."),
-        )
-}
-
-/// Runs a command of `check`.
-fn check(name: &str, arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
-    match name {
-        "config" => check_config(arguments, out),
-        _ => Ok(()),
-    }
-}
-
-fn check_config(arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
-    let files: Vec<PathBuf> = arguments.get_many("files").unwrap_or_default().cloned().collect();
-    let text = |name: &str| arguments.get_one::<String>(name).map_or("", String::as_str);
-    let options = check_config::Options {
-        agent: arguments.get_flag("agent"),
-        syntax_only: arguments.get_flag("syntax-only"),
-        lint: check_config::Lint::parse(text("lint"), out)?,
-        lint_fatal: arguments.get_flag("lint-fatal"),
-        prometheus_only: text("compat") == "prometheus",
-        lookback: arguments.get_one("query.lookback-delta").copied().unwrap_or_default(),
-    };
-    check_config::run(&files, &options, out)
 }
 
 fn path_arg() -> Arg {
@@ -238,7 +171,7 @@ pub(crate) fn run(matches: &ArgMatches, out: &mut dyn Write) -> Outcome {
     match group {
         "query" => return commands::run_query(name, arguments, out),
         "promql" => return commands::run_promql(name, arguments, out),
-        "check" => return check(name, arguments, out),
+        "check" => return checks::run(name, arguments, out),
         _ => {}
     }
     match name {

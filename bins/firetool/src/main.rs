@@ -4,6 +4,8 @@
 
 mod analyze;
 mod check_config;
+mod check_metrics;
+mod checks;
 mod cli;
 mod commands;
 mod dump;
@@ -34,6 +36,9 @@ enum Failure {
     Message(String),
     /// Said on standard error already; this is the exit status.
     Said(u8),
+    /// Said on standard error; nothing is broken but something could be better, so the exit status is
+    /// 3, as promtool's.
+    Lint(String),
     /// The reader of the output has gone away, as `head` does.
     Closed,
 }
@@ -74,7 +79,8 @@ fn main() -> ExitCode {
         }
     };
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    let done = cli::run(&matches, &mut out).and_then(|()| Ok(out.flush()?));
+    let done = cli::run(&matches, &mut out);
+    let done = out.flush().map_err(Failure::from).and(done);
     match done {
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
         Err(Failure::Message(text)) => {
@@ -82,5 +88,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(Failure::Said(status)) => ExitCode::from(status),
+        Err(Failure::Lint(text)) => {
+            eprintln!("{text}");
+            ExitCode::from(3)
+        }
     }
 }

@@ -9,6 +9,8 @@ const MAX_ERRORS: usize = 100;
 pub(crate) struct Diagnostics {
     file: String,
     path: Vec<String>,
+    /// Keys that nobody knows are passed over.
+    pub(crate) lenient: bool,
     pub(crate) errors: Vec<Diagnostic>,
     pub(crate) warnings: Vec<Diagnostic>,
     /// Whether what Prometheus would refuse is an error, not a warning.
@@ -20,6 +22,7 @@ impl Diagnostics {
         Self {
             file: file.to_owned(),
             path: Vec::new(),
+            lenient: false,
             errors: Vec::new(),
             warnings: Vec::new(),
             prometheus_only: false,

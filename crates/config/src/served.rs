@@ -26,14 +26,12 @@ const SERVED_MECHANISMS: [&str; 3] = ["static_configs", "file_sd_configs", "http
 /// Keys that are read and have no effect, lists left out of the paths, and why. The one place that
 /// says so: the warnings at the start and `docs/compatibility.md` come from it.
 const KEYS: &[(&str, &str)] = &[
-    ("rule_files", "recording and alerting rules are not evaluated yet"),
-    ("alerting", "alerts are not sent to Alertmanagers yet"),
+    ("alerting.alertmanagers.sigv4", "requests to Alertmanagers are not signed yet"),
     ("remote_write", "samples are not sent to remote storage yet"),
     ("remote_read", "samples are not read from remote storage yet"),
     ("tracing", "traces are not sent yet"),
     ("otlp", "OTLP is not received yet"),
     ("runtime.gogc", "there is no garbage collector to tune"),
-    ("global.rule_query_offset", "recording and alerting rules are not evaluated yet"),
     ("global.scrape_failure_log_file", "failed scrapes are not logged to a file yet"),
     ("scrape_configs.scrape_failure_log_file", "failed scrapes are not logged to a file yet"),
 ];

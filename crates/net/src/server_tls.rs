@@ -146,9 +146,7 @@ fn build(wanted: &Wanted) -> Result<ServerConfig, NetErrorKind> {
 }
 
 /// TLS 1.2 and 1.3, as far as the configuration allows: the older ones are broken and not spoken.
-fn versions(
-    config: &WebTls,
-) -> Result<&'static [&'static SupportedProtocolVersion], NetErrorKind> {
+fn versions(config: &WebTls) -> Result<&'static [&'static SupportedProtocolVersion], NetErrorKind> {
     static BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
     if config.max_version < config.min_version.max(TlsVersion::Tls12) {
         return Err(wrong(

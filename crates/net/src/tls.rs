@@ -128,7 +128,10 @@ fn text(what: &'static str, credential: &Credential) -> Result<Option<String>, N
     }
 }
 
-pub(crate) fn certificates(what: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, NetErrorKind> {
+pub(crate) fn certificates(
+    what: &str,
+    pem: &str,
+) -> Result<Vec<CertificateDer<'static>>, NetErrorKind> {
     let fail = |reason: String| NetErrorKind::TlsConfig(format!("{what}: {reason}"));
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()

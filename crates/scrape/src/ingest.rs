@@ -392,7 +392,7 @@ impl<'a> PageReader<'_, 'a> {
 
     /// A series that was parsed because it was not predicted.
     fn float_series(&mut self, series: &Series<'_, 'a>) -> Result<(), ScrapeError> {
-        take_exemplar(&mut self.exemplars, series.exemplar());
+        take_exemplar(&mut self.exemplars, series.exemplar().as_ref());
         self.series(series, Value::Float(series.value))
     }
 
@@ -418,7 +418,7 @@ impl<'a> PageReader<'_, 'a> {
         let sample = Sample {
             value,
             timestamp: series.timestamp,
-            start: series.start_timestamp,
+            start: series.start_timestamp(),
             kind: series.kind(),
         };
         match self.cache.find_from(self.cursor, series.raw) {

@@ -12,6 +12,7 @@ mod memory;
 mod options;
 mod process;
 mod queries;
+mod rules;
 mod run;
 mod signals;
 mod status;

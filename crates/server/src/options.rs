@@ -80,6 +80,20 @@ pub struct Options {
     pub features: Vec<String>,
     /// How far scrapes' timestamps are moved to fit their schedule.
     pub timestamp_tolerance: Duration,
+    /// An outage longer than this ends pending alerts.
+    pub outage_tolerance: Duration,
+    /// An alert that is restored after an outage waits at least so long before it fires.
+    pub grace_period: Duration,
+    /// How long to wait before an alert that still fires is sent again.
+    pub resend_delay: Duration,
+    /// Rules that run at a time, where they may.
+    pub rule_concurrency: usize,
+    /// Alerts that may wait for an Alertmanager.
+    pub notification_capacity: usize,
+    /// Alerts per request.
+    pub notification_batch: usize,
+    /// Whether waiting alerts are sent before the end.
+    pub drain_notifications: bool,
     /// Level of the log.
     pub log_level: Level,
     /// Form of the log.
@@ -133,6 +147,13 @@ impl Options {
             } else {
                 Duration::ZERO
             },
+            outage_tolerance: seconds("rules.alert.for-outage-tolerance")?,
+            grace_period: seconds("rules.alert.for-grace-period")?,
+            resend_delay: seconds("rules.alert.resend-delay")?,
+            rule_concurrency: flags.number("rules.max-concurrent-evals")?,
+            notification_capacity: flags.number("alertmanager.notification-queue-capacity")?,
+            notification_batch: flags.number("alertmanager.notification-batch-size")?,
+            drain_notifications: flags.bool("alertmanager.drain-notification-queue-on-shutdown"),
             log_level: log_level(flags)?,
             log_format: log_format(flags)?,
             remarks: remarks(flags),

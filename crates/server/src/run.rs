@@ -30,6 +30,7 @@ use crate::{
     options::{ConfigSource, Options},
     process::ProcessMetrics,
     queries::{ActiveQueries, QueryLog, open_error},
+    rules::Rules,
     signals::{Signal, Signals},
     status::{ServerStatus, features, hostname},
     watch::FileWatch,
@@ -64,6 +65,7 @@ pub fn run(flags: &Flags) -> Result<(), ServerError> {
 struct Server {
     configuration: Arc<Configuration>,
     scrape: Arc<ScrapeManager>,
+    rules: Arc<Rules>,
     db: LateDb,
     engine: Arc<Engine>,
     enable_lifecycle: bool,
@@ -103,10 +105,15 @@ impl Server {
         engine_options.observers =
             vec![Arc::clone(&active_queries) as _, Arc::clone(&query_log) as _];
         let engine = Arc::new(Engine::new(engine_options));
+        let rules = Arc::new(Rules::new(&options, own, &engine, &db, &budget, &clock));
+        rules
+            .check(&configuration.in_force().config)
+            .map_err(|reason| ServerError::Config { file: options.config.name(), reason })?;
         let scrape = Arc::new(scrape_manager(&options, &db, &clock, own));
         let server = Arc::new(Self {
             configuration: Arc::clone(&configuration),
             scrape: Arc::clone(&scrape),
+            rules,
             db: db.clone(),
             engine: Arc::clone(&engine),
             enable_lifecycle: options.enable_lifecycle,
@@ -146,7 +153,9 @@ impl Server {
 
         let result = server.main_loop(&options, &status, budget, clock, signals).await;
         status.ready.store(false, Ordering::Release);
+        server.rules.stop_evaluating().await;
         server.scrape.shutdown().await;
+        server.rules.stop_sending().await;
         stop.notify_waiters();
         for task in serving {
             let _ = task.await;
@@ -256,6 +265,8 @@ impl Server {
 
     /// Puts a configuration into force.
     fn apply(&self, config: &Config) -> Result<(), String> {
+        // First what is the likeliest to fail: nothing else has to be taken back then.
+        self.rules.apply(config)?;
         if let Some(db) = self.db.db() {
             let retention = &config.storage.retention;
             db.set_retention(
@@ -464,6 +475,7 @@ fn service(
     let db = Arc::new(server.db.clone());
     let mut api = Api::builder(Arc::clone(&engine), Arc::clone(&db) as _)
         .targets(Arc::new(Targets(Arc::clone(&server.scrape))))
+        .rules(Arc::clone(&server.rules) as _)
         .status(Arc::clone(status) as _)
         .lifecycle(Arc::clone(server) as _)
         .exemplars(Arc::clone(&db) as _)
@@ -473,6 +485,7 @@ fn service(
         .metrics(engine)
         .metrics(Arc::clone(&server.query_log) as _)
         .metrics(Arc::clone(&server.scrape) as _)
+        .metrics(Arc::clone(&server.rules) as _)
         .metrics(Arc::new(ProcessMetrics))
         .clock(Arc::clone(clock))
         .prefix(&options.route_prefix)

@@ -62,8 +62,9 @@ fn node_exporter(program: &std::path::Path) -> Vec<Series> {
     all
 }
 
-/// Asks both, as range and as instant queries; everything is to be equal.
-fn check(name: &str, list: &[String], mut series: Vec<Series>) {
+/// Asks both, as range and as instant queries; everything is to be equal, and so many in a hundred
+/// are to find something.
+fn check(name: &str, list: &[String], mut series: Vec<Series>, found: usize) {
     let Some(prometheus) = program("prometheus") else { return };
     let there: BTreeSet<String> =
         series.iter().filter_map(|s| s.labels.get(METRIC_NAME).map(str::to_owned)).collect();
@@ -101,7 +102,7 @@ fn check(name: &str, list: &[String], mut series: Vec<Series>) {
         let _ = writeln!(shown, "{}\n  {when:?}\n  {}", cut(query), cut(what));
     }
     assert!(shown.is_empty(), "{shown}");
-    assert!(outcome.found * 5 >= outcome.asked * 4, "too many empty answers");
+    assert!(outcome.found * 100 >= outcome.asked * found, "too many empty answers");
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn the_compliance_list() {
     let Some(path) = conformance("compliance/promql-test-queries.yml") else { return };
     let mut series = demo::series();
     series.extend(demo::native());
-    check("compliance list", &lists::compliance(&path).unwrap(), series);
+    check("compliance list", &lists::compliance(&path).unwrap(), series, 80);
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn the_dashboard_list() {
     let mut series = demo::series();
     series.extend(demo::native());
     series.extend(node_exporter(&exporter));
-    check("dashboard list", &lists::lines(&path).unwrap(), series);
+    check("dashboard list", &lists::lines(&path).unwrap(), series, 80);
 }
 
 #[test]
@@ -133,15 +134,17 @@ fn dashboards_of_node_exporter_and_kubernetes() {
     let mut list = lists::lines(&setup).unwrap();
     let sources = ["rfmoz", "kube-prometheus", "dotdc-k8s"];
     list.extend(lists::json_lines(&real, "source", &sources).unwrap());
-    check("dashboards", &list, node_exporter(&exporter));
+    check("dashboards", &list, node_exporter(&exporter), 80);
 }
 
-/// All of the queries of the collection, some ten thousand: `cargo test ... -- --ignored`.
+/// The whole collection, some ten thousand queries. Every twentieth of them; all take minutes, with
+/// `FIRESTEEL_EVERY=1`.
 #[test]
-#[ignore = "takes minutes"]
-fn every_real_query() {
+fn real_queries_of_all_kinds() {
     let Some(real) = conformance("real/queries.jsonl") else { return };
     let Some(exporter) = program("prometheus-node-exporter") else { return };
+    let every = std::env::var("FIRESTEEL_EVERY").map_or(20, |n| n.parse().unwrap());
     let list = lists::json_lines(&real, "source", &[""]).unwrap();
-    check("real queries", &list, node_exporter(&exporter));
+    let list: Vec<_> = list.into_iter().step_by(every).collect();
+    check("real queries", &list, node_exporter(&exporter), 70);
 }

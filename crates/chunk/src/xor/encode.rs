@@ -71,14 +71,14 @@ impl XorState {
         f64::from_bits(self.v)
     }
 
-    /// Appends a sample. `buffer` is what the earlier calls were given (or a copy with more room)
-    /// and needs [`MAX_SAMPLE_LEN`] bytes of room after [`XorState::len`]. Bytes of the chunk but
+    /// Appends a sample. `buffer` is what the earlier calls were given, or a copy with more room:
+    /// [`MAX_SAMPLE_LEN`] bytes after [`XorState::len`] are always enough. Bytes of the chunk but
     /// the first two and the last never change; what lies behind the chunk may be overwritten.
     ///
     /// Times are expected to grow but need not.
     ///
     /// # Errors
-    /// [`ChunkError::NoRoom`], [`ChunkError::TooManySamples`] at 65 535; nothing has changed then.
+    /// [`ChunkError::NoRoom`], [`ChunkError::TooManySamples`] at 65 535; the chunk is as before then.
     #[inline]
     pub fn append(&mut self, buffer: &mut [u8], t: i64, v: f64) -> Result<(), ChunkError> {
         self.append_body(buffer, t, v)?;
@@ -101,57 +101,75 @@ impl XorState {
     /// As [`XorState::append`].
     #[inline]
     pub fn append_body(&mut self, buffer: &mut [u8], t: i64, v: f64) -> Result<(), ChunkError> {
-        let len = self.len as usize;
-        if buffer.len() < len + MAX_SAMPLE_LEN {
-            return Err(ChunkError::NoRoom);
-        }
         let num = self.num.checked_add(1).ok_or(ChunkError::TooManySamples)?;
         let bits = v.to_bits();
         let delta = (t as u64).wrapping_sub(self.t as u64);
-        if self.num > 1 && delta == self.delta && bits == self.v {
-            self.repeat(buffer);
+        let fits = if self.num > 1 && delta == self.delta && bits == self.v {
+            self.repeat(buffer)
         } else {
-            self.append_other(buffer, delta, t, bits);
+            self.append_other(buffer, delta, t, bits)
+        };
+        if !fits {
+            return Err(ChunkError::NoRoom);
         }
         self.t = t;
         self.num = num;
         Ok(())
     }
 
-    /// Appends the two zeros of a sample at the same pace with the same value. What is left of the
-    /// last byte is zero already.
+    /// Appends the two zeros of a sample at the same pace with the same value, if there is room.
+    /// What is left of the last byte is zero already.
     #[inline(always)]
-    fn repeat(&mut self, buffer: &mut [u8]) {
+    fn repeat(&mut self, buffer: &mut [u8]) -> bool {
         let used = (self.packed >> USED_SHIFT) + 2;
-        if used > 7
-            && let Some(byte) = buffer.get_mut(self.len as usize)
-        {
+        if used > 7 {
+            let Some(byte) = buffer.get_mut(self.len as usize) else { return false };
             *byte = 0;
             self.len += 1;
+        } else if buffer.len() < self.len as usize {
+            return false;
         }
         self.packed = self.packed & WINDOW_MASK | (used & 7) << USED_SHIFT;
+        true
     }
 
+    /// Appends any other sample, if there is room. Whether there is shows when it is written: to
+    /// reckon with [`MAX_SAMPLE_LEN`] would send small buffers away half empty.
     #[inline(never)]
-    fn append_other(&mut self, buffer: &mut [u8], delta: u64, t: i64, bits: u64) {
+    fn append_other(&mut self, buffer: &mut [u8], delta: u64, t: i64, bits: u64) -> bool {
         let (mut window, used) = unpack(self.packed);
         let mut out = BitWriter::resume(buffer, self.len as usize, used);
         if self.num > 1 {
             put_dod(&mut out, delta.wrapping_sub(self.delta) as i64);
             window.put_xor(&mut out, bits ^ self.v);
-            self.delta = delta;
         } else if self.num == 1 {
             out.put_uvarint(delta);
             window.put_xor(&mut out, bits ^ self.v);
-            self.delta = delta;
         } else {
             out.put_uvarint(varint::zigzag(t));
             out.put(bits, 64);
         }
         let (len, used) = out.finish();
+        if len > buffer.len() {
+            self.clean(buffer);
+            return false;
+        }
+        if self.num > 0 {
+            self.delta = delta;
+        }
         self.v = bits;
         self.len = len as u32;
         self.packed = pack(window, used);
+        true
+    }
+
+    /// Makes what is left of the last byte zero again, see [`XorState::repeat`].
+    #[cold]
+    fn clean(&self, buffer: &mut [u8]) {
+        let last = (self.len as usize).checked_sub(1).and_then(|at| buffer.get_mut(at));
+        if let Some(last) = last {
+            *last &= !(0x7f >> (self.packed >> USED_SHIFT));
+        }
     }
 }
 
@@ -264,10 +282,7 @@ impl XorEncoder {
     pub fn resume(chunk: &[u8]) -> Result<Self, ChunkError> {
         let state = super::resume(chunk)?;
         let mut buffer = chunk.to_vec();
-        if let Some(last) = buffer.last_mut() {
-            // What is left of it must be zero, see `repeat`.
-            *last &= !(0x7f >> (state.packed >> USED_SHIFT));
-        }
+        state.clean(&mut buffer);
         Ok(Self { state, buffer })
     }
 

@@ -116,6 +116,20 @@ pub(crate) fn samples(max: usize) -> impl Strategy<Value = Vec<(i64, f64)>> {
 }
 
 proptest! {
+    /// Refused where it does not fit, byte by byte, and then written as if nothing had been.
+    #[test]
+    fn a_buffer_that_grows_by_bytes_has_the_same_chunk(samples in samples(150)) {
+        let (mut state, mut buffer) = (XorState::new(), Vec::new());
+        for &(t, v) in &samples {
+            while let Err(error) = state.append(&mut buffer, t, v) {
+                prop_assert_eq!(error, ChunkError::NoRoom);
+                buffer.push(0xff);
+            }
+            prop_assert_eq!(state.len(), buffer.len());
+        }
+        prop_assert_eq!(buffer, encode(&samples));
+    }
+
     #[test]
     fn round_trip(samples in samples(300)) {
         let chunk = encode(&samples);

@@ -47,7 +47,7 @@ pub static FEATURES: &[Feature] = &[
     feature("native-histograms", AlwaysOn),
     feature("ooo-native-histograms", AlwaysOn),
     feature("auto-reload-config", Works),
-    feature("concurrent-rule-eval", Ignored),
+    feature("concurrent-rule-eval", Works),
     feature("delayed-compaction", Ignored),
     feature("old-ui", Ignored),
     feature("otlp-deltatocumulative", Ignored),

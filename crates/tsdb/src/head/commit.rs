@@ -12,7 +12,7 @@ use firesteel_model::{
 };
 
 use super::{
-    Head, LOGGED,
+    Head, LOGGED, Newest,
     exemplars::Stored,
     late::{LateSample, LateValue},
     pending::{Float, Pending},
@@ -129,7 +129,8 @@ impl Head {
         // Series that were there when the transaction began still are if none went since.
         let sure = pending.unlinks == self.unlinks.load(Ordering::Acquire);
         let mut verdict = |id: u32, reference: u64, t: Timestamp, assumed_late: bool| {
-            let newest = self.newest(id);
+            let cell = self.newest.get(u64::from(id));
+            let newest = cell.map_or(NEVER, Newest::get);
             let gone = || !sure && self.lookup(reference) != Some(id);
             let in_order = t > newest && t >= min_valid;
             // What is there already does not come late.
@@ -141,8 +142,8 @@ impl Head {
             }
             changed |= late != assumed_late;
             num_late += usize::from(late);
-            if in_order {
-                self.set_newest(id, t);
+            if in_order && let Some(cell) = cell {
+                cell.set(t);
             }
             stats.samples += 1;
             (true, late, newest)
@@ -246,7 +247,7 @@ impl Head {
         readers: &ActiveReaders,
     ) -> (Timestamp, Timestamp, u64) {
         let (mut oldest, mut newest, mut appended) = (Timestamp::MAX, NEVER, 0);
-        let formats = self.formats();
+        let xor2 = self.formats().xor2;
         let mut rest = floats;
         while let Some(first) = rest.first() {
             // One lock for all samples of the same stripe that come in a row.
@@ -257,17 +258,24 @@ impl Head {
             stripe.forget_undo(readers);
             stripe.warm(now.iter().map(|f| f.id));
             let waiting = stripe.waiting_bytes();
-            let at = floats.len() - rest.len();
-            for (i, f) in now.iter().enumerate().filter(|(_, f)| f.valid && !f.late) {
-                let range = self.chunk_range;
-                let taken = if formats.xor2 {
-                    let start = starts.get(at + i).copied().unwrap_or(0);
+            let in_order = |f: &&Float| f.valid && !f.late;
+            let range = self.chunk_range;
+            if xor2 {
+                let starts = starts.get(floats.len() - rest.len()..).unwrap_or_default();
+                let starts = starts.iter().copied().chain(std::iter::repeat(0));
+                for (f, start) in now.iter().zip(starts).filter(|(f, _)| in_order(f)) {
                     let sample = FloatSample { t: f.t, start, v: f.v };
-                    stripe.append_xor2(f.id, sample, f.before, epoch, range, readers)
-                } else {
-                    stripe.append_float(f.id, (f.t, f.v), f.before, epoch, range, readers)
-                };
-                appended += u64::from(taken);
+                    let taken = stripe.append_xor2(f.id, sample, f.before, epoch, range, readers);
+                    appended += u64::from(taken);
+                }
+            } else {
+                for f in now.iter().filter(in_order) {
+                    let sample = (f.t, f.v);
+                    let taken = stripe.append_float(f.id, sample, f.before, epoch, range, readers);
+                    appended += u64::from(taken);
+                }
+            }
+            for f in now.iter().filter(in_order) {
                 oldest = oldest.min(f.t);
                 newest = newest.max(f.t);
             }

@@ -183,6 +183,23 @@ impl<T> std::ops::Deref for Padded<T> {
     }
 }
 
+/// Time of a series' newest sample, [`NEVER`] where it has none. With the sign bit flipped, so that
+/// this is 0 and new pages need no writing.
+#[derive(Default)]
+struct Newest(AtomicU64);
+
+impl Newest {
+    #[inline]
+    fn get(&self) -> Timestamp {
+        (self.0.load(Ordering::Acquire) ^ 1 << 63) as i64
+    }
+
+    #[inline]
+    fn set(&self, t: Timestamp) {
+        self.0.store(t as u64 ^ 1 << 63, Ordering::Release);
+    }
+}
+
 /// The head.
 pub(crate) struct Head {
     chunk_range: i64,
@@ -196,8 +213,8 @@ pub(crate) struct Head {
     /// The same for references too large for [`Head::refs`].
     far_refs: RwLock<HashMap<u64, u32>>,
     last_ref: AtomicU64,
-    /// Newest sample by series number, with the sign bit flipped, so that [`NEVER`] is 0.
-    newest: Paged<AtomicU64>,
+    /// Newest sample by series number.
+    newest: Paged<Newest>,
     flags: Paged<AtomicU8>,
     /// How often series were taken out of the index; changes under the commit lock only.
     unlinks: AtomicU64,
@@ -411,14 +428,13 @@ impl Head {
     /// Newest sample of a series; [`NEVER`] where it has none.
     #[inline]
     fn newest(&self, id: u32) -> Timestamp {
-        let bits = self.newest.get(u64::from(id)).map_or(0, |t| t.load(Ordering::Acquire));
-        (bits ^ 1 << 63) as i64
+        self.newest.get(u64::from(id)).map_or(NEVER, Newest::get)
     }
 
     #[inline]
     fn set_newest(&self, id: u32, t: Timestamp) {
-        if let Some(cell) = self.newest.get(u64::from(id)) {
-            cell.store(t as u64 ^ 1 << 63, Ordering::Release);
+        if let Some(newest) = self.newest.get(u64::from(id)) {
+            newest.set(t);
         }
     }
 
@@ -467,7 +483,7 @@ impl Head {
             index.release(&[id]);
             return Err(AppendError::Limit("the head has no room for another series".to_owned()));
         };
-        newest.store(0, Ordering::Release);
+        newest.set(NEVER);
         flags.store(0, Ordering::Release);
         self.unlogged.fetch_add(1, Ordering::AcqRel);
         self.stripes[stripe_of(id)].lock().ensure(id);

@@ -206,10 +206,16 @@ impl Pending {
     #[inline]
     pub(super) fn push_float(&mut self, float: Float, start: Timestamp) {
         if start != 0 || !self.starts.is_empty() {
-            self.starts.resize(self.floats.len(), 0);
-            self.starts.push(start);
+            self.push_start(start);
         }
         self.floats.push(float);
+    }
+
+    /// Apart, so that floats without start timestamps pay nothing for it.
+    #[cold]
+    fn push_start(&mut self, start: Timestamp) {
+        self.starts.resize(self.floats.len(), 0);
+        self.starts.push(start);
     }
 
     /// Brings the floats into the order of the log.

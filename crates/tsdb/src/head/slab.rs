@@ -4,16 +4,12 @@
 //! All series of a head grow at about the same pace, so a class that is full now is empty a little
 //! later. Pages are therefore all of one size, and one that becomes empty serves the next class.
 
-use firesteel_chunk::xor;
-
 /// Bytes per page, a multiple (or nearly one) of each class's size.
 const PAGE: usize = 4224;
 /// Bytes per buffer, by class. The last holds the largest chunk that may still take a sample. Most
 /// chunks end with 100 to 400 bytes, so the steps are smallest there.
 const SIZES: [usize; 17] =
     [40, 56, 80, 104, 132, 162, 192, 234, 281, 324, 384, 469, 528, 603, 704, 844, 1056];
-/// Bytes of the largest buffer.
-pub(super) const LARGEST: usize = SIZES[SIZES.len() - 1];
 /// Buffers per page at most; bits of [`Page::free`].
 const MAX_SLOTS: usize = 128;
 const _: () = assert!(PAGE / SIZES[0] <= MAX_SLOTS && SIZES.len() < 32);
@@ -151,24 +147,18 @@ impl Slab {
         page.and_then(|p| p.get_mut(handle.range())).unwrap_or(&mut [])
     }
 
-    /// Whether a buffer has room for any sample after `len` bytes.
-    #[inline]
-    pub(super) fn has_room(handle: Handle, len: usize) -> bool {
-        SIZES.get(handle.class()).is_some_and(|&size| len + xor::MAX_SAMPLE_LEN <= size)
-    }
-
-    /// A buffer of `need` bytes at least: the same one, or a larger one to which its first `len`
-    /// bytes were moved.
-    pub(super) fn ensure(&mut self, handle: Handle, len: usize, need: usize) -> Option<Handle> {
-        if SIZES.get(handle.class()).is_some_and(|&size| need <= size) {
-            return Some(handle);
+    /// The next larger buffer, to which the first `len` bytes of this one were moved. `None` where
+    /// there is none larger, or numbers run out.
+    pub(super) fn grow(&mut self, handle: Handle, len: usize) -> Option<Handle> {
+        if handle.class() + 1 >= SIZES.len() {
+            return None;
         }
-        let class = SIZES.iter().position(|&size| size >= need)?;
-        let new = self.take(class)?;
-        let mut bytes = [0; LARGEST];
-        let bytes = bytes.get_mut(..len)?;
-        bytes.copy_from_slice(self.get(handle).get(..len)?);
-        self.get_mut(new).get_mut(..len)?.copy_from_slice(bytes);
+        let new = self.take(handle.class() + 1)?;
+        // Of another class, so of another page.
+        let pages = self.bytes.get_disjoint_mut([handle.page(), new.page()]);
+        let [from, to] = pages.ok()?;
+        let from = from.get(handle.range())?.get(..len)?;
+        to.get_mut(new.range())?.get_mut(..len)?.copy_from_slice(from);
         self.free(handle);
         Some(new)
     }
@@ -208,14 +198,16 @@ mod tests {
         let mut handles: Vec<_> = (0..500).map(|_| slab.alloc().unwrap()).collect();
         for len in 0..1030 {
             for (i, handle) in handles.iter_mut().enumerate() {
-                *handle = slab.ensure(*handle, len, len + 1).unwrap();
+                while slab.get(*handle).len() <= len {
+                    *handle = slab.grow(*handle, len).unwrap();
+                }
                 slab.get_mut(*handle)[len] = (i + len) as u8;
             }
         }
         for (i, &handle) in handles.iter().enumerate() {
             assert!((0..1030).all(|len| slab.get(handle)[len] == (i + len) as u8));
         }
-        assert!(slab.ensure(handles[0], 1030, LARGEST + 1).is_none());
+        assert!(slab.grow(handles[0], 1030).is_none());
         // What the smaller classes had is used by the larger ones.
         let before = slab.bytes();
         assert!(before < 500 * 1056 * 5 / 4, "{before}");

@@ -7,7 +7,7 @@ mod image;
 
 use std::sync::Arc;
 
-use firesteel_chunk::{Encoding, XorState, varint};
+use firesteel_chunk::{ChunkError, Encoding, XorState, varint};
 use firesteel_model::Timestamp;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     histograms::{self, Made},
     memory::Memory,
     open::Open,
-    slab::{Handle, LARGEST, Slab},
+    slab::{Handle, Slab},
 };
 use crate::wal::record::histograms::AnyHistogram;
 
@@ -140,8 +140,6 @@ pub(super) struct Stripe {
     hot: Vec<Box<[Hot]>>,
     cold: Vec<Box<[Cold]>>,
     slab: Slab,
-    /// See [`Stripe::append_tight`].
-    scratch: Vec<u8>,
     undo: Vec<Undo>,
     /// Closed chunks that are not in files.
     memory: Memory,
@@ -157,6 +155,15 @@ pub(crate) struct Copied {
     pub(crate) open_encoding: Option<Encoding>,
     /// Its first and last sample.
     pub(crate) open_range: (Timestamp, Timestamp),
+}
+
+impl Copied {
+    /// Forgets the series, but not the memory.
+    pub(super) fn clear(&mut self) {
+        self.sealed.clear();
+        self.open.clear();
+        self.open_encoding = None;
+    }
 }
 
 /// The commits that readers may still have to do without.
@@ -226,6 +233,13 @@ impl Stripe {
             return self.cold(id)?.open.as_ref()?.last_float();
         }
         (hot.state.num_samples() > 0).then(|| (hot.state.last_time(), hot.state.last_value()))
+    }
+
+    /// The newest float of a series, if it is of this time and in an open XOR chunk: such a sample
+    /// needs no decoding.
+    pub(super) fn float_at(&self, id: u32, t: Timestamp) -> Option<f64> {
+        let state = &self.hot(id)?.state;
+        (state.num_samples() > 0 && state.last_time() == t).then(|| state.last_value())
     }
 
     /// Newest histogram, from the open chunk.
@@ -313,32 +327,14 @@ impl Stripe {
             hot.buffer = buffer;
             hot.next_at = range_end(t, chunk_range).min(t.saturating_add(MAX_SPAN));
         }
-        if Slab::has_room(hot.buffer, hot.state.len()) {
-            return hot.state.append_body(self.slab.get_mut(hot.buffer), t, v).is_ok();
+        loop {
+            match hot.state.append_body(self.slab.get_mut(hot.buffer), t, v) {
+                Err(ChunkError::NoRoom) => {}
+                taken => return taken.is_ok(),
+            }
+            let Some(larger) = self.slab.grow(hot.buffer, hot.state.len()) else { return false };
+            hot.buffer = larger;
         }
-        Self::append_tight(hot, &mut self.slab, &mut self.scratch, (t, v)).is_some()
-    }
-
-    /// Appends a float where the buffer might be too small: elsewhere first, so that a larger one is
-    /// taken only if the sample needs it.
-    fn append_tight(
-        hot: &mut Hot,
-        slab: &mut Slab,
-        scratch: &mut Vec<u8>,
-        (t, v): (Timestamp, f64),
-    ) -> Option<()> {
-        scratch.resize(LARGEST, 0);
-        let (mut state, len) = (hot.state, hot.state.len());
-        // The last byte may have bits to spare.
-        let from = len.saturating_sub(1);
-        let last = slab.get(hot.buffer).get(from..len)?;
-        scratch.get_mut(from..len)?.copy_from_slice(last);
-        state.append_body(scratch, t, v).ok()?;
-        let new = scratch.get(from..state.len())?;
-        hot.buffer = slab.ensure(hot.buffer, len, state.len())?;
-        slab.get_mut(hot.buffer).get_mut(from..state.len())?.copy_from_slice(new);
-        hot.state = state;
-        Some(())
     }
 
     /// Closes the open chunk.
@@ -592,9 +588,7 @@ impl Stripe {
 
     /// Copies what a series has between two times, both inclusive, into `out`.
     pub(super) fn copy(&self, id: u32, mint: Timestamp, maxt: Timestamp, out: &mut Copied) {
-        out.sealed.clear();
-        out.open.clear();
-        out.open_encoding = None;
+        out.clear();
         let (Some(hot), Some(cold)) = (self.hot(id), self.cold(id)) else { return };
         let inside = cold.sealed.iter().filter(|c| c.mint() <= maxt && c.maxt() >= mint);
         out.sealed.extend(inside.filter_map(|c| self.sealed(c)));

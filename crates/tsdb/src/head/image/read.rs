@@ -322,7 +322,7 @@ impl Work<'_> {
                     return;
                 }
                 if let Some(cell) = head.newest.ensure(u64::from(series.id)) {
-                    cell.store(series.newest as u64 ^ 1 << 63, Ordering::Release);
+                    cell.set(series.newest);
                 }
                 *oldest = (*oldest).min(series.oldest);
                 *newest = (*newest).max(series.newest);
