@@ -46,9 +46,6 @@ impl Default for LoadOptions {
     }
 }
 
-/// Pairs in order of their names. Unlike [`Labels`] with empty values, which remove a label.
-pub(crate) type Pairs = Vec<(String, String)>;
-
 /// A group to evaluate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupSpec {
