@@ -4,13 +4,13 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fs, io::Write as _, net::SocketAddr};
+use std::{fs, io::Write as _, net::SocketAddr};
 
 use firesteel_model::wire::{Writer, put_varint};
 use serde_json::Value;
 use support::{
-    Process, Server, api_data, conformance, escape, free_address, get, now_ms, peer, target,
-    wait_for,
+    Process, Server, api_data, conformance, escape, found, free_address, get, metadata, now_ms,
+    peer, target, wait_for,
 };
 
 const PROTOBUF: &str =
@@ -237,26 +237,6 @@ fn serve(content_type: &'static str, page: Vec<u8>) -> SocketAddr {
         );
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&page));
     })
-}
-
-/// What a query finds: by labels, a value or a histogram.
-fn found(server: SocketAddr, query: &str) -> BTreeMap<String, Value> {
-    let data = api_data(server, &format!("query?query={}", escape(query)));
-    let point = |series: &Value| {
-        let point = if series["value"].is_null() { &series["histogram"] } else { &series["value"] };
-        point[1].clone()
-    };
-    let all = data["result"].as_array().unwrap();
-    all.iter().map(|series| (series["metric"].to_string(), point(series))).collect()
-}
-
-fn metadata(server: SocketAddr, job: &str) -> Vec<String> {
-    let of = escape(&format!("{{job=\"{job}\"}}"));
-    let data = api_data(server, &format!("targets/metadata?match_target={of}"));
-    let text = |m: &Value| format!("{} {} {} {}", m["metric"], m["type"], m["unit"], m["help"]);
-    let mut all: Vec<_> = data.as_array().unwrap().iter().map(text).collect();
-    all.sort();
-    all
 }
 
 fn exemplars(server: SocketAddr, job: &str) -> Vec<String> {

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
 mod analyze;
+mod check_metrics;
 mod cli;
 mod commands;
 mod dump;
@@ -31,6 +32,9 @@ type Outcome = Result<(), Failure>;
 enum Failure {
     /// Said on standard error; the exit status is 1.
     Message(String),
+    /// Said on standard error; nothing is broken but something could be better, so the exit status is
+    /// 3, as promtool's.
+    Lint(String),
     /// The reader of the output has gone away, as `head` does.
     Closed,
 }
@@ -71,12 +75,17 @@ fn main() -> ExitCode {
         }
     };
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    let done = cli::run(&matches, &mut out).and_then(|()| Ok(out.flush()?));
+    let done = cli::run(&matches, &mut out);
+    let done = out.flush().map_err(Failure::from).and(done);
     match done {
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
         Err(Failure::Message(text)) => {
             eprintln!("{text}");
             ExitCode::FAILURE
+        }
+        Err(Failure::Lint(text)) => {
+            eprintln!("{text}");
+            ExitCode::from(3)
         }
     }
 }

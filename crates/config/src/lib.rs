@@ -12,6 +12,7 @@ mod load;
 mod mistakes;
 mod paths;
 mod rule_files;
+mod rule_tests;
 mod schema;
 mod secret;
 mod served;
@@ -28,6 +29,10 @@ pub use load::{
     LoadOptions, embedded_default, load, load_http_client, load_str, load_target_groups,
 };
 pub use rule_files::{Placed, RuleConfig, RuleFile, RuleGroupConfig, RuleKind, load_rule_file};
+pub use rule_tests::{
+    AlertTest, ExpectedAlert, ExpectedSample, ExprTest, InputSeries, RuleTestGroup, RuleTests,
+    load_rule_tests,
+};
 pub use secret::{MASK, Secret};
 pub use served::{KeyInfo, NotServed, keys};
 pub use typed::{

@@ -9,8 +9,8 @@ use firesteel_model::{Labels, ValidationScheme, float::go_quote};
 
 use crate::{
     AlertingConfig, Config, ConfigError, Diagnostic, HttpClientConfig, OtlpConfig, Place,
-    ReadFiles, RemoteReadConfig, RemoteWriteConfig, Retention, ScrapeConfig, StaticGroup,
-    TracingConfig, decode,
+    ReadFiles, RemoteReadConfig, RemoteWriteConfig, Retention, ScrapeConfig, ScrapeProtocol,
+    StaticGroup, TracingConfig, decode,
     diagnose::Diagnostics,
     inherit, paths,
     schema::{Schema, discovery::STATIC, http, root, scrape::GLOBAL},
@@ -28,6 +28,8 @@ pub struct LoadOptions {
     pub retention: Retention,
     /// Whether `extra_scrape_metrics` is on where the configuration does not say.
     pub extra_scrape_metrics: bool,
+    /// Whether protobuf is asked for first where the configuration does not say.
+    pub protobuf_first: bool,
 }
 
 /// Loads `path` and what it includes.
@@ -209,6 +211,13 @@ fn complete(document: &mut Section, options: &LoadOptions, diagnostics: &mut Dia
         && unset(global)
     {
         global.fill("extra_scrape_metrics", Value::Bool(true));
+    }
+    if let Some(Item { value: Value::Section(global), .. }) = document.get_mut("global")
+        && options.protobuf_first
+        && !global.has("scrape_protocols")
+    {
+        let protocols = ScrapeProtocol::DEFAULT_WITH_NATIVE_HISTOGRAMS;
+        global.fill("scrape_protocols", inherit::protocols(&protocols));
     }
     for key in ["runtime", "storage"] {
         if !document.has(key)

@@ -35,6 +35,9 @@ pub(crate) fn unknown_key(
     {
         return dotted_retention(leaf, key_node, value_node, section, diagnostics);
     }
+    if diagnostics.lenient {
+        return;
+    }
     let mut message = decode::not_found(schema, key);
     if std::ptr::eq(schema, &root::CONFIG) {
         if WEB_KEYS.contains(&key) {

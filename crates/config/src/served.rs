@@ -32,8 +32,6 @@ const KEYS: &[(&str, &str)] = &[
     ("tracing", "traces are not sent yet"),
     ("otlp", "OTLP is not received yet"),
     ("runtime.gogc", "there is no garbage collector to tune"),
-    ("global.scrape_failure_log_file", "failed scrapes are not logged to a file yet"),
-    ("scrape_configs.scrape_failure_log_file", "failed scrapes are not logged to a file yet"),
 ];
 
 /// Everything in a file that is not served.

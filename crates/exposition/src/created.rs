@@ -7,7 +7,10 @@
 
 use firesteel_model::{MetricType, Timestamp};
 
-use crate::{Entry, Format, Parser, entry::RawLabel, parser::Sample};
+use crate::{
+    Entry, Format, Parser,
+    entry::{Line, RawLabel},
+};
 
 const SUFFIX: &str = "_created";
 
@@ -23,7 +26,7 @@ pub(crate) fn is_created(name: &str, kind: MetricType) -> bool {
 
 /// A `_created` line: whose it is, and what it says.
 #[derive(Clone, Debug)]
-struct Line<'a> {
+struct CreatedLine<'a> {
     base: &'a str,
     labels: Vec<RawLabel<'a>>,
     start: Timestamp,
@@ -35,16 +38,16 @@ pub(crate) struct Created<'a> {
     /// Where the next `_created` line or metadata line begins; what is before was looked through.
     until: usize,
     /// The line there, if it is a `_created` one.
-    ahead: Option<Line<'a>>,
+    ahead: Option<CreatedLine<'a>>,
     /// The line that the last series had.
-    last: Option<Line<'a>>,
+    last: Option<CreatedLine<'a>>,
 }
 
-impl<'a> Line<'a> {
-    fn is_for(&self, name: &str, labels: &[RawLabel<'_>], kind: MetricType) -> bool {
+impl CreatedLine<'_> {
+    fn is_for(&self, name: &str, line: &Line<'_>) -> bool {
         let own = |l: &&RawLabel<'_>| {
             !matches!(
-                (kind, l.name),
+                (line.kind, l.name),
                 (MetricType::Summary, "quantile") | (MetricType::Histogram, "le")
             )
         };
@@ -52,7 +55,7 @@ impl<'a> Line<'a> {
         let same = |a: &RawLabel<'_>, b: &RawLabel<'_>| {
             pair(a) == pair(b) && a.name == b.name && a.value == b.value
         };
-        let mut theirs = labels.iter().filter(own);
+        let mut theirs = line.labels.iter().filter(own);
         let mut mine = self.labels.iter().filter(own);
         if self.base != name {
             return false;
@@ -74,41 +77,39 @@ impl<'a> Created<'a> {
         &mut self,
         page: &'a [u8],
         at: usize,
-        kind: MetricType,
         family_len: usize,
-        sample: &Sample<'a>,
-        labels: &[RawLabel<'a>],
+        line: &Line<'a>,
     ) -> Option<Timestamp> {
-        if !has_start(kind) {
+        if !has_start(line.kind) {
             self.last = None;
             return None;
         }
-        let name = sample.name.get(..family_len).unwrap_or(sample.name);
+        let name = line.name.get(..family_len).unwrap_or(line.name);
         if let Some(last) = &self.last
             && last.start > 0
-            && last.is_for(name, labels, kind)
+            && last.is_for(name, line)
         {
             return Some(last.start);
         }
         if at > self.until {
-            self.look_ahead(page, at, kind);
+            self.look_ahead(page, at, line.kind);
         }
-        let line = self.ahead.as_ref().filter(|line| line.is_for(name, labels, kind));
-        self.last = line.cloned();
-        self.last.as_ref().map(|line| line.start).filter(|start| *start != 0)
+        let ahead = self.ahead.as_ref().filter(|ahead| ahead.is_for(name, line));
+        self.last = ahead.cloned();
+        self.last.as_ref().map(|last| last.start).filter(|start| *start != 0)
     }
 
     fn look_ahead(&mut self, page: &'a [u8], at: usize, kind: MetricType) {
         self.ahead = None;
         let mut parser = Parser::new(Format::OpenMetrics, page);
-        (parser.at, parser.kind) = (at, kind);
+        (parser.at, parser.line.kind) = (at, kind);
         loop {
             let before = parser.at;
             self.until = before;
             let Ok(Some(Entry::Series(series))) = parser.next_entry() else { return };
-            if let Some(base) = series.name.strip_suffix(SUFFIX) {
+            if let Some(base) = series.line.name.strip_suffix(SUFFIX) {
                 let start = (series.value * 1000.0) as i64;
-                self.ahead = Some(Line { base, labels: series.labels.to_vec(), start });
+                self.ahead = Some(CreatedLine { base, labels: series.line.labels.clone(), start });
                 return;
             }
         }

@@ -2,11 +2,16 @@
 
 use std::borrow::Cow;
 
-use firesteel_model::{Exemplar, Labels, LabelsBuilder, METRIC_NAME, MetricType, Timestamp};
+use firesteel_model::{
+    Exemplar, Labels, LabelsBuilder, METRIC_NAME, MetricType, Timestamp, float::write_om,
+};
 
 use crate::{Error, HistogramSample, number};
 
 /// One entry of a page. Texts are borrowed from the page.
+// A tag of eight bytes: after one of a single byte the rest is copied in pieces that lie across those
+// it was written in, and each such copy waits until the writes have reached the cache.
+#[repr(u64)]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Entry<'p, 'a> {
@@ -58,8 +63,6 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    pub(crate) const NONE: Self = Self::suffix("");
-
     pub(crate) const fn suffix(suffix: &'static str) -> Self {
         Self { suffix, bound: None }
     }
@@ -69,8 +72,32 @@ impl Part {
     }
 }
 
-/// A sample, and its series as text.
+/// What the scanners find out about a series. It stays in the parser and series borrow it: they are
+/// handed on by value, so every byte of them counts.
 #[derive(Clone, Debug, Default)]
+pub(crate) struct Line<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) name_escaped: bool,
+    /// What the last `# TYPE` line said.
+    pub(crate) kind: MetricType,
+    pub(crate) labels: Vec<RawLabel<'a>>,
+    pub(crate) start: Option<Timestamp>,
+    /// In protobuf, what the series adds to its metric; there labels are written as they are.
+    pub(crate) part: Option<Part>,
+    /// Value and timestamp of the exemplar.
+    pub(crate) exemplar: Option<(f64, Option<Timestamp>)>,
+    pub(crate) exemplar_labels: Vec<RawLabel<'a>>,
+}
+
+impl<'a> Line<'a> {
+    pub(crate) fn exemplar(&self) -> Option<ExemplarEntry<'_, 'a>> {
+        let (value, timestamp) = self.exemplar?;
+        Some(ExemplarEntry { value, timestamp, labels: &self.exemplar_labels })
+    }
+}
+
+/// A sample, and its series as text.
+#[derive(Clone, Debug)]
 pub struct Series<'p, 'a> {
     /// The series as it stands on the page: metric name and labels. The same text means the same
     /// series as long as the type of its family stays the same, so it can serve as a cache key.
@@ -81,17 +108,7 @@ pub struct Series<'p, 'a> {
     pub value: f64,
     /// The timestamp in milliseconds where the page gives one.
     pub timestamp: Option<Timestamp>,
-    /// When the counter began to count, in milliseconds: protobuf, and `_created` lines of
-    /// OpenMetrics where [`ParserOptions::start_timestamps`](crate::ParserOptions) asks for them.
-    pub start_timestamp: Option<Timestamp>,
-    pub(crate) name: &'a str,
-    pub(crate) name_escaped: bool,
-    /// In protobuf, what the series adds to its metric; there labels are written as they are. By
-    /// reference, so that entries of text stay small.
-    pub(crate) part: Option<&'p Part>,
-    pub(crate) labels: &'p [RawLabel<'a>],
-    pub(crate) kind: MetricType,
-    pub(crate) exemplar: Option<ExemplarEntry<'p, 'a>>,
+    pub(crate) line: &'p Line<'a>,
 }
 
 /// The labels of a series. An iterator of its own: chaining the bound of a protobuf series, which is
@@ -109,21 +126,36 @@ impl<'a> Iterator for LabelPairs<'_, 'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let Some(label) = self.labels.next() else { return bound_of(self.part.take()?) };
-        let name = unescape(label.name, label.name_escaped);
-        let value = unescape(label.value, label.value_escaped);
-        let value = match (self.kind, &*name) {
-            (MetricType::Histogram, "le") | (MetricType::Summary, "quantile") => normalised(value),
-            _ => value,
+        let bound = match self.kind {
+            MetricType::Histogram => label.name == "le",
+            MetricType::Summary => label.name == "quantile",
+            _ => false,
         };
-        Some((name, value))
+        // Fast path: it is as it stands there.
+        if !(bound || label.name_escaped || label.value_escaped) {
+            return Some((Cow::Borrowed(label.name), Cow::Borrowed(label.value)));
+        }
+        Some(decoded(label, self.kind))
     }
+}
+
+/// A label that does not stand on the page as it is meant.
+#[inline(never)]
+fn decoded<'a>(label: &RawLabel<'a>, kind: MetricType) -> (Cow<'a, str>, Cow<'a, str>) {
+    let name = unescape(label.name, label.name_escaped);
+    let value = unescape(label.value, label.value_escaped);
+    let value = match (kind, &*name) {
+        (MetricType::Histogram, "le") | (MetricType::Summary, "quantile") => normalised(value),
+        _ => value,
+    };
+    (name, value)
 }
 
 #[cold]
 fn bound_of<'a>(part: &Part) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
     let (name, bound) = part.bound?;
     let mut text = String::with_capacity(24);
-    number::write_openmetrics(&mut text, bound);
+    write_om(&mut text, bound);
     Some((name.into(), text.into()))
 }
 
@@ -134,8 +166,8 @@ impl<'p, 'a> Series<'p, 'a> {
     /// The metric name, unescaped. May be empty: `{""} 1` parses.
     #[must_use]
     pub fn metric_name(&self) -> Cow<'a, str> {
-        let name = unescape(self.name, self.name_escaped);
-        match self.part {
+        let name = unescape(self.line.name, self.line.name_escaped);
+        match &self.line.part {
             Some(part) if !part.suffix.is_empty() => (name + part.suffix).into_owned().into(),
             _ => name,
         }
@@ -145,7 +177,14 @@ impl<'p, 'a> Series<'p, 'a> {
     /// as in Prometheus.
     #[must_use]
     pub const fn kind(&self) -> MetricType {
-        self.kind
+        self.line.kind
+    }
+
+    /// When the counter began to count, in milliseconds: protobuf, and `_created` lines of
+    /// OpenMetrics where [`ParserOptions::start_timestamps`](crate::ParserOptions) asks for them.
+    #[must_use]
+    pub const fn start_timestamp(&self) -> Option<Timestamp> {
+        self.line.start
     }
 
     /// The labels without the metric name, in the order of the page, unescaped; `le` of a histogram
@@ -153,8 +192,9 @@ impl<'p, 'a> Series<'p, 'a> {
     /// Allocates only where something changes. Names may repeat.
     #[inline]
     pub fn labels(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'p, 'a> {
-        let kind = if self.part.is_some() { MetricType::Unknown } else { self.kind };
-        LabelPairs { labels: self.labels.iter(), kind, part: self.part }
+        let line = self.line;
+        let kind = if line.part.is_some() { MetricType::Unknown } else { line.kind };
+        LabelPairs { labels: line.labels.iter(), kind, part: line.part.as_ref() }
     }
 
     /// Puts the metric name and all labels into `out`, which is emptied first.
@@ -171,7 +211,7 @@ impl<'p, 'a> Series<'p, 'a> {
             Ok(())
         };
         add(METRIC_NAME, &self.metric_name())?;
-        if self.labels.len() <= FEW_LABELS {
+        if self.line.labels.len() <= FEW_LABELS {
             return self.labels().try_for_each(|(name, value)| add(&name, &value));
         }
         // The builder keeps its pairs sorted: with many labels it must not move them each time.
@@ -192,8 +232,8 @@ impl<'p, 'a> Series<'p, 'a> {
 
     /// The exemplar; OpenMetrics and protobuf only.
     #[must_use]
-    pub const fn exemplar(&self) -> Option<&ExemplarEntry<'p, 'a>> {
-        self.exemplar.as_ref()
+    pub fn exemplar(&self) -> Option<ExemplarEntry<'p, 'a>> {
+        self.line.exemplar()
     }
 }
 
@@ -263,7 +303,7 @@ pub(crate) fn normalised(value: Cow<'_, str>) -> Cow<'_, str> {
     }
     let Ok(v) = number::float(value.as_bytes()) else { return value };
     let mut text = String::with_capacity(value.len() + 2);
-    number::write_openmetrics(&mut text, v);
+    write_om(&mut text, v);
     if *text == *value { value } else { Cow::Owned(text) }
 }
 

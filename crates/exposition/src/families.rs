@@ -277,8 +277,8 @@ impl Builder {
         let Some(metric) = self.metric(family, labels, series.timestamp, role, free) else {
             return Ok(());
         };
-        if series.start_timestamp.is_some() {
-            metric.start_timestamp = series.start_timestamp;
+        if series.start_timestamp().is_some() {
+            metric.start_timestamp = series.start_timestamp();
         }
         match (role, &mut metric.value, bound) {
             (Role::Created, ..) => metric.start_timestamp = Some((v * 1000.0) as Timestamp),
@@ -309,7 +309,7 @@ impl Builder {
         let labels = self.labels.build();
         let free =
             |value: &MetricValue| matches!(value, MetricValue::Histogram(h) if h.native.is_none());
-        let (timestamp, start) = (series.timestamp, series.start_timestamp);
+        let (timestamp, start) = (series.timestamp, series.start_timestamp());
         if let Some(metric) = self.metric(family, labels, timestamp, Role::Value, free) {
             metric.start_timestamp = start;
             if let MetricValue::Histogram(h) = &mut metric.value {

@@ -7,12 +7,11 @@
 //! ff ff 'H'|'T'|'U' family ff text                help, type or unit
 //! ```
 
-use firesteel_model::MetricType;
+use firesteel_model::{MetricType, float::write_om};
 
 use crate::{
     Entry, Error, Format, Parser, Series,
-    entry::{Part, RawLabel, unescape},
-    number,
+    entry::{Line, Part, RawLabel, unescape},
 };
 
 const SEPARATOR: u8 = 0xff;
@@ -33,7 +32,7 @@ pub(crate) fn series(out: &mut Vec<u8>, name: &str, part: &Part, labels: &[RawLa
     }
     if let Some((name, bound)) = part.bound {
         let mut text = String::with_capacity(24);
-        number::write_openmetrics(&mut text, bound);
+        write_om(&mut text, bound);
         add(name);
         add(&text);
     }
@@ -76,14 +75,9 @@ impl Format {
             };
             let labels = pairs.chunks(2).map(label_of).collect::<Option<Vec<_>>>();
             let labels = labels.ok_or_else(damaged)?;
-            let series = Series {
-                raw,
-                name,
-                labels: &labels,
-                kind,
-                part: Some(&Part::NONE),
-                ..<_>::default()
-            };
+            let part = Some(Part::default());
+            let line = Line { name, labels, kind, part, ..Line::default() };
+            let series = Series { raw, value: 0.0, timestamp: None, line: &line };
             return Ok(f(&series));
         }
         let type_name = match (self, kind) {

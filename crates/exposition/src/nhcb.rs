@@ -7,14 +7,14 @@
 
 use firesteel_model::{
     Exemplar, FloatHistogram, Histogram, HistogramLayout, MetricType, Span, Timestamp,
-    histogram::CUSTOM_BUCKETS_SCHEMA,
+    float::write_g, histogram::CUSTOM_BUCKETS_SCHEMA,
 };
 
 use crate::{
     NativeHistogram,
-    entry::{Part, RawLabel, normalised, unescape},
+    entry::{Line, Part, RawLabel, normalised, unescape},
     key, number,
-    parser::{Sample, exemplar_of},
+    parser::Tail,
 };
 
 /// What a classic histogram's series said.
@@ -36,7 +36,7 @@ fn is_whole(v: f64) -> bool {
 
 fn g(v: f64) -> String {
     let mut text = String::new();
-    number::write_g(&mut text, v);
+    write_g(&mut text, v);
     text
 }
 
@@ -146,11 +146,8 @@ pub(crate) struct Collector<'a> {
     kind: MetricType,
     family: String,
     /// The histogram's name and labels, from the first of its lines.
-    pub(crate) name: &'a str,
-    pub(crate) name_escaped: bool,
-    pub(crate) labels: Vec<RawLabel<'a>>,
+    pub(crate) line: Line<'a>,
     pub(crate) timestamp: Option<Timestamp>,
-    pub(crate) start: Option<Timestamp>,
     histogram: ClassicHistogram,
     exemplars: Vec<Exemplar>,
     /// Identifies the series of the histogram that was converted last.
@@ -183,41 +180,41 @@ impl<'a> Collector<'a> {
     }
 
     /// Whether a series belongs to another histogram than the one that is being collected.
-    pub(crate) fn differs(&self, sample: &Sample<'_>, labels: &[RawLabel<'_>]) -> bool {
-        let Some((name, _)) = base(sample.name) else { return true };
-        if self.kind != MetricType::Histogram || name != self.name {
+    pub(crate) fn differs(&self, line: &Line<'_>) -> bool {
+        let Some((name, _)) = base(line.name) else { return true };
+        if self.kind != MetricType::Histogram || name != self.line.name {
             return true;
         }
         let is_bound = |l: &&RawLabel<'_>| l.name == "le";
         let same = |a: &RawLabel<'_>, b: &RawLabel<'_>| (a.name, a.value) == (b.name, b.value);
-        let theirs = labels.iter().filter(|l| !is_bound(l));
-        if theirs.clone().count() != self.labels.len() {
+        let theirs = line.labels.iter().filter(|l| !is_bound(l));
+        if theirs.clone().count() != self.line.labels.len() {
             return true;
         }
         // Fast path: the labels come in the same order.
-        if theirs.clone().zip(&self.labels).all(|(a, b)| same(a, b)) {
+        if theirs.clone().zip(&self.line.labels).all(|(a, b)| same(a, b)) {
             return false;
         }
-        let mut mine: Vec<_> = self.labels.iter().map(|l| (l.name, l.value)).collect();
+        let mut mine: Vec<_> = self.line.labels.iter().map(|l| (l.name, l.value)).collect();
         let mut theirs: Vec<_> = theirs.map(|l| (l.name, l.value)).collect();
         mine.sort_unstable();
         theirs.sort_unstable();
         mine != theirs
     }
 
-    fn role(&self, sample: &Sample<'_>, labels: &[RawLabel<'_>]) -> Option<Role> {
+    fn role(&self, line: &Line<'_>) -> Option<Role> {
         if self.kind != MetricType::Histogram {
             return None;
         }
-        let (name, suffix) = base(sample.name)?;
-        if unescape(name, sample.name_escaped) != *self.family {
+        let (name, suffix) = base(line.name)?;
+        if unescape(name, line.name_escaped) != *self.family {
             return None;
         }
         match suffix {
             "_sum" => Some(Role::Sum),
             "_count" => Some(Role::Count),
             _ => {
-                let label = labels.iter().find(|l| l.name == "le")?;
+                let label = line.labels.iter().find(|l| l.name == "le")?;
                 let text = normalised(unescape(label.value, label.value_escaped));
                 let bound = number::float(text.as_bytes()).ok()?;
                 (!bound.is_nan()).then_some(Role::Bucket(bound))
@@ -226,28 +223,23 @@ impl<'a> Collector<'a> {
     }
 
     /// Takes in a series if it is part of a classic histogram.
-    pub(crate) fn collect(
-        &mut self,
-        sample: &Sample<'a>,
-        labels: &[RawLabel<'a>],
-        exemplar_labels: &[RawLabel<'a>],
-    ) -> bool {
-        let Some(role) = self.role(sample, labels) else { return false };
+    pub(crate) fn collect(&mut self, line: &Line<'a>, tail: Tail) -> bool {
+        let Some(role) = self.role(line) else { return false };
         if !self.collecting {
             self.collecting = true;
-            self.name = base(sample.name).map_or(sample.name, |(name, _)| name);
-            self.name_escaped = sample.name_escaped;
-            self.labels.clear();
-            self.labels.extend(labels.iter().filter(|l| l.name != "le"));
-            self.start = sample.start;
+            self.line.name = base(line.name).map_or(line.name, |(name, _)| name);
+            self.line.name_escaped = line.name_escaped;
+            self.line.kind = MetricType::Histogram;
+            self.line.labels.clear();
+            self.line.labels.extend(line.labels.iter().filter(|l| l.name != "le"));
+            self.line.start = line.start;
         }
-        self.timestamp = sample.tail.timestamp;
-        let exemplar = exemplar_of(sample.tail, exemplar_labels);
-        self.exemplars.extend(exemplar.map(|e| e.to_exemplar()));
+        self.timestamp = tail.timestamp;
+        self.exemplars.extend(line.exemplar().map(|e| e.to_exemplar()));
         match role {
-            Role::Bucket(bound) => self.histogram.set_bucket(bound, sample.tail.value),
-            Role::Sum => self.histogram.set_sum(sample.tail.value),
-            Role::Count => self.histogram.set_count(sample.tail.value),
+            Role::Bucket(bound) => self.histogram.set_bucket(bound, tail.value),
+            Role::Sum => self.histogram.set_sum(tail.value),
+            Role::Count => self.histogram.set_count(tail.value),
         }
         true
     }
@@ -262,8 +254,8 @@ impl<'a> Collector<'a> {
         self.histogram.clear();
         let exemplars = std::mem::take(&mut self.exemplars);
         let histogram = converted.ok().filter(NativeHistogram::is_valid)?;
-        let name = unescape(self.name, self.name_escaped);
-        key::series(&mut self.key, &name, &Part::default(), &self.labels);
+        let name = unescape(self.line.name, self.line.name_escaped);
+        key::series(&mut self.key, &name, &Part::default(), &self.line.labels);
         Some((histogram, exemplars))
     }
 }

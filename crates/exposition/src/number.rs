@@ -1,6 +1,4 @@
-//! Numbers as Go reads and prints them (`strconv.ParseFloat`, `FormatFloat(v, 'g', -1, 64)`).
-
-use std::fmt::Write as _;
+//! Numbers as Go reads them (`strconv.ParseFloat`).
 
 /// The NaN that stands for every NaN on a page. Source: Prometheus `model/value/value.go`.
 const NORMAL_NAN: u64 = 0x7ff8_0000_0000_0001;
@@ -145,37 +143,7 @@ pub(crate) fn integer(digits: &[u8]) -> Result<i64, NumberError> {
     Ok(n)
 }
 
-/// Appends `v` as Go's `FormatFloat(v, 'g', -1, 64)`: the shortest digits that read back the same,
-/// with an exponent of at least two digits below 1e-4 and from 1e6 on.
-pub(crate) fn write_g(out: &mut String, v: f64) {
-    if v.is_nan() {
-        out.push_str("NaN");
-    } else if v.is_infinite() {
-        out.push_str(if v > 0.0 { "+Inf" } else { "-Inf" });
-    } else {
-        let scientific = format!("{v:e}");
-        let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-        let exponent: i32 = exponent.parse().unwrap_or(0);
-        if (-4..6).contains(&exponent) {
-            let _ = write!(out, "{v}");
-        } else {
-            let sign = if exponent < 0 { '-' } else { '+' };
-            let _ = write!(out, "{digits}e{sign}{:02}", exponent.unsigned_abs());
-        }
-    }
-}
-
-/// Appends `v` as OpenMetrics wants it: [`write_g`] with `.0` after a bare integer.
-pub(crate) fn write_openmetrics(out: &mut String, v: f64) {
-    let start = out.len();
-    write_g(out, v);
-    let written = out.get(start..).unwrap_or_default();
-    if v.is_finite() && !written.contains(['e', '.']) {
-        out.push_str(".0");
-    }
-}
-
-/// A decimal number in the form that [`write_openmetrics`] gives it, but perhaps for the point.
+/// A decimal number in the form that [`write_om`](firesteel_model::float::write_om) gives it, but perhaps for the point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plain {
     /// It has a point: it is written as it stands.
@@ -207,36 +175,13 @@ pub(crate) fn plain_decimal(text: &[u8]) -> Option<Plain> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use firesteel_model::float::write_om;
     use proptest::prelude::*;
-
-    fn g(v: f64) -> String {
-        let mut out = String::new();
-        write_g(&mut out, v);
-        out
-    }
 
     fn om(v: f64) -> String {
         let mut out = String::new();
-        write_openmetrics(&mut out, v);
+        write_om(&mut out, v);
         out
-    }
-
-    #[test]
-    fn prints_as_go() {
-        assert_eq!(g(0.0), "0");
-        assert_eq!(g(-0.0), "-0");
-        assert_eq!(g(100_000.0), "100000");
-        assert_eq!(g(1_000_000.0), "1e+06");
-        assert_eq!(g(1_085_280.0), "1.08528e+06");
-        assert_eq!(g(0.0001), "0.0001");
-        assert_eq!(g(0.000_01), "1e-05");
-        assert_eq!(g(-1.5e300), "-1.5e+300");
-        assert_eq!(g(f64::NEG_INFINITY), "-Inf");
-        assert_eq!(om(1.0), "1.0");
-        assert_eq!(om(1e6), "1e+06");
-        assert_eq!(om(0.25), "0.25");
-        assert_eq!(om(f64::INFINITY), "+Inf");
-        assert_eq!(om(f64::NAN), "NaN");
     }
 
     #[test]
@@ -298,15 +243,6 @@ mod tests {
                 Some(Plain::WithPoint) => prop_assert_eq!(written, text),
                 Some(Plain::Integer) => prop_assert_eq!(written, text + ".0"),
                 None => {}
-            }
-        }
-
-        #[test]
-        fn what_is_printed_reads_back(bits: u64) {
-            let v = f64::from_bits(bits);
-            if !v.is_nan() {
-                prop_assert_eq!(float(g(v).as_bytes()), Ok(v));
-                prop_assert_eq!(float(om(v).as_bytes()), Ok(v));
             }
         }
     }

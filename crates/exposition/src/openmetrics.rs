@@ -3,14 +3,13 @@
 //! Source: `model/textparse/openmetricsparse.go`, `openmetricslex.l`. Prometheus is laxer than the
 //! specification and so is this parser: it checks lines, not how families are made of them.
 
-use firesteel_model::MetricType;
+use firesteel_model::{MetricType, float::write_g};
 
 use crate::{
     Entry, Error, Parser,
     error::quote,
     lex::State,
-    number,
-    parser::{Found, Sample, Tail},
+    parser::{Found, Tail},
     scan::{self, LABEL, LABEL_START, NAME_START, Quoting, skip},
     text::MAX_LABELS,
 };
@@ -88,7 +87,8 @@ impl<'a> Parser<'a> {
         };
         let tail = self.openmetrics_tail(start, end)?;
         let raw = self.page.get(start..end).unwrap_or_default();
-        Ok(Found::Series(Sample { raw, name, name_escaped, start: None, tail }))
+        (self.line.name, self.line.name_escaped) = (name, name_escaped);
+        Ok(Found::Series(raw, tail))
     }
 
     /// The labels from behind the opening brace; returns the position behind the closing one.
@@ -151,8 +151,9 @@ impl<'a> Parser<'a> {
             let name = if quoted { (at + 1, end - 1) } else { (at, end) };
             let value_at = (value, value_end);
             let label = self.raw_label(start, name, escaped, value_at, value_escaped)?;
+            let line = &mut self.line;
             let labels =
-                if metric.is_some() { &mut self.labels } else { &mut self.exemplar_labels };
+                if metric.is_some() { &mut line.labels } else { &mut line.exemplar_labels };
             if labels.len() >= MAX_LABELS {
                 return Err(self.too_many_labels(start, name.0));
             }
@@ -169,7 +170,8 @@ impl<'a> Parser<'a> {
     #[inline(always)]
     pub(crate) fn openmetrics_tail(&mut self, start: usize, at: usize) -> Result<Tail, Error> {
         let (value, mut at) = self.openmetrics_value(start, at, State::OmValue, "metric")?;
-        let mut tail = Tail { value, timestamp: None, exemplar: None };
+        let mut tail = Tail { value, timestamp: None };
+        self.line.exemplar = None;
         // Fast path: the line ends here.
         if self.byte(at) != Some(b'\n') {
             at = self.openmetrics_rest(start, at, &mut tail)?;
@@ -208,7 +210,7 @@ impl<'a> Parser<'a> {
             return Err(self.place(start).plain(NO_EOF, at));
         }
         if rest.starts_with(b" # {") {
-            return self.openmetrics_exemplar(start, at + 4, tail);
+            return self.openmetrics_exemplar(start, at + 4);
         }
         let no_timestamp = matches!(rest.get(1), None | Some(0 | b' ' | b'\n'));
         if rest.first() != Some(&b' ') || no_timestamp || rest.starts_with(b" # ") {
@@ -227,7 +229,7 @@ impl<'a> Parser<'a> {
             return Ok(end);
         }
         if rest.starts_with(b" # {") {
-            return self.openmetrics_exemplar(start, end + 4, tail);
+            return self.openmetrics_exemplar(start, end + 4);
         }
         let what = "expected next entry after timestamp";
         Err(self.place(start).unexpected_after(what, State::OmTimestamp, end, at))
@@ -243,7 +245,7 @@ impl<'a> Parser<'a> {
         let (seconds, end) = self.number(start, at, |b| matches!(b, 0 | b' ' | b'\n'))?;
         if !seconds.is_finite() {
             let mut text = String::new();
-            number::write_g(&mut text, seconds);
+            write_g(&mut text, seconds);
             return Err(self.place(start).plain(format!("invalid {what} {text}"), at));
         }
         Ok(((seconds * 1000.0) as i64, end))
@@ -251,13 +253,8 @@ impl<'a> Parser<'a> {
 
     /// An exemplar from behind its opening brace, up to the line feed, whose position is returned.
     #[cold]
-    fn openmetrics_exemplar(
-        &mut self,
-        start: usize,
-        at: usize,
-        tail: &mut Tail,
-    ) -> Result<usize, Error> {
-        self.exemplar_labels.clear();
+    fn openmetrics_exemplar(&mut self, start: usize, at: usize) -> Result<usize, Error> {
+        self.line.exemplar_labels.clear();
         let end = self.openmetrics_labels(start, at, None, &EXEMPLAR)?;
         let state = State::OmExemplarValue;
         let (value, end) = self.openmetrics_value(start, end, state, "exemplar labels")?;
@@ -281,7 +278,7 @@ impl<'a> Parser<'a> {
                 return Err(self.place(start).unexpected(what, State::OmExemplarTimestamp, at));
             }
         }
-        tail.exemplar = Some((value, timestamp));
+        self.line.exemplar = Some((value, timestamp));
         Ok(at)
     }
 
@@ -334,7 +331,7 @@ impl<'a> Parser<'a> {
             let message = format!("invalid metric type {}", quote(bytes));
             return Err(self.place(start).plain(message, text.0));
         };
-        self.kind = kind;
+        self.line.kind = kind;
         Ok(Entry::Type { family: self.family(start, name)?, kind })
     }
 

@@ -5,7 +5,7 @@ use firesteel_model::{Exemplar, MetricType, Timestamp};
 use crate::{
     Entry, Error, Format, HistogramSample, NativeHistogram,
     created::{self, Created},
-    entry::{ExemplarEntry, Part, RawLabel, Series},
+    entry::{ExemplarEntry, Line, Part, Series},
     error::Place,
     nhcb::Collector,
     number,
@@ -41,34 +41,23 @@ pub struct Parser<'a> {
     /// Where the current entry started.
     start: usize,
     finished: bool,
-    pub(crate) kind: MetricType,
     /// The last metric name that was not quoted: lines next to each other have the same or one that
     /// begins with it, so it need not be looked at byte by byte again.
     pub(crate) last_name: &'a [u8],
-    pub(crate) labels: Vec<RawLabel<'a>>,
-    pub(crate) exemplar_labels: Vec<RawLabel<'a>>,
+    pub(crate) line: Line<'a>,
     /// Length of the last family's name in OpenMetrics.
     pub(crate) family_len: usize,
     created: Option<Box<Created<'a>>>,
     collector: Option<Box<Collector<'a>>>,
     proto: Option<Box<Proto<'a>>>,
-    part: Part,
 }
 
 /// What the scanner of a format found.
 pub(crate) enum Found<'a> {
-    Series(Sample<'a>),
+    /// The text of a series and its sample; the rest is in the parser's line.
+    Series(&'a [u8], Tail),
     Other(Entry<'a, 'a>),
     End,
-}
-
-/// A series' text and its sample; labels and exemplar labels are in the parser.
-pub(crate) struct Sample<'a> {
-    pub(crate) raw: &'a [u8],
-    pub(crate) name: &'a str,
-    pub(crate) name_escaped: bool,
-    pub(crate) start: Option<Timestamp>,
-    pub(crate) tail: Tail,
 }
 
 /// What follows the series' text on its line.
@@ -76,8 +65,6 @@ pub(crate) struct Sample<'a> {
 pub(crate) struct Tail {
     pub(crate) value: f64,
     pub(crate) timestamp: Option<Timestamp>,
-    /// Value and timestamp of the exemplar.
-    pub(crate) exemplar: Option<(f64, Option<Timestamp>)>,
 }
 
 /// A sample whose series the caller knew.
@@ -89,13 +76,6 @@ pub struct KnownSample<'p, 'a> {
     pub timestamp: Option<Timestamp>,
     /// The exemplar where there is one.
     pub exemplar: Option<ExemplarEntry<'p, 'a>>,
-}
-
-pub(crate) fn exemplar_of<'p, 'a>(
-    tail: Tail,
-    labels: &'p [RawLabel<'a>],
-) -> Option<ExemplarEntry<'p, 'a>> {
-    tail.exemplar.map(|(value, timestamp)| ExemplarEntry { value, timestamp, labels })
 }
 
 impl<'a> Parser<'a> {
@@ -119,14 +99,11 @@ impl<'a> Parser<'a> {
             at: 0,
             start: 0,
             finished: false,
-            kind: MetricType::Unknown,
             last_name: &[],
-            labels: Vec::new(),
-            exemplar_labels: Vec::new(),
+            line: Line::default(),
             family_len: 0,
             created: created.then(Box::default),
             collector: convert.then(|| Box::new(collector)),
-            part: Part::default(),
             proto: is_proto.then(|| Box::new(Proto::new(page, options))),
         }
     }
@@ -147,7 +124,7 @@ impl<'a> Parser<'a> {
             return self.next_with_options();
         }
         match self.scan() {
-            Ok(Found::Series(sample)) => Ok(Some(Entry::Series(self.series(&sample)))),
+            Ok(Found::Series(raw, tail)) => Ok(Some(Entry::Series(self.series(raw, tail)))),
             Ok(Found::Other(entry)) => Ok(Some(entry)),
             Ok(Found::End) => {
                 self.finished = true;
@@ -164,7 +141,7 @@ impl<'a> Parser<'a> {
     #[inline(always)]
     fn scan(&mut self) -> Result<Found<'a>, Error> {
         self.start = self.at;
-        self.labels.clear();
+        self.line.labels.clear();
         match self.format {
             Format::PrometheusText => self.text_entry(),
             Format::OpenMetrics => self.openmetrics_entry(),
@@ -173,29 +150,18 @@ impl<'a> Parser<'a> {
     }
 
     #[inline(always)]
-    fn series(&self, sample: &Sample<'a>) -> Series<'_, 'a> {
-        Series {
-            raw: sample.raw,
-            value: sample.tail.value,
-            timestamp: sample.tail.timestamp,
-            start_timestamp: sample.start,
-            name: sample.name,
-            name_escaped: sample.name_escaped,
-            part: None,
-            labels: &self.labels,
-            kind: self.kind,
-            exemplar: exemplar_of(sample.tail, &self.exemplar_labels),
-        }
+    fn series(&self, raw: &'a [u8], tail: Tail) -> Series<'_, 'a> {
+        Series { raw, value: tail.value, timestamp: tail.timestamp, line: &self.line }
     }
 
     /// The next entry where lines are not shown as they come: `_created` lines are looked for,
     /// classic histograms converted.
     fn next_with_options(&mut self) -> Result<Option<Entry<'_, 'a>>, Error> {
         loop {
-            let kind = self.kind;
+            let kind = self.line.kind;
             let found = self.scan().inspect_err(|_| self.finished = true)?;
-            let mut sample = match found {
-                Found::Series(sample) => sample,
+            let (raw, tail) = match found {
+                Found::Series(raw, tail) => (raw, tail),
                 found => {
                     if let Some(converted) = self.converted(kind) {
                         return Ok(Some(self.converted_entry(converted)));
@@ -211,27 +177,26 @@ impl<'a> Parser<'a> {
                 }
             };
             if let Some(created) = &mut self.created {
-                if created::is_created(sample.name, self.kind) {
+                if created::is_created(self.line.name, self.line.kind) {
                     continue;
                 }
                 let (at, len) = (self.at, self.family_len);
-                sample.start =
-                    created.start_of(self.page, at, self.kind, len, &sample, &self.labels);
+                self.line.start = created.start_of(self.page, at, len, &self.line);
             }
-            let ends = self.collector.as_ref().is_some_and(|c| c.differs(&sample, &self.labels));
+            let ends = self.collector.as_ref().is_some_and(|c| c.differs(&self.line));
             if ends && let Some(converted) = self.converted(kind) {
                 return Ok(Some(self.converted_entry(converted)));
             }
             if let Some(c) = &mut self.collector
-                && c.collect(&sample, &self.labels, &self.exemplar_labels)
+                && c.collect(&self.line, tail)
             {
                 if !c.keep {
                     continue;
                 }
                 // It went to the native histogram.
-                sample.tail.exemplar = None;
+                self.line.exemplar = None;
             }
-            return Ok(Some(Entry::Series(self.series(&sample))));
+            return Ok(Some(Entry::Series(self.series(raw, tail))));
         }
     }
 
@@ -240,7 +205,7 @@ impl<'a> Parser<'a> {
     fn converted(&mut self, kind: MetricType) -> Option<(NativeHistogram, Vec<Exemplar>)> {
         let collector = self.collector.as_mut().filter(|c| c.collecting)?;
         let converted = collector.finish()?;
-        (self.at, self.kind) = (self.start, kind);
+        (self.at, self.line.kind) = (self.start, kind);
         Some(converted)
     }
 
@@ -248,34 +213,24 @@ impl<'a> Parser<'a> {
         &self,
         (histogram, exemplars): (NativeHistogram, Vec<Exemplar>),
     ) -> Entry<'_, 'a> {
-        let series = match &self.collector {
-            Some(c) => Series {
-                raw: &c.key,
-                value: histogram.sum(),
-                timestamp: c.timestamp,
-                start_timestamp: c.start,
-                name: c.name,
-                name_escaped: c.name_escaped,
-                part: None,
-                labels: &c.labels,
-                kind: MetricType::Histogram,
-                exemplar: None,
-            },
-            None => Series::default(),
+        let (raw, timestamp, line) = match &self.collector {
+            Some(c) => (&*c.key, c.timestamp, &c.line),
+            None => (&[][..], None, &self.line),
         };
+        let series = Series { raw, value: histogram.sum(), timestamp, line };
         Entry::Histogram(Box::new(HistogramSample { series, histogram, exemplars }))
     }
 
     fn next_proto(&mut self) -> Result<Option<Entry<'_, 'a>>, Error> {
         let Some(proto) = &mut self.proto else { return Ok(None) };
-        let found = match proto.next(&mut self.labels, &mut self.exemplar_labels) {
+        let found = match proto.next(&mut self.line.labels, &mut self.line.exemplar_labels) {
             Ok(found) => found,
             Err(e) => {
                 self.finished = true;
                 return Err(e);
             }
         };
-        self.kind = proto.kind();
+        self.line.kind = proto.kind();
         let (part, value, exemplar, histogram) = match found {
             proto::Found::End => {
                 self.finished = true;
@@ -287,21 +242,11 @@ impl<'a> Parser<'a> {
                 (Part::default(), histogram.sum(), None, Some((histogram, exemplars)))
             }
         };
-        self.part = part;
-        let labels = &self.exemplar_labels;
-        let timestamp = proto.metric.timestamp;
-        let series = Series {
-            raw: &proto.key,
-            value,
-            timestamp: (timestamp != 0).then_some(timestamp),
-            start_timestamp: proto.metric.start,
-            name: proto.name(),
-            name_escaped: false,
-            part: Some(&self.part),
-            labels: &self.labels,
-            kind: self.kind,
-            exemplar: exemplar.map(|(value, timestamp)| ExemplarEntry { value, timestamp, labels }),
-        };
+        self.line.name = proto.name();
+        self.line.start = proto.metric.start;
+        (self.line.part, self.line.exemplar) = (Some(part), exemplar);
+        let timestamp = Some(proto.metric.timestamp).filter(|t| *t != 0);
+        let series = Series { raw: &proto.key, value, timestamp, line: &self.line };
         Ok(Some(match histogram {
             None => Entry::Series(series),
             Some((histogram, exemplars)) => {
@@ -319,7 +264,9 @@ impl<'a> Parser<'a> {
     #[inline]
     pub fn next_known(&mut self, raw: &[u8]) -> Option<Result<KnownSample<'_, 'a>, Error>> {
         let rest = self.page.get(self.at..)?;
-        if (self.created.is_some() || self.collector.is_some()) && created::has_start(self.kind) {
+        if (self.created.is_some() || self.collector.is_some())
+            && created::has_start(self.line.kind)
+        {
             return None;
         }
         // A blank ends the series' text in every state of the scanner, so the same text is the
@@ -343,7 +290,7 @@ impl<'a> Parser<'a> {
         Some(tail.map(|tail| KnownSample {
             value: tail.value,
             timestamp: tail.timestamp,
-            exemplar: exemplar_of(tail, &self.exemplar_labels),
+            exemplar: self.line.exemplar(),
         }))
     }
 
@@ -361,7 +308,7 @@ impl<'a> Parser<'a> {
         if known {
             self.start = self.at;
             self.at += raw.len();
-            self.kind = kind.unwrap_or(self.kind);
+            self.line.kind = kind.unwrap_or(self.line.kind);
         }
         known
     }
@@ -379,7 +326,7 @@ impl<'a> Parser<'a> {
     /// The type that the last `# TYPE` line gave.
     #[must_use]
     pub const fn kind(&self) -> MetricType {
-        self.kind
+        self.line.kind
     }
 
     /// The part of the page from `a` to `b` as text, if it is valid UTF-8.

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use firesteel_model::{MetricType, Timestamp};
+use firesteel_model::{MetricType, Timestamp, float::write_g};
 
 use crate::{Entry, Error, Format, Parser, Series, number};
 
@@ -195,8 +195,8 @@ impl Check<'_> {
 
     /// The specification's label lists end without a comma.
     fn no_trailing_commas(&self, series: &Series<'_, '_>) -> Result<(), Error> {
-        let exemplar = series.exemplar.as_ref().map(|e| e.labels).unwrap_or_default();
-        let lasts = [series.labels.last(), exemplar.last()];
+        let exemplar = series.exemplar().map(|e| e.labels).unwrap_or_default();
+        let lasts = [series.line.labels.last(), exemplar.last()];
         for label in lasts.into_iter().flatten() {
             let start = self.page.as_ptr() as usize;
             let end = (label.value.as_ptr() as usize).wrapping_sub(start) + label.value.len() + 1;
@@ -297,7 +297,7 @@ impl Check<'_> {
             return Ok(());
         };
         let mut text = String::new();
-        number::write_g(&mut text, v);
+        write_g(&mut text, v);
         Err(self
             .wrong(at + series.raw.len() + 1, format!("the value is {text}, expected {expected}")))
     }
@@ -309,7 +309,7 @@ impl Check<'_> {
         suffix: &str,
         series: &Series<'_, '_>,
     ) -> Result<(), Error> {
-        let Some(exemplar) = &series.exemplar else { return Ok(()) };
+        let Some(exemplar) = series.exemplar() else { return Ok(()) };
         let rest = self.page.get(at + series.raw.len()..).unwrap_or_default();
         let at = at + series.raw.len() + memchr::memchr(b'#', rest).unwrap_or(0);
         if !matches!(

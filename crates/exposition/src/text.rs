@@ -15,7 +15,7 @@ use crate::{
     error::quote,
     lex::State,
     number,
-    parser::{Found, Sample, Tail},
+    parser::{Found, Tail},
     scan::{self, LABEL, LABEL_START, NAME_START, Quoting, skip, skip_blanks},
 };
 
@@ -79,7 +79,8 @@ impl<'a> Parser<'a> {
         };
         let tail = self.text_tail(start, end)?;
         let raw = self.page.get(start..end).unwrap_or_default();
-        Ok(Found::Series(Sample { raw, name, name_escaped, start: None, tail }))
+        (self.line.name, self.line.name_escaped) = (name, name_escaped);
+        Ok(Found::Series(raw, tail))
     }
 
     /// The labels from behind the opening brace; returns the position behind the closing one.
@@ -148,10 +149,10 @@ impl<'a> Parser<'a> {
         value_escaped: bool,
     ) -> Result<(), Error> {
         let label = self.raw_label(start, name, name_escaped, value, value_escaped)?;
-        if self.labels.len() >= MAX_LABELS {
+        if self.line.labels.len() >= MAX_LABELS {
             return Err(self.too_many_labels(start, name.0));
         }
-        self.labels.push(label);
+        self.line.labels.push(label);
         Ok(())
     }
 
@@ -216,7 +217,7 @@ impl<'a> Parser<'a> {
             (timestamp, at) = self.text_timestamp(start, at)?;
         }
         self.at = self.page.len().min(at + 1);
-        Ok(Tail { value, timestamp, exemplar: None })
+        Ok(Tail { value, timestamp })
     }
 
     /// What follows a value: perhaps a timestamp, then the line's end, whose position is returned.
@@ -296,7 +297,7 @@ impl<'a> Parser<'a> {
                     return Err(self.place(start).plain(message, text.0));
                 }
             };
-            self.kind = kind;
+            self.line.kind = kind;
             Entry::Type { family: self.family(start, (a, b, escaped))?, kind }
         };
         self.at = self.page.len().min(line_end + 1);

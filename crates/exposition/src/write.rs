@@ -1,11 +1,11 @@
 //! Pages written, as Go's client library writes them (`prometheus/common/expfmt`).
 
 use firesteel_model::{
-    METRIC_NAME, MetricType, is_legacy_label_name, is_legacy_metric_name,
+    METRIC_NAME, MetricType,
+    float::{write_g, write_om},
+    is_legacy_label_name, is_legacy_metric_name,
     metrics::{Family, MetricLabel, Point},
 };
-
-use crate::number::{write_g, write_openmetrics};
 
 /// The `Content-Type` of what [`encode_text`] writes.
 pub const TEXT_CONTENT_TYPE: &str =
@@ -164,7 +164,7 @@ impl Page {
             self.out.push_str(name);
             self.out.push_str("=\"");
             if self.openmetrics {
-                write_openmetrics(&mut self.out, v);
+                write_om(&mut self.out, v);
             } else {
                 write_g(&mut self.out, v);
             }
@@ -178,7 +178,7 @@ impl Page {
 
     fn value(&mut self, v: f64) {
         if self.openmetrics {
-            write_openmetrics(&mut self.out, v);
+            write_om(&mut self.out, v);
         } else {
             write_g(&mut self.out, v);
         }

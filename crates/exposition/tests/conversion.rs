@@ -48,7 +48,7 @@ fn read(format: Format, page: &str, options: ParserOptions) -> Result<Vec<String
         if let Some(t) = series.timestamp {
             line.push_str(&format!(" @{t}"));
         }
-        if let Some(t) = series.start_timestamp {
+        if let Some(t) = series.start_timestamp() {
             line.push_str(&format!(" since {t}"));
         }
         if let Some(e) = series.exemplar() {

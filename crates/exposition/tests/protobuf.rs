@@ -21,7 +21,7 @@ fn read(page: &[u8], options: ParserOptions) -> Result<Vec<String>, Error> {
                 if let Some(t) = s.timestamp {
                     line.push_str(&format!(" @{t}"));
                 }
-                if let Some(t) = s.start_timestamp {
+                if let Some(t) = s.start_timestamp() {
                     line.push_str(&format!(" since {t}"));
                 }
                 if let Some(e) = s.exemplar() {

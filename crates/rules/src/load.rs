@@ -26,6 +26,8 @@ pub struct LoadOptions {
     pub names: ValidationScheme,
     /// What queries may use.
     pub parser: ParserOptions,
+    /// Whether keys that do not exist are passed over.
+    pub ignore_unknown_fields: bool,
     /// `$externalLabels` of templates.
     pub external_labels: Labels,
     /// `$externalURL` of templates, without a slash at its end.
@@ -40,6 +42,7 @@ impl Default for LoadOptions {
             query_offset: Duration::ZERO,
             names: ValidationScheme::default(),
             parser: ParserOptions::default(),
+            ignore_unknown_fields: false,
             external_labels: Labels::empty(),
             external_url: "".into(),
         }
@@ -101,18 +104,12 @@ impl PartialEq for RuleSpec {
 /// Reads a rule file and checks all of it, queries and templates too: everything that is wrong is
 /// among the errors.
 #[must_use]
-pub fn check_file(
-    name: &str,
-    text: &str,
-    names: ValidationScheme,
-    parser: &ParserOptions,
-) -> RuleFile {
-    let mut specs = Vec::new();
-    check(name, text, &LoadOptions { names, parser: *parser, ..LoadOptions::default() }, &mut specs)
+pub fn check_file(name: &str, text: &str, options: &LoadOptions) -> RuleFile {
+    check(name, text, options, &mut Vec::new())
 }
 
 fn check(name: &str, text: &str, options: &LoadOptions, specs: &mut Vec<GroupSpec>) -> RuleFile {
-    let mut file = load_rule_file(name, text, options.names);
+    let mut file = load_rule_file(name, text, options.names, options.ignore_unknown_fields);
     let mut errors = Vec::new();
     for group in &file.groups {
         let mut rules = Vec::with_capacity(group.rules.len());

@@ -115,6 +115,25 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub(crate) fn new(options: ManagerOptions) -> Self {
+        let restoring = Restoring {
+            outage_tolerance: options.outage_tolerance,
+            grace_period: options.grace_period,
+        };
+        Self {
+            engine: options.engine,
+            queryable: options.queryable,
+            appendable: options.appendable,
+            notify: options.notify,
+            clock: options.clock,
+            budget: options.budget,
+            restoring,
+            resend_delay: options.resend_delay,
+            concurrency: options.concurrency.map(|n| Arc::new(Semaphore::new(n))),
+            metrics: RuleMetrics::default(),
+        }
+    }
+
     fn now(&self) -> Nanos {
         from_ms(self.clock.now())
     }
@@ -165,24 +184,8 @@ impl RuleManager {
     /// Outside of one.
     #[must_use]
     pub fn new(options: ManagerOptions) -> Self {
-        let restoring = Restoring {
-            outage_tolerance: options.outage_tolerance,
-            grace_period: options.grace_period,
-        };
-        let shared = Shared {
-            engine: options.engine,
-            queryable: options.queryable,
-            appendable: options.appendable,
-            notify: options.notify,
-            clock: options.clock,
-            budget: options.budget,
-            restoring,
-            resend_delay: options.resend_delay,
-            concurrency: options.concurrency.map(|n| Arc::new(Semaphore::new(n))),
-            metrics: RuleMetrics::default(),
-        };
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(options)),
             runtime: Handle::current(),
             stop: CancellationToken::new(),
             state: Mutex::default(),

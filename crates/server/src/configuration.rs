@@ -54,6 +54,9 @@ impl Configuration {
             load_options.retention.time = DEFAULT_RETENTION;
         }
         load_options.extra_scrape_metrics = options.feature("extra-scrape-metrics");
+        load_options.protobuf_first = ["st-storage", "created-timestamp-zero-ingestion"]
+            .into_iter()
+            .any(|name| options.feature(name));
         let source = options.config.clone();
         let config = read(&source, &load_options, &own_address)
             .map_err(|e| ServerError::Config { file: source.name(), reason: e.to_string() })?;

@@ -316,6 +316,7 @@ fn engine_options(
         subquery_step: config.global.evaluation_interval,
         delayed_name_removal: options.feature("promql-delayed-name-removal"),
         use_start_timestamps: options.feature("use-start-timestamps"),
+        type_and_unit_labels: options.feature("type-and-unit-labels"),
         parser: ParserOptions {
             experimental_functions: options.feature("promql-experimental-functions"),
             extended_range_selectors: options.feature("promql-extended-range-selectors"),
@@ -333,6 +334,8 @@ fn engine_options(
     }
 }
 
+const ZERO_INGESTION: &str = "created-timestamp-zero-ingestion";
+
 fn scrape_manager(
     options: &Options,
     db: &LateDb,
@@ -343,6 +346,9 @@ fn scrape_manager(
     scrape.clock = Arc::clone(clock);
     scrape.hostname = hostname();
     scrape.timestamp_tolerance = options.timestamp_tolerance;
+    scrape.append_metadata = options.feature("metadata-wal-records");
+    scrape.start_timestamps = options.feature("st-storage") || options.feature(ZERO_INGESTION);
+    scrape.type_and_unit_labels = options.feature("type-and-unit-labels");
     let (scheme, host) = match options.external_url.split_once("://") {
         Some((scheme, rest)) => {
             (scheme.to_owned(), rest.split('/').next().unwrap_or_default().to_owned())
@@ -392,6 +398,7 @@ fn storage_builder(
         )
         .store_start_timestamps(options.feature("st-storage"))
         .histogram_start_timestamps(options.feature("histograms-st-encoding"))
+        .zeros_at_start_timestamps(options.feature(ZERO_INGESTION))
         .lock(options.lock);
     if let Some(bytes) = options.wal_segment_size {
         builder = builder.wal_segment_size(bytes);

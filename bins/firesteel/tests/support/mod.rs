@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -341,6 +342,27 @@ pub(crate) fn api_data(address: SocketAddr, path: &str) -> Value {
     let answer: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(status, 200, "{path}: {answer}");
     answer["data"].clone()
+}
+
+/// What a query finds: by labels, a value or a histogram.
+pub(crate) fn found(server: SocketAddr, query: &str) -> BTreeMap<String, Value> {
+    let data = api_data(server, &format!("query?query={}", escape(query)));
+    let point = |series: &Value| {
+        let point = if series["value"].is_null() { &series["histogram"] } else { &series["value"] };
+        point[1].clone()
+    };
+    let all = data["result"].as_array().unwrap();
+    all.iter().map(|series| (series["metric"].to_string(), point(series))).collect()
+}
+
+/// The metadata that the targets of a job gave, a line for each.
+pub(crate) fn metadata(server: SocketAddr, job: &str) -> Vec<String> {
+    let of = escape(&format!("{{job=\"{job}\"}}"));
+    let data = api_data(server, &format!("targets/metadata?match_target={of}"));
+    let text = |m: &Value| format!("{} {} {} {}", m["metric"], m["type"], m["unit"], m["help"]);
+    let mut all: Vec<_> = data.as_array().unwrap().iter().map(text).collect();
+    all.sort();
+    all
 }
 
 /// Milliseconds since the epoch.

@@ -91,10 +91,17 @@ pub struct RuleFile {
 }
 
 /// Reads a rule file, or a PrometheusRule resource of Kubernetes. `name` stands for the file in
-/// messages, which are Prometheus' own: `group "g", rule 1, "name": ...`.
+/// messages, which are Prometheus' own: `group "g", rule 1, "name": ...`. Keys that do not exist
+/// are errors unless `ignore_unknown`.
 #[must_use]
-pub fn load_rule_file(name: &str, text: &str, scheme: ValidationScheme) -> RuleFile {
+pub fn load_rule_file(
+    name: &str,
+    text: &str,
+    scheme: ValidationScheme,
+    ignore_unknown: bool,
+) -> RuleFile {
     let mut diagnostics = Diagnostics::new(name);
+    diagnostics.lenient = ignore_unknown;
     let groups = match yaml::load_first(text) {
         Err(error) => {
             diagnostics.error(error.place, error.message);

@@ -1,7 +1,7 @@
 use super::*;
 
 fn read(text: &str) -> RuleFile {
-    load_rule_file("r.yml", text, ValidationScheme::Utf8)
+    load_rule_file("r.yml", text, ValidationScheme::Utf8, false)
 }
 
 fn errors(text: &str) -> Vec<String> {

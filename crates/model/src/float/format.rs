@@ -1,10 +1,9 @@
 //! Floats to text.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 
 /// The shortest digits of a finite float: `0.d1d2d3... * 10^point`.
 struct Digits {
-    /// What `{:e}` prints: `d.ddde-eee` at its longest.
     text: [u8; 32],
     len: usize,
     /// Where the decimal point is, counted from before the first digit.
@@ -14,10 +13,8 @@ struct Digits {
 impl Digits {
     /// Digits of a finite float without its sign.
     fn new(v: f64) -> Self {
-        let mut digits = Self { text: [0; 32], len: 0, point: 0 };
-        let written = write!(digits, "{:e}", v.abs());
-        debug_assert!(written.is_ok(), "the buffer holds the longest float");
-        digits.split_exponent();
+        let mut buffer = zmij::Buffer::new();
+        let mut digits = Self::read(buffer.format_finite(v.abs()));
         if may_lie_halfway(v) {
             digits.round_half_to_even(v.abs());
         }
@@ -39,16 +36,28 @@ impl Digits {
         }
     }
 
-    /// Turns `d.dddeX` into digits alone and a position of the point.
-    fn split_exponent(&mut self) {
-        let text = &self.text[..self.len];
-        let mark = text.iter().position(|b| *b == b'e').unwrap_or(text.len());
-        let exponent = std::str::from_utf8(text.get(mark + 1..).unwrap_or_default());
-        self.point = 1 + exponent.ok().and_then(|e| e.parse::<i32>().ok()).unwrap_or(0);
-        if mark > 1 {
-            self.text.copy_within(2..mark, 1);
+    /// Takes `ddd.ddd` or `d.dddeX` apart: leading and trailing zeros say nothing.
+    fn read(shortest: &str) -> Self {
+        let (mantissa, exponent) = shortest.split_once('e').unwrap_or((shortest, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let mut digits = Self { text: [0; 32], len: 0, point: exponent.parse().unwrap_or(0) };
+        digits.point += whole.len() as i32;
+        for digit in whole.bytes().chain(fraction.bytes()) {
+            if digits.len == 0 && digit == b'0' {
+                digits.point -= 1;
+            } else if let Some(free) = digits.text.get_mut(digits.len) {
+                *free = digit;
+                digits.len += 1;
+            }
         }
-        self.len = if mark > 1 { mark - 1 } else { mark };
+        while digits.text[..digits.len].last() == Some(&b'0') {
+            digits.len -= 1;
+        }
+        if digits.len == 0 {
+            digits.text[0] = b'0';
+            (digits.len, digits.point) = (1, 1);
+        }
+        digits
     }
 
     fn as_str(&self) -> &str {
@@ -72,15 +81,6 @@ fn may_lie_halfway(v: f64) -> bool {
     // 10^(digits - 1) is at least 2^precision.
     let precision = 1075 - (v.to_bits() >> 52 & 0x7ff) as i32;
     (2..=18).contains(&digits) && (digits - 1) * 10 >= precision * 3
-}
-
-impl Write for Digits {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        let free = self.text.get_mut(self.len..self.len + s.len()).ok_or(fmt::Error)?;
-        free.copy_from_slice(s.as_bytes());
-        self.len += s.len();
-        Ok(())
-    }
 }
 
 /// Writes what is not finite, or the sign of what is; true if that was all.
