@@ -259,7 +259,9 @@ fn alerts_outlast_restarts_and_reloads() {
     assert!(server.stop().success());
     let stopped = Instant::now();
     let server = Server::start(folder.path(), &arguments);
-    wait_for("the series of the restored alert", || series(&server).then_some(()));
+    // It is restored after the second evaluation of each group.
+    let iterations = || metric(&server, "prometheus_rule_group_iterations_total");
+    wait_for("the third evaluation", || (iterations() >= 6.0).then_some(()));
     let away = stopped.elapsed().as_secs() as i64 + 3;
     let after = active_at(&server, "Later").unwrap();
     let (before, now): (jiff_like::Moment, jiff_like::Moment) =

@@ -40,7 +40,7 @@ pub use consul::ConsulDiscoverer;
 pub use discoverer::{Discoverer, StaticDiscoverer, Updates, UpdatesReceiver, updates};
 pub use error::DiscoveryError;
 #[cfg(feature = "file")]
-pub use file::FileDiscoverer;
+pub use file::{FileDiscoverer, read_target_groups};
 pub use group::{ADDRESS, TargetGroup};
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::KubernetesDiscoverer;

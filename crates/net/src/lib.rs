@@ -9,6 +9,8 @@ mod error;
 mod oauth2;
 mod proxy;
 mod redirect;
+#[cfg(feature = "server-tls")]
+mod server_tls;
 #[cfg(feature = "sigv4")]
 mod sigv4;
 #[cfg(feature = "tls")]
@@ -17,5 +19,7 @@ mod tls;
 pub use body::{Body, Limits};
 pub use client::{HttpClient, Request, Response};
 pub use error::{NetError, NetErrorKind};
+#[cfg(feature = "server-tls")]
+pub use server_tls::{PreparedTls, ServerTls};
 #[cfg(feature = "sigv4")]
 pub use sigv4::{AwsCredentials, sign_v4};
