@@ -38,7 +38,8 @@ fn targets(address: SocketAddr) -> BTreeSet<String> {
         ("droppedTargets", &["discoveredLabels", "scrapePool"]),
     ] {
         for target in data[kind].as_array().into_iter().flatten() {
-            let mut kept: Value = fields.iter().map(|f| ((*f).to_owned(), target[f].clone())).collect();
+            let mut kept: Value =
+                fields.iter().map(|f| ((*f).to_owned(), target[f].clone())).collect();
             let labels = kept["discoveredLabels"].as_object_mut().unwrap();
             NEWER.iter().for_each(|name| drop(labels.remove(*name)));
             all.insert(format!("{kind} {kept}"));
@@ -53,18 +54,17 @@ fn compare(folder: &Path, config: &Path, least: usize) -> Option<Server> {
     let flag = format!("--config.file={}", config.display());
     let ours = Server::start(folder, &[&flag]);
     let (_real, theirs) = prometheus(&real, folder, &folder.join("real"), config);
-    let mut last = (BTreeSet::new(), BTreeSet::new());
     let began = std::time::Instant::now();
-    loop {
-        last = (targets(ours.address), targets(theirs));
+    let last = loop {
+        let last = (targets(ours.address), targets(theirs));
         if last.0 == last.1 && last.0.len() >= least {
             return Some(ours);
         }
         if began.elapsed().as_secs() > 45 {
-            break;
+            break last;
         }
         std::thread::sleep(std::time::Duration::from_millis(200));
-    }
+    };
     let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| {
         a.difference(b).take(3).cloned().collect::<Vec<_>>().join("\n")
     };
@@ -97,7 +97,11 @@ fn the_helm_chart_whole() {
     fs::write(&config, text).unwrap();
     let Some(ours) = compare(folder.path(), &config, 20) else { return };
     // Equal sections share what asks the API.
-    let lists = cluster.requests().iter().filter(|r| r.contains("/endpointslices") && !r.contains("watch")).count();
+    let lists = cluster
+        .requests()
+        .iter()
+        .filter(|r| r.contains("/endpointslices") && !r.contains("watch"))
+        .count();
     assert!(lists <= 4, "three jobs of two servers: {lists} lists");
     // A pod comes, another goes.
     let mut pod = objects().into_iter().find(|o| o["kind"] == "Pod").unwrap();
@@ -118,12 +122,14 @@ fn every_role_with_what_can_be_attached() {
     let mut text = String::from("scrape_configs:\n");
     for (role, attach) in [
         ("node", ""),
-        ("pod", "{node: true, namespace: true}"),
+        ("pod", "{node: true}"),
         ("pod", "{node: false}"),
-        ("service", "{namespace: true}"),
-        ("endpoints", "{node: true, namespace: true}"),
-        ("endpointslice", "{node: true, namespace: true}"),
-        ("ingress", "{namespace: true}"),
+        ("service", ""),
+        ("endpoints", "{node: true}"),
+        ("endpoints", "{node: false}"),
+        ("endpointslice", "{node: true}"),
+        ("endpointslice", "{node: false}"),
+        ("ingress", ""),
     ] {
         let attach = if attach.is_empty() { "{}" } else { attach };
         text.push_str(&format!(

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use crate::{Outcome, check_config, check_metrics};
+use crate::{Outcome, check_config, check_metrics, check_sd};
 
 /// `check` and its commands.
 pub(crate) fn command() -> Command {
@@ -22,6 +22,7 @@ pub(crate) fn command() -> Command {
         )
         .subcommand(config_command())
         .subcommand(metrics_command())
+        .subcommand(discovery_command())
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
@@ -74,10 +75,36 @@ fn metrics_command() -> Command {
         ))
 }
 
+fn discovery_command() -> Command {
+    Command::new("service-discovery")
+        .visible_alias("sd")
+        .about("Discover the targets of a job, and show what relabelling makes of them.")
+        .arg(
+            Arg::new("file")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("Configuration."),
+        )
+        .arg(Arg::new("job").required(true).help("The job's name."))
+        .arg(
+            Arg::new("timeout")
+                .long("timeout")
+                .default_value("30s")
+                .value_parser(firesteel_model::duration::parse)
+                .help("How long to wait at most; less where nothing more comes."),
+        )
+}
+
 /// Runs a command of `check`.
 pub(crate) fn run(name: &str, arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
     match name {
         "config" => config(arguments, out),
+        "service-discovery" => {
+            let file = arguments.get_one::<PathBuf>("file").cloned().unwrap_or_default();
+            let job = arguments.get_one::<String>("job").map_or("", String::as_str);
+            let time = arguments.get_one("timeout").copied().unwrap_or_default();
+            check_sd::run(&file, job, time, out)
+        }
         "metrics" => check_metrics::run(
             check_metrics::Options {
                 extended: arguments.get_flag("extended"),

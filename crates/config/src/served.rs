@@ -2,7 +2,7 @@
 
 use crate::{
     Place,
-    schema::{Kind, Schema, discovery::MECHANISMS, root::CONFIG},
+    schema::{Field, Kind, Schema, discovery::MECHANISMS, http, root::CONFIG},
     value::{Item, Section, Value},
 };
 
@@ -45,6 +45,9 @@ const KEYS: &[(&str, &str)] = &[
     ("otlp", "OTLP is not received yet"),
     ("runtime.gogc", "there is no garbage collector to tune"),
 ];
+
+/// What proxies may speak.
+const PROXIES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 
 /// Everything in a file that is not served.
 pub(crate) fn not_served(file: &str, document: &Section) -> Vec<NotServed> {
@@ -127,13 +130,8 @@ impl Client {
                 add(field.name, *place, format!("{} by this mechanism yet", self.discovered));
             }
         }
-        let grant = section.section("oauth2").map_or("", |oauth2| oauth2.text("grant_type"));
-        if !matches!(grant, "" | "client_credentials") {
-            let what = format!("{}: this grant is not served yet", self.reached);
-            add("oauth2.grant_type", section.place_of("oauth2"), what);
-        }
-        if section.url("proxy_url").is_some_and(|url| url.scheme() != "http") {
-            let what = format!("{}: only proxies with http:// are served yet", self.reached);
+        if section.url("proxy_url").is_some_and(|url| !PROXIES.contains(&url.scheme())) {
+            let what = format!("{}: proxies speak http, https or socks5", self.reached);
             add("proxy_url", section.place_of("proxy_url"), what);
         }
         found
@@ -155,7 +153,8 @@ pub struct KeyInfo {
 }
 
 /// All keys of `prometheus.yml`, in the order in which Prometheus prints them. What lies below a key
-/// without effect is left out.
+/// without effect is left out, and of discovery mechanisms the keys of the HTTP client, which are those
+/// of jobs.
 #[must_use]
 pub fn keys() -> Vec<KeyInfo> {
     let mut all = Vec::new();
@@ -164,7 +163,11 @@ pub fn keys() -> Vec<KeyInfo> {
 }
 
 fn list(schema: &Schema, prefix: &str, all: &mut Vec<KeyInfo>) {
-    for field in schema.parts.iter().copied().flatten() {
+    // Mechanisms that speak HTTP have the client's keys that jobs have.
+    let of_mechanism = prefix.ends_with("_sd_configs.");
+    let is_client = |field: &&Field| http::HTTP.iter().any(|f| f.name == field.name);
+    let fields = schema.parts.iter().copied().flatten();
+    for field in fields.filter(|field| !(of_mechanism && is_client(field))) {
         let path = format!("{prefix}{}", field.name);
         let known = KEYS.iter().find(|(key, _)| *key == path).map(|(_, why)| *why);
         let mechanism = ["scrape_configs.", "alerting.alertmanagers."].contains(&prefix)

@@ -21,7 +21,7 @@ use tower_service::Service;
 
 use crate::{
     NetErrorKind,
-    proxy::{Proxies, Proxy},
+    proxy::{Proxies, Proxy, ProxyKind},
 };
 
 /// Hosts of this domain, which never exists, stand for unix sockets; the path is before it, in
@@ -78,18 +78,46 @@ impl Connector {
         let transport = match (unix_path(&uri), &proxy) {
             (Some(path), _) => unix(&path).await?,
             (None, None) => Transport::Tcp(self.tcp(uri.clone()).await?),
-            (None, Some(proxy)) => {
-                let stream = self.tcp(proxy_uri(proxy)?).await?;
-                let stream =
-                    if https { tunnel(stream, &uri, proxy, &self.proxies).await? } else { stream };
-                Transport::Tcp(stream)
-            }
+            (None, Some(proxy)) => self.by_proxy(&uri, proxy).await?,
         };
         if !https {
-            let proxied = proxy.is_some() && unix_path(&uri).is_none();
+            let http = |p: &Proxy| !matches!(p.kind, ProxyKind::Socks(_));
+            let proxied = proxy.as_ref().is_some_and(http) && unix_path(&uri).is_none();
             return Ok(TokioIo::new(Stream { transport, proxied, h2: false }));
         }
         self.secure(&uri, transport).await
+    }
+
+    /// A connection to a proxy, by which requests for `uri` can be sent.
+    async fn by_proxy(&mut self, uri: &Uri, proxy: &Proxy) -> Result<Transport, ConnectError> {
+        let https = uri.scheme() == Some(&Scheme::HTTPS);
+        let mut stream = Transport::Tcp(self.tcp(proxy_uri(proxy)?).await?);
+        if let ProxyKind::Socks(user) = &proxy.kind {
+            let host = uri.host().unwrap_or_default();
+            let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+            crate::socks::connect(&mut stream, host, port, user.as_ref()).await?;
+            return Ok(stream);
+        }
+        if matches!(proxy.kind, ProxyKind::Https) {
+            stream = self.secure_proxy(&proxy.host, stream).await?;
+        }
+        if https {
+            stream = tunnel(stream, uri, proxy, &self.proxies).await?;
+        }
+        Ok(stream)
+    }
+
+    #[cfg(feature = "tls")]
+    async fn secure_proxy(&self, host: &str, stream: Transport) -> Result<Transport, ConnectError> {
+        let stream = self.tls.handshake_proxy(host, stream).await?;
+        Ok(Transport::Tls(Box::new(stream)))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_async, reason = "the same signature with and without TLS")]
+    async fn secure_proxy(&self, _: &str, _: Transport) -> Result<Transport, ConnectError> {
+        let what = "this build has no TLS (feature `tls`)";
+        Err(NetErrorKind::NotServed { key: "proxy_url", what }.into())
     }
 
     async fn tcp(&mut self, uri: Uri) -> Result<TcpStream, ConnectError> {
@@ -158,11 +186,11 @@ fn proxy_uri(proxy: &Proxy) -> Result<Uri, NetErrorKind> {
 
 /// Asks a proxy for a tunnel.
 async fn tunnel(
-    mut stream: TcpStream,
+    mut stream: Transport,
     uri: &Uri,
     proxy: &Proxy,
     proxies: &Proxies,
-) -> Result<TcpStream, NetErrorKind> {
+) -> Result<Transport, NetErrorKind> {
     let broken = |e: io::Error| NetErrorKind::Connect(format!("proxyconnect: {e}"));
     let host = uri.host().unwrap_or_default();
     let target = format!("{host}:{}", uri.port_u16().unwrap_or(443));

@@ -6,6 +6,8 @@ mod body;
 mod client;
 mod connect;
 mod error;
+#[cfg(feature = "tls")]
+mod jwt;
 mod oauth2;
 mod proxy;
 mod redirect;
@@ -13,6 +15,7 @@ mod redirect;
 mod server_tls;
 #[cfg(feature = "sigv4")]
 mod sigv4;
+mod socks;
 #[cfg(feature = "tls")]
 mod tls;
 

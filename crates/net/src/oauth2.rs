@@ -1,4 +1,5 @@
-//! Tokens by OAuth 2.0's client credentials. Source: `golang.org/x/oauth2/clientcredentials`.
+//! Tokens by OAuth 2.0: client credentials, or assertions that we sign. Source:
+//! `golang.org/x/oauth2/clientcredentials`, `common/config/oauth_assertion.go`.
 
 use std::{pin::Pin, time::Duration};
 
@@ -14,6 +15,8 @@ use crate::{
     auth::{basic_value, resolve, sensitive},
 };
 
+/// The grant by assertions.
+pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// How long the server of tokens may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer.
@@ -54,9 +57,17 @@ struct Token {
 
 impl Tokens {
     pub(crate) fn new(config: &OAuth2) -> Result<Self, NetErrorKind> {
-        if !matches!(config.grant_type.as_str(), "" | "client_credentials") {
-            let what = "only client_credentials is";
-            return Err(NetErrorKind::NotServed { key: "oauth2.grant_type", what });
+        match config.grant_type.as_str() {
+            "" | "client_credentials" => {}
+            JWT_BEARER if cfg!(feature = "tls") => {}
+            JWT_BEARER => {
+                let what = "this build cannot sign (feature `tls`)";
+                return Err(NetErrorKind::NotServed { key: "oauth2.grant_type", what });
+            }
+            _ => {
+                let what = "only client_credentials and jwt-bearer are";
+                return Err(NetErrorKind::NotServed { key: "oauth2.grant_type", what });
+            }
         }
         let uri = config.token_url.parse();
         let uri = uri.map_err(|_| NetErrorKind::Url("oauth2.token_url is not one"))?;
@@ -72,7 +83,12 @@ impl Tokens {
         &self,
     ) -> Pin<Box<dyn Future<Output = Result<HeaderValue, NetErrorKind>> + Send + '_>> {
         Box::pin(async move {
-            let secret = resolve("client_secret", &self.config.client_secret).await?;
+            let by_assertion = self.config.grant_type == JWT_BEARER;
+            let secret = if by_assertion {
+                resolve("client_certificate_key", &self.config.client_certificate_key).await?
+            } else {
+                resolve("client_secret", &self.config.client_secret).await?
+            };
             // Held while a token is fetched: others wait for it instead of fetching their own.
             let mut state = self.state.lock().await;
             if let Some(token) = &state.token
@@ -82,6 +98,7 @@ impl Tokens {
                 return Ok(token.header.clone());
             }
             let (status, body) = match self.ask(&secret, state.in_form).await? {
+                answer if by_assertion => answer,
                 (status, _) if !status.is_success() && !state.in_form => {
                     let second = self.ask(&secret, true).await?;
                     state.in_form = second.0.is_success();
@@ -105,14 +122,20 @@ impl Tokens {
         in_form: bool,
     ) -> Result<(StatusCode, Vec<u8>), NetErrorKind> {
         let mut form = Form::default();
-        form.add("grant_type", "client_credentials");
+        let by_assertion = self.config.grant_type == JWT_BEARER;
+        if by_assertion {
+            form.add("grant_type", JWT_BEARER);
+            form.add("assertion", &assertion(&self.config, secret)?);
+        } else {
+            form.add("grant_type", "client_credentials");
+        }
         if !self.config.scopes.is_empty() {
             form.add("scope", &self.config.scopes.join(" "));
         }
         for (name, value) in &self.config.endpoint_params {
             form.add(name, value);
         }
-        if in_form {
+        if in_form && !by_assertion {
             form.add("client_id", &self.config.client_id);
             form.add("client_secret", secret);
         }
@@ -122,7 +145,7 @@ impl Tokens {
         let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
         request.headers.insert(CONTENT_TYPE, kind);
         request.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if !in_form {
+        if !in_form && !by_assertion {
             let value = basic_value(&escape(&self.config.client_id), &escape(secret))?;
             request.headers.insert(AUTHORIZATION, value);
         }
@@ -133,6 +156,17 @@ impl Tokens {
         read.map_err(|e| NetErrorKind::Token(e.to_string()))?;
         Ok((response.status, body))
     }
+}
+
+#[cfg(feature = "tls")]
+fn assertion(config: &OAuth2, key: &str) -> Result<String, NetErrorKind> {
+    crate::jwt::assertion(config, key, std::time::SystemTime::now())
+}
+
+#[cfg(not(feature = "tls"))]
+fn assertion(_: &OAuth2, _: &str) -> Result<String, NetErrorKind> {
+    let what = "this build cannot sign (feature `tls`)";
+    Err(NetErrorKind::NotServed { key: "oauth2.grant_type", what })
 }
 
 fn token(body: &[u8], secret: String) -> Result<Token, NetErrorKind> {

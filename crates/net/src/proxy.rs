@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, Uri, header::PROXY_AUTHORIZATION};
 use crate::{
     NetErrorKind,
     auth::{basic_value, sensitive},
+    socks::SocksUser,
 };
 
 /// The proxies of a client.
@@ -16,13 +17,25 @@ pub(crate) struct Proxies {
     http: Option<Proxy>,
     https: Option<Proxy>,
     except: Vec<Exception>,
+    /// Whether this machine is reached directly: where exceptions are asked for, as with Go.
+    local_directly: bool,
     /// What is sent with `CONNECT`.
     connect_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// A proxy that speaks plain HTTP.
+/// What a proxy speaks.
+#[derive(Debug, Clone)]
+pub(crate) enum ProxyKind {
+    Http,
+    /// HTTP over TLS.
+    Https,
+    Socks(Option<SocksUser>),
+}
+
+/// A proxy.
 #[derive(Debug, Clone)]
 pub(crate) struct Proxy {
+    pub(crate) kind: ProxyKind,
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) authorization: Option<HeaderValue>,
@@ -54,6 +67,7 @@ impl Proxies {
                 http: proxy.clone(),
                 https: proxy,
                 except: exceptions(&config.no_proxy),
+                local_directly: !config.no_proxy.is_empty(),
                 connect_headers: Vec::new(),
             }
         };
@@ -80,6 +94,7 @@ impl Proxies {
             http: proxy("HTTP_PROXY")?,
             https: proxy("HTTPS_PROXY")?,
             except: exceptions(&either("NO_PROXY").unwrap_or_default()),
+            local_directly: true,
             connect_headers: Vec::new(),
         })
     }
@@ -90,6 +105,13 @@ impl Proxies {
         let proxy = if https { self.https.as_ref() } else { self.http.as_ref() }?;
         let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let local = || {
+            host.eq_ignore_ascii_case("localhost")
+                || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        };
+        if self.local_directly && local() {
+            return None;
+        }
         (!self.except.iter().any(|e| e.covers(host, port))).then_some(proxy)
     }
 
@@ -100,20 +122,35 @@ impl Proxies {
 
 impl Proxy {
     fn new(url: &Url) -> Result<Self, NetErrorKind> {
-        if url.scheme() != "http" {
-            let what = "only proxies with http:// URLs are";
-            return Err(NetErrorKind::NotServed { key: "proxy_url", what });
-        }
-        let port = url.port().map_or(Ok(80), str::parse);
-        let port = port.map_err(|_| NetErrorKind::Url("the proxy's port is not one"))?;
-        let authorization = match url.user_info() {
-            None => None,
-            Some(user) => {
-                let (user, password) = user.split_once(':').unwrap_or((user, ""));
-                Some(basic_value(&decoded(user), &decoded(password))?)
+        let user = url.user_info().map(|user| {
+            let (user, password) = user.split_once(':').unwrap_or((user, ""));
+            (decoded(user), decoded(password))
+        });
+        let (kind, port) = match url.scheme() {
+            "http" => (ProxyKind::Http, 80),
+            "https" => (ProxyKind::Https, 443),
+            "socks5" | "socks5h" => {
+                let user = user.clone();
+                let user = user.map(|(name, password)| SocksUser {
+                    name,
+                    password: firesteel_config::Secret::new(password),
+                });
+                (ProxyKind::Socks(user), 1080)
+            }
+            _ => {
+                let what = "proxies speak http, https or socks5";
+                return Err(NetErrorKind::NotServed { key: "proxy_url", what });
             }
         };
-        Ok(Self { host: url.host().to_owned(), port, authorization })
+        let port = url.port().map_or(Ok(port), str::parse);
+        let port = port.map_err(|_| NetErrorKind::Url("the proxy's port is not one"))?;
+        let authorization = match (&kind, user) {
+            (ProxyKind::Http | ProxyKind::Https, Some((user, password))) => {
+                Some(basic_value(&user, &password)?)
+            }
+            _ => None,
+        };
+        Ok(Self { kind, host: url.host().to_owned(), port, authorization })
     }
 
     /// The header that a proxied request without a tunnel carries.
@@ -230,6 +267,7 @@ mod tests {
         {
             assert!(!direct(uri), "{uri}");
         }
+        assert!(direct("http://localhost:9090/") && direct("http://127.0.0.2/"));
         let proxy = proxies.of(&"http://other/".parse().unwrap()).unwrap();
         assert_eq!((proxy.host.as_str(), proxy.port), ("proxy", 3128));
         assert_eq!(proxy.authorization.as_ref().unwrap(), "Basic bWU6cEA=");

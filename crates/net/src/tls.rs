@@ -50,11 +50,32 @@ impl Tls {
         host: &str,
         transport: Transport,
     ) -> Result<TlsStream<Transport>, NetErrorKind> {
+        self.handshake_as(host, transport, true).await
+    }
+
+    /// The same to a proxy, with which nothing but HTTP/1.1 is spoken.
+    pub(crate) async fn handshake_proxy(
+        self: &Arc<Self>,
+        host: &str,
+        transport: Transport,
+    ) -> Result<TlsStream<Transport>, NetErrorKind> {
+        self.handshake_as(host, transport, false).await
+    }
+
+    async fn handshake_as(
+        self: &Arc<Self>,
+        host: &str,
+        transport: Transport,
+        negotiate: bool,
+    ) -> Result<TlsStream<Transport>, NetErrorKind> {
         let tls = self.clone();
         // Reading files and the system's certificates takes milliseconds.
-        let config = tokio::task::spawn_blocking(move || tls.client_config())
+        let mut config = tokio::task::spawn_blocking(move || tls.client_config())
             .await
             .map_err(|e| NetErrorKind::TlsConfig(e.to_string()))??;
+        if !negotiate {
+            Arc::make_mut(&mut config).alpn_protocols.clear();
+        }
         let name = self.config.server_name.as_deref().unwrap_or(host);
         let bare = name.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(bare)

@@ -98,9 +98,8 @@ impl Target {
         labels: &Labels,
         config: &ScrapeConfig,
     ) -> Result<Discovered, ScrapeError> {
-        let mut builder = labels.to_builder();
-        add_defaults(&mut builder, config);
-        let discovered = builder.build();
+        let discovered = Self::completed(labels, config);
+        let mut builder = discovered.to_builder();
         if !relabel::process(&config.relabel_configs, &mut builder) {
             return Ok(Discovered::Dropped(discovered));
         }
@@ -124,6 +123,14 @@ impl Target {
             last: Mutex::default(),
             metadata: Mutex::default(),
         })))
+    }
+
+    /// Discovered labels, and what the job's configuration says where they say nothing.
+    #[must_use]
+    pub fn completed(labels: &Labels, config: &ScrapeConfig) -> Labels {
+        let mut builder = labels.to_builder();
+        add_defaults(&mut builder, config);
+        builder.build()
     }
 
     /// All labels after relabelling, those that begin with `__` among them.

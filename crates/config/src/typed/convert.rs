@@ -124,6 +124,10 @@ fn oauth2(section: &Section) -> OAuth2 {
         signature_algorithm: text("signature_algorithm"),
         issuer: text("iss"),
         audience: text("audience"),
+        claims: section
+            .pairs("claims")
+            .map(|(k, v)| (k.to_owned(), v.value.as_text().unwrap_or_default().to_owned()))
+            .collect(),
         scopes: texts(section, "scopes"),
         token_url: text("token_url"),
         endpoint_params: section

@@ -82,6 +82,8 @@ pub struct OAuth2 {
     pub issuer: String,
     /// Their audience.
     pub audience: String,
+    /// What else they claim.
+    pub claims: Vec<(String, String)>,
     /// The scopes asked for.
     pub scopes: Vec<String>,
     /// Where tokens come from.

@@ -283,7 +283,12 @@ impl State {
 
     /// Whether anything can be handed out: one namespace at least is known.
     fn any_ready(&self) -> bool {
-        self.reflectors.iter().any(|p| self.is_ready(&p.namespace))
+        // What is asked for in the whole cluster alone makes no groups where namespaces are looked into.
+        let mut namespaces = self.reflectors.iter().filter(|p| !p.namespace.is_empty()).peekable();
+        if namespaces.peek().is_none() {
+            return self.is_ready("");
+        }
+        namespaces.any(|p| self.is_ready(&p.namespace))
     }
 
     /// The groups that have changed, of what is known well enough; `None` if there is nothing to

@@ -261,6 +261,10 @@ fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
             let (code, reason) = state.failures.remove(0);
             drop(state);
             answer(&mut stream, code, &status(code, reason))?;
+        } else if asked.get("sendInitialEvents") == "true" {
+            // As servers that cannot list by watching: clients list then.
+            drop(state);
+            answer(&mut stream, 422, &status(422, "Invalid"))?;
         } else if matches!(asked.get("watch"), "true" | "1") {
             return watch(stream, shared, state, &asked);
         } else {
