@@ -7,7 +7,7 @@ mod support;
 mod cluster;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -38,11 +38,18 @@ fn targets(address: SocketAddr) -> BTreeSet<String> {
         ("droppedTargets", &["discoveredLabels", "scrapePool"]),
     ] {
         for target in data[kind].as_array().into_iter().flatten() {
-            let mut kept: Value =
-                fields.iter().map(|f| ((*f).to_owned(), target[f].clone())).collect();
-            let labels = kept["discoveredLabels"].as_object_mut().unwrap();
-            NEWER.iter().for_each(|name| drop(labels.remove(*name)));
-            all.insert(format!("{kind} {kept}"));
+            let mut line = format!("{kind} ");
+            for field in fields {
+                match target[*field].as_object() {
+                    Some(labels) => {
+                        let old = labels.iter().filter(|(name, _)| !NEWER.contains(&name.as_str()));
+                        let sorted: BTreeMap<&String, &Value> = old.collect();
+                        line.push_str(&format!("{sorted:?} "));
+                    }
+                    None => line.push_str(&format!("{} ", target[*field])),
+                }
+            }
+            all.insert(line);
         }
     }
     all
@@ -117,7 +124,9 @@ fn the_helm_chart_whole() {
 #[test]
 fn every_role_with_what_can_be_attached() {
     let folder = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start(&objects());
+    // A pod of a node that is not there: Prometheus leaves it out since 3.14 only.
+    let known = |o: &Value| o["metadata"]["name"] != "gone-node";
+    let cluster = Cluster::start(&objects().into_iter().filter(known).collect::<Vec<_>>());
     cluster.pages_of(3);
     let mut text = String::from("scrape_configs:\n");
     for (role, attach) in [

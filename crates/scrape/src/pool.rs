@@ -168,7 +168,8 @@ impl Pool {
             for (i, labels) in group.merged().enumerate() {
                 match Target::from_discovered(&labels, &state.config) {
                     Ok(Discovered::Target(target)) => {
-                        found.entry(target.hash()).or_insert(*target);
+                        // The last of several that lead to the same one is shown, as in Prometheus.
+                        found.insert(target.hash(), *target);
                     }
                     Ok(Discovered::Dropped(labels)) => {
                         if keep == 0 || (dropped.len() as u64) < keep {
