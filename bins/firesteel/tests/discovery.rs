@@ -22,12 +22,12 @@ fn objects() -> Vec<Value> {
     serde_json::from_str(text).unwrap()
 }
 
-/// Labels of targets that are newer than the Prometheus we compare with.
-const NEWER: [&str; 3] = [
-    "__convert_classic_histograms_to_nhcb__",
-    "__always_scrape_classic_histograms__",
-    "__scrape_native_histograms__",
-];
+/// Whether a label is newer than the Prometheus we compare with.
+fn is_newer(name: &str) -> bool {
+    name.starts_with("__meta_kubernetes_node_condition_")
+        || name.ends_with("_histograms__")
+        || name == "__convert_classic_histograms_to_nhcb__"
+}
 
 /// All targets, active and dropped, as far as they do not change with each scrape.
 fn targets(address: SocketAddr) -> BTreeSet<String> {
@@ -42,7 +42,7 @@ fn targets(address: SocketAddr) -> BTreeSet<String> {
             for field in fields {
                 match target[*field].as_object() {
                     Some(labels) => {
-                        let old = labels.iter().filter(|(name, _)| !NEWER.contains(&name.as_str()));
+                        let old = labels.iter().filter(|(name, _)| !is_newer(name));
                         let sorted: BTreeMap<&String, &Value> = old.collect();
                         line.push_str(&format!("{sorted:?} "));
                     }
