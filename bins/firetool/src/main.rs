@@ -5,6 +5,7 @@
 mod analyze;
 mod check_config;
 mod check_metrics;
+mod check_web_config;
 mod checks;
 mod cli;
 mod commands;

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use firesteel_api::{Api, ApiService, Lifecycle, ServeOptions, serve};
+use firesteel_api::{Api, ApiService, Lifecycle, ServeOptions, serve_behind};
 use firesteel_config::{Config, FloatEncoding};
 use firesteel_model::{
     budget::Budget,
@@ -24,7 +24,7 @@ use crate::{
     compute::ComputePool,
     configuration::Configuration,
     error::ServerError,
-    flags::Flags,
+    flags::{Flags, shown},
     late::LateDb,
     log, memory,
     options::{ConfigSource, Options},
@@ -34,6 +34,7 @@ use crate::{
     signals::{Signal, Signals},
     status::{ServerStatus, features, hostname},
     watch::FileWatch,
+    web::Web,
 };
 
 /// The share of the memory limit that reservations may take; the rest is for what is not counted.
@@ -91,6 +92,10 @@ impl Server {
         let own =
             addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 9090)));
         let own_target = format!("localhost:{}", own.port());
+        let web = Web::new(options.web_config.as_deref(), &clock).map_err(|reason| {
+            let file = options.web_config.clone().unwrap_or_default().display().to_string();
+            ServerError::WebConfig { file, reason }
+        })?;
         let watch = FileWatch::of(&options);
         let configuration = Configuration::load(&options, own_target, Arc::clone(&clock))?;
         let configuration = Arc::new(configuration);
@@ -127,7 +132,7 @@ impl Server {
             watch,
         });
         let status = Arc::new(ServerStatus {
-            flags: flags.listing(),
+            flags: shown(flags, &options, &configuration.in_force().config),
             configuration: Arc::clone(&configuration),
             db: db.clone(),
             clock: Arc::clone(&clock),
@@ -144,12 +149,12 @@ impl Server {
             let mut serve_options = ServeOptions::default();
             serve_options.max_connections = options.max_connections;
             serve_options.header_timeout = options.read_timeout;
-            let service = service.clone();
+            let (service, web) = (service.clone(), web.clone());
             serving.push(tokio::spawn(async move {
-                serve(listener, service, serve_options, stop.notified()).await;
+                serve_behind(listener, service, web, serve_options, stop.notified()).await;
             }));
         }
-        say_where(&options, &addresses);
+        say_where(&options, &addresses, if web.speaks_tls() { "https" } else { "http" });
 
         let result = server.main_loop(&options, &status, budget, clock, signals).await;
         status.ready.store(false, Ordering::Release);
@@ -496,6 +501,7 @@ fn service(
         .metrics(Arc::new(ProcessMetrics))
         .clock(Arc::clone(clock))
         .prefix(&options.route_prefix)
+        .cors_origin(options.cors_origin.clone())
         .page_title(&options.page_title)
         .per_step_stats(options.feature("promql-per-step-stats"));
     if options.enable_remote_write {
@@ -522,7 +528,7 @@ async fn listen(addresses: &[String]) -> Result<(Vec<TcpListener>, Vec<SocketAdd
     Ok((listeners, bound))
 }
 
-fn say_where(options: &Options, addresses: &[SocketAddr]) {
+fn say_where(options: &Options, addresses: &[SocketAddr], scheme: &str) {
     for address in addresses {
         tracing::info!(%address, "listening");
     }
@@ -531,7 +537,7 @@ fn say_where(options: &Options, addresses: &[SocketAddr]) {
         let prefix = &options.route_prefix;
         tracing::info!(
             "no --config.file and no prometheus.yml here: running on the embedded default, which scrapes \
-             this server every 15s. Open http://localhost:{port}{prefix}/query"
+             this server every 15s. Open {scheme}://localhost:{port}{prefix}/query"
         );
     }
 }
