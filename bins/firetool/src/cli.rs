@@ -4,7 +4,9 @@ use std::{io::Write, path::PathBuf, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use crate::{Failure, Outcome, analyze, check_metrics, commands, dump, import, list, verify};
+use crate::{
+    Failure, Outcome, analyze, check_metrics, commands, dump, import, list, rules, verify,
+};
 
 const DEFAULT_PATH: &str = "data/";
 const ALL_SERIES: &str = "{__name__=~'(?s:.*)'}";
@@ -57,6 +59,7 @@ pub(crate) fn command() -> Command {
         )
         .subcommand(tsdb)
         .subcommand(check_command())
+        .subcommand(rules::test_command())
         .subcommand(commands::query())
         .subcommand(commands::promql())
 }
@@ -67,6 +70,7 @@ fn check_command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(metrics_command())
+        .subcommand(rules::check_command())
 }
 
 fn metrics_command() -> Command {
@@ -101,6 +105,7 @@ fn check(name: &str, arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
             },
             out,
         ),
+        "rules" => rules::check(arguments, out),
         _ => Ok(()),
     }
 }
@@ -216,6 +221,7 @@ pub(crate) fn run(matches: &ArgMatches, out: &mut dyn Write) -> Outcome {
         "query" => return commands::run_query(name, arguments, out),
         "promql" => return commands::run_promql(name, arguments, out),
         "check" => return check(name, arguments, out),
+        "test" => return rules::test(commands, out),
         _ => {}
     }
     match name {

@@ -12,6 +12,7 @@ mod list;
 mod progress;
 mod promql;
 mod query;
+mod rules;
 mod text;
 mod verify;
 
@@ -35,6 +36,8 @@ enum Failure {
     /// Said on standard error; nothing is broken but something could be better, so the exit status is
     /// 3, as promtool's.
     Lint(String),
+    /// Everything has been said; this is the exit status.
+    Said(u8),
     /// The reader of the output has gone away, as `head` does.
     Closed,
 }
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
             eprintln!("{text}");
             ExitCode::FAILURE
         }
+        Err(Failure::Said(status)) => ExitCode::from(status),
         Err(Failure::Lint(text)) => {
             eprintln!("{text}");
             ExitCode::from(3)

@@ -1,0 +1,148 @@
+//! Rule files and their unit tests: `check rules`, `test rules`.
+
+mod check;
+mod compare;
+mod junit;
+mod unit_test;
+mod unit_test_file;
+
+use std::{io::Write, path::PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use firesteel_config::{Diagnostic, OsFiles, ReadFiles as _};
+use firesteel_promql::ParserOptions;
+
+use crate::{Failure, Outcome, commands::features};
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn files(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).num_args(0..).value_parser(value_parser!(PathBuf)).help(help)
+}
+
+fn ignore_unknown_fields() -> Arg {
+    flag(
+        "ignore-unknown-fields",
+        "Pass over keys of rule files that do not exist. The server does not.",
+    )
+}
+
+/// `check rules`.
+pub(crate) fn check_command() -> Command {
+    Command::new("rules")
+        .about("Check whether rule files are valid.")
+        .arg(files("rule-files", "Files to check; standard input by default."))
+        .arg(
+            Arg::new("lint")
+                .long("lint")
+                .default_value("duplicate-rules")
+                .help("What to look for besides: all, duplicate-rules, none."),
+        )
+        .arg(flag("lint-fatal", "Exit with status 3 where there is something to improve."))
+        .arg(ignore_unknown_fields())
+}
+
+/// `test`.
+pub(crate) fn test_command() -> Command {
+    let rules = Command::new("rules")
+        .about("Run unit tests of rules.")
+        .arg(files("test-rule-file", "Files of tests.").required(true).num_args(1..))
+        .arg(
+            Arg::new("run")
+                .long("run")
+                .action(ArgAction::Append)
+                .help("Run tests alone whose names match; may be repeated."),
+        )
+        .arg(flag("debug", "Print when tests begin and end, and all data at their end."))
+        .arg(flag("diff", "Print what differs between expected and actual alerts."))
+        .arg(
+            Arg::new("junit")
+                .long("junit")
+                .value_parser(value_parser!(PathBuf))
+                .help("File for the results as JUnit XML."),
+        )
+        .arg(ignore_unknown_fields());
+    Command::new("test")
+        .about("Run unit tests.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(rules)
+}
+
+fn paths(arguments: &ArgMatches, name: &str) -> Result<Vec<PathBuf>, Failure> {
+    let paths: Vec<PathBuf> = arguments.get_many(name).unwrap_or_default().cloned().collect();
+    match paths.iter().find(|path| !path.exists()) {
+        Some(path) => Err(Failure::Message(format!("path '{}' does not exist", path.display()))),
+        None => Ok(paths),
+    }
+}
+
+/// What queries may use, by `--enable-feature`.
+fn parser(arguments: &ArgMatches) -> ParserOptions {
+    features(arguments).0
+}
+
+/// Runs `check rules`.
+pub(crate) fn check(arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
+    let lint = arguments.get_one::<String>("lint").map_or("", String::as_str);
+    let mut options = check::Options {
+        duplicates: false,
+        fatal: arguments.get_flag("lint-fatal"),
+        load: firesteel_rules::LoadOptions {
+            ignore_unknown_fields: arguments.get_flag("ignore-unknown-fields"),
+            parser: parser(arguments),
+            ..firesteel_rules::LoadOptions::default()
+        },
+    };
+    for setting in lint.split(',') {
+        match setting {
+            "all" | "duplicate-rules" => options.duplicates = true,
+            "none" => {}
+            other => {
+                let other = firesteel_model::float::go_quote(other);
+                writeln!(out, "WARNING: unknown lint option: {other}")?;
+            }
+        }
+    }
+    check::run(&paths(arguments, "rule-files")?, &options, out)
+}
+
+/// Runs `test rules`.
+pub(crate) fn test(arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
+    let Some((_, arguments)) = arguments.subcommand() else { return Ok(()) };
+    let run: Vec<String> = arguments.get_many("run").unwrap_or_default().cloned().collect();
+    let run = match run.is_empty() {
+        true => None,
+        false => {
+            let pattern = run.join("|");
+            Some(firesteel_model::regex::Regex::unanchored(&pattern).map_err(Failure::new)?)
+        }
+    };
+    let (parser, delayed_name_removal) = features(arguments);
+    let options = unit_test::Options {
+        run,
+        debug: arguments.get_flag("debug"),
+        diff: arguments.get_flag("diff"),
+        ignore_unknown_fields: arguments.get_flag("ignore-unknown-fields"),
+        parser,
+        delayed_name_removal,
+    };
+    let junit = arguments.get_one::<PathBuf>("junit");
+    unit_test_file::run(&paths(arguments, "test-rule-file")?, &options, junit, out)
+}
+
+/// Something wrong with a rule file as promtool prints it: `file: line:column: message`.
+fn describe(diagnostic: &Diagnostic) -> String {
+    let mut text = format!("{}:", diagnostic.file);
+    if diagnostic.place.line > 0 {
+        text.push_str(&format!(" {}:{}:", diagnostic.place.line, diagnostic.place.column));
+    }
+    format!("{text} {}", diagnostic.message)
+}
+
+/// Reads a file, or says why not.
+fn read(path: &std::path::Path) -> Result<String, String> {
+    OsFiles.read(path).map_err(|error| format!("{}: {error}", path.display()))
+}
