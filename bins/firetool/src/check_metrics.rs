@@ -306,7 +306,7 @@ fn lint_units(name: &str, add: &mut dyn FnMut(&str)) {
     let lower = name.to_lowercase();
     let short =
         |unit: &&str| lower.contains(&format!("_{unit}_")) || lower.ends_with(&format!("_{unit}"));
-    if ABBREVIATIONS.iter().any(|unit| short(&unit)) {
+    if ABBREVIATIONS.iter().any(short) {
         add("metric names should not contain abbreviated units");
     }
 }

@@ -228,7 +228,7 @@ fn alerts_are_pending_fire_and_are_resolved() {
         world.evaluate(&group, at(minute));
         !world.sent.take(at(minute)).is_empty()
     };
-    assert_eq!((6..30).filter(|minute| sent(*minute)).max(), Some(20));
+    assert_eq!((6..30).filter(|minute| sent(*minute)).max(), Some(19));
 }
 
 #[test]

@@ -51,6 +51,9 @@ pub enum ScrapeError {
     /// A target that cannot be made from its labels; the text says why.
     #[error("{0}")]
     Target(String),
+    /// The file of `scrape_failure_log_file` cannot be opened.
+    #[error("{0}")]
+    FailureLog(String),
     /// The storage refused the whole scrape.
     #[error(transparent)]
     Storage(#[from] AppendError),

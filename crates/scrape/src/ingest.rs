@@ -256,6 +256,7 @@ impl Ingester {
             bucket_limit_hit: false,
             exemplars: Vec::new(),
             family: None,
+            unit: Default::default(),
             out,
         };
         reader.read(page.body, predict)?;
@@ -304,6 +305,8 @@ struct PageReader<'r, 'a> {
     exemplars: Vec<Exemplar>,
     /// The family of the last metadata line.
     family: Option<std::borrow::Cow<'a, str>>,
+    /// Its unit, if series show units.
+    unit: std::borrow::Cow<'a, str>,
     out: &'r mut Ingested,
 }
 
@@ -347,6 +350,11 @@ impl<'a> PageReader<'_, 'a> {
                 _ => continue,
             };
             self.metadata_line(parser.entry_text(), &family, kind, said);
+            if let Some(unit) = unit {
+                self.unit = unit;
+            } else if self.family.as_ref() != Some(&family) {
+                self.unit = Default::default();
+            }
             self.family = Some(family);
         }
     }
@@ -356,7 +364,8 @@ impl<'a> PageReader<'_, 'a> {
     fn read_predicted(&mut self, parser: &mut Parser<'a>) -> Result<bool, ScrapeError> {
         let Some((id, kind, text)) = self.cache.predicted(self.cursor) else { return Ok(false) };
         if let Kind::Metadata(said) = kind {
-            if !parser.skip_known(text, said) {
+            // Units are read anew on each page.
+            if self.settings.type_and_unit_labels || !parser.skip_known(text, said) {
                 return Ok(false);
             }
             if self.settings.append_metadata {
@@ -435,7 +444,7 @@ impl<'a> PageReader<'_, 'a> {
         self.out.scraped += 1;
         let dropped = match self.cache.find_from(self.cursor, series.raw) {
             Some(id) => self.cache.see(&mut self.cursor, id).kind != Kind::Series,
-            None => stored_labels(series, self.target, self.settings, self.scratch)?.is_none(),
+            None => self.labels_of(series)?.is_none(),
         };
         self.out.post_relabel += u64::from(!dropped);
         Ok(())
@@ -483,9 +492,9 @@ impl<'a> PageReader<'_, 'a> {
         t: Timestamp,
         explicit: bool,
     ) -> Result<(), ScrapeError> {
-        let Self { cache, target, settings, scratch, .. } = self;
+        let Self { cache, target, settings, scratch, unit, .. } = self;
         let labels = self.format.read_series(cache.text(id), sample.kind, |series| {
-            stored_labels(series, target, settings, scratch)
+            stored_labels(series, unit, target, settings, scratch)
         })??;
         let Some(labels) = labels else { return Ok(()) };
         // The sample was counted against the limit already.
@@ -502,12 +511,16 @@ impl<'a> PageReader<'_, 'a> {
         Ok(())
     }
 
+    fn labels_of(&mut self, series: &Series<'_, 'a>) -> Result<Option<Labels>, ScrapeError> {
+        stored_labels(series, &self.unit, self.target, self.settings, self.scratch)
+    }
+
     fn new_series(
         &mut self,
         series: &Series<'_, 'a>,
         sample: Sample<'_>,
     ) -> Result<(), ScrapeError> {
-        let Some(labels) = stored_labels(series, self.target, self.settings, self.scratch)? else {
+        let Some(labels) = self.labels_of(series)? else {
             self.cache.insert(&mut self.cursor, series.raw, Kind::Dropped, SeriesRef(0));
             return Ok(());
         };

@@ -7,6 +7,14 @@ use firesteel_exposition::{ParserOptions, Protocol, accept_header};
 
 use crate::{IngestSettings, Target, native};
 
+/// What is switched on for all jobs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Features {
+    pub(crate) append_metadata: bool,
+    pub(crate) start_timestamps: bool,
+    pub(crate) type_and_unit_labels: bool,
+}
+
 const fn protocol(protocol: ScrapeProtocol) -> Protocol {
     match protocol {
         ScrapeProtocol::PrometheusProto => Protocol::PrometheusProto,
@@ -23,7 +31,8 @@ pub(crate) fn accept_of(config: &ScrapeConfig) -> String {
     accept_header(&protocols, config.name_escaping.name())
 }
 
-pub(crate) fn ingest_settings(config: &ScrapeConfig, append_metadata: bool) -> IngestSettings {
+/// What a job's configuration and the features of the manager say.
+pub(crate) fn ingest_settings(config: &ScrapeConfig, features: Features) -> IngestSettings {
     IngestSettings {
         honor_labels: config.honor_labels,
         honor_timestamps: config.honor_timestamps,
@@ -39,13 +48,14 @@ pub(crate) fn ingest_settings(config: &ScrapeConfig, append_metadata: bool) -> I
             ignore_native_histograms: !config.scrape_native_histograms,
             keep_classic_histograms: config.always_scrape_classic_histograms,
             convert_classic_histograms: config.convert_classic_histograms_to_nhcb,
-            start_timestamps: false,
+            start_timestamps: features.start_timestamps,
         },
         bucket_limit: config.limits.native_histogram_buckets,
         max_schema: native::schema_of(config.native_histogram_min_bucket_factor),
         extra_metrics: config.extra_scrape_metrics,
         timeout: config.scrape_timeout,
-        append_metadata,
+        append_metadata: features.append_metadata,
+        type_and_unit_labels: features.type_and_unit_labels,
     }
 }
 
@@ -74,5 +84,5 @@ pub(crate) fn same_job(a: &ScrapeConfig, b: &ScrapeConfig) -> bool {
         && a.http == b.http
         && a.relabel_configs == b.relabel_configs
         && accept_of(a) == accept_of(b)
-        && ingest_settings(a, false) == ingest_settings(b, false)
+        && ingest_settings(a, Features::default()) == ingest_settings(b, Features::default())
 }

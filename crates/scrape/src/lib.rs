@@ -3,6 +3,7 @@
 
 mod cache;
 mod error;
+mod failure_log;
 mod fetch;
 mod http;
 mod ingest;

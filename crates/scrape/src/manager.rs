@@ -24,7 +24,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     ExternalAddress, MakeFetch, PoolSnapshot, ScrapeError, Target,
+    failure_log::FailureLogs,
     http::DEFAULT_USER_AGENT,
+    job::Features,
     offset_seed,
     pool::Pool,
     scrape_loop::{Shared, Storage},
@@ -54,6 +56,11 @@ pub struct ScrapeOptions {
     pub external: Option<ExternalAddress>,
     /// Whether metadata goes to the storage along with new series (`metadata-wal-records`).
     pub append_metadata: bool,
+    /// Whether start timestamps are read, from protobuf and from the `_created` lines of OpenMetrics,
+    /// and given to the storage (`st-storage`, `created-timestamp-zero-ingestion`).
+    pub start_timestamps: bool,
+    /// Whether series get the labels `__type__` and `__unit__` (`type-and-unit-labels`).
+    pub type_and_unit_labels: bool,
     /// Where pages in flight are reserved, by their decompressed size.
     pub budget: Budget,
     /// The least time between two changes of a job's targets that discovery brings about.
@@ -75,6 +82,8 @@ impl ScrapeOptions {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             external: None,
             append_metadata: false,
+            start_timestamps: false,
+            type_and_unit_labels: false,
             budget: Budget::unlimited(),
             discovery_pause: Duration::from_secs(5),
             timestamp_tolerance: Duration::from_millis(2),
@@ -131,7 +140,11 @@ impl ScrapeManager {
             shutdown: shutdown.clone(),
             tasks: Default::default(),
             runtime: Handle::current(),
-            append_metadata: options.append_metadata,
+            features: Features {
+                append_metadata: options.append_metadata,
+                start_timestamps: options.start_timestamps,
+                type_and_unit_labels: options.type_and_unit_labels,
+            },
             budget: options.budget.clone(),
             timestamp_tolerance: options.timestamp_tolerance,
         });
@@ -146,7 +159,8 @@ impl ScrapeManager {
     /// disturbed. Blocks while targets are relabelled, so not for an async thread.
     ///
     /// # Errors
-    /// A job cannot be served; the others run, and this one as it did before, if it did.
+    /// A job cannot be served; the others run, and this one as it did before, if it did. Or a log of
+    /// failed scrapes cannot be opened; then nothing changes.
     pub fn apply(&self, config: &Config) -> Result<(), ScrapeError> {
         self.apply_jobs(&config.scrape_configs, &config.global.external_labels)
     }
@@ -160,6 +174,7 @@ impl ScrapeManager {
         configs: &[ScrapeConfig],
         external_labels: &Labels,
     ) -> Result<(), ScrapeError> {
+        let logs = FailureLogs::open(configs)?;
         let seed = offset_seed(&self.options.hostname, external_labels);
         self.shared.offset_seed.store(seed, Ordering::Relaxed);
         let mut jobs = self.jobs();
@@ -176,7 +191,7 @@ impl ScrapeManager {
             }
         }
         for config in configs {
-            if let Err(e) = self.apply_job(&mut jobs, config) {
+            if let Err(e) = self.apply_job(&mut jobs, config, &logs) {
                 let job = &*config.job_name;
                 tracing::error!(scrape_pool = job, error = %e, "error reloading scrape pool");
                 failed = Some(e);
@@ -189,10 +204,13 @@ impl ScrapeManager {
         &self,
         jobs: &mut BTreeMap<String, Job>,
         config: &ScrapeConfig,
+        logs: &FailureLogs,
     ) -> Result<(), ScrapeError> {
+        let log = logs.of(config);
         let config = Arc::new(config.clone());
         let fetch = &*self.options.fetch;
         if let Some(job) = jobs.get_mut(&config.job_name) {
+            job.pool.set_failure_log(log);
             job.pool.reload(Arc::clone(&config), fetch)?;
             if job.config.discovery != config.discovery {
                 job.discovery.cancel();
@@ -204,6 +222,7 @@ impl ScrapeManager {
         self.shared.metrics.pools.inc();
         let pool = Pool::new(Arc::clone(&self.shared), Arc::clone(&config), fetch);
         let pool = Arc::new(pool.inspect_err(|_| self.shared.metrics.pools_failed.inc())?);
+        pool.set_failure_log(log);
         let discovery = self.discover(&pool, &config);
         jobs.insert(config.job_name.clone(), Job { pool, config, discovery });
         Ok(())

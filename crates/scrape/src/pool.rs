@@ -15,6 +15,7 @@ use firesteel_model::{Labels, metrics::Families};
 use crate::{
     Discovered, Fetch, FetchRequest, IngestSettings, Ingester, MakeFetch, PoolSnapshot,
     ScrapeError, Target,
+    failure_log::{FailureLog, FailureLogSlot},
     job::{accept_of, ingest_settings, same_job, settings_for},
     metrics::{PoolMetrics, PoolState as PoolReport},
     scrape_loop::{Control, ScrapeLoop, Shared, Slot},
@@ -37,6 +38,7 @@ pub(crate) struct Pool {
     shared: Arc<Shared>,
     state: Mutex<State>,
     metrics: PoolMetrics,
+    failure_log: FailureLogSlot,
     /// No loop is started any more.
     stopped: AtomicBool,
 }
@@ -62,7 +64,7 @@ impl Pool {
         fetch: &dyn MakeFetch,
     ) -> Result<Self, ScrapeError> {
         let state = State {
-            settings: Arc::new(ingest_settings(&config, shared.append_metadata)),
+            settings: Arc::new(ingest_settings(&config, shared.features)),
             fetch: fetch.make(&config.http)?,
             epoch: 0,
             groups: BTreeMap::new(),
@@ -76,12 +78,18 @@ impl Pool {
             shared,
             state: Mutex::new(state),
             metrics: PoolMetrics::default(),
+            failure_log: FailureLogSlot::default(),
             stopped: AtomicBool::new(false),
         })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where failed scrapes are logged from now on.
+    pub(crate) fn set_failure_log(&self, log: Option<Arc<FailureLog>>) {
+        *self.failure_log.lock().unwrap_or_else(PoisonError::into_inner) = log;
     }
 
     /// Takes a new configuration. If anything that concerns scraping has changed, the loops are
@@ -100,7 +108,7 @@ impl Pool {
         state.fetch = fetch.make(&config.http).inspect_err(|_| {
             self.shared.metrics.reloads_failed.inc();
         })?;
-        state.settings = Arc::new(ingest_settings(&config, self.shared.append_metadata));
+        state.settings = Arc::new(ingest_settings(&config, self.shared.features));
         state.config = config;
         for (hash, old) in std::mem::take(&mut state.running) {
             let new = self.start(&state, old.target.clone(), Some(&old));
@@ -241,6 +249,7 @@ impl Pool {
             slot: Arc::clone(&slot),
             settings,
             control: Arc::clone(&control),
+            failure_log: Arc::clone(&self.failure_log),
         };
         self.shared.tasks.spawn_on(scrape_loop.run(), &self.shared.runtime);
         Running { target, slot, control }

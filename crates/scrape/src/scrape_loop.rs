@@ -18,7 +18,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Fetch, FetchRequest, Fetched, Health, IngestSettings, Ingested, Ingester, LastScrape, Page,
-    Scrape, ScrapeError, Target, metrics::ScrapeMetrics,
+    Scrape, ScrapeError, Target,
+    failure_log::{FailureLog, FailureLogSlot},
+    job::Features,
+    metrics::ScrapeMetrics,
 };
 
 /// What all loops of a manager share.
@@ -36,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Where they run.
     pub(crate) runtime: Handle,
-    pub(crate) append_metadata: bool,
+    pub(crate) features: Features,
     /// Where pages in flight are reserved.
     pub(crate) budget: Budget,
     pub(crate) timestamp_tolerance: Duration,
@@ -83,6 +86,7 @@ pub(crate) struct ScrapeLoop {
     pub(crate) slot: Slot,
     pub(crate) settings: Arc<IngestSettings>,
     pub(crate) control: Arc<Control>,
+    pub(crate) failure_log: FailureLogSlot,
 }
 
 impl ScrapeLoop {
@@ -176,6 +180,8 @@ impl ScrapeLoop {
         let permit = Arc::clone(&self.shared.compute).acquire_owned().await;
         let shared = Arc::clone(&self.shared);
         let control = Arc::clone(&self.control);
+        let failed = fetched.is_err().then(|| self.failure_log());
+        let log = failed.flatten().map(|log| (log, self.pool.clone(), Arc::clone(&self.target)));
         let work = move || {
             let _permit = permit;
             // Borrowed from here on, so that the body lives until the page is taken in.
@@ -187,12 +193,21 @@ impl ScrapeLoop {
                 None => Ok(Page { body: &body.body, content_type: &body.content_type }),
                 Some(e) => Err(e),
             };
+            if let (Some((log, job, target)), Err(e)) = (&log, &page)
+                && let Err(error) = log.write(shared.clock.now(), job, target.url(), e)
+            {
+                tracing::warn!(scrape_pool = &**job, %error, "Failed scrape was not logged");
+            }
             let scrape = Scrape { time, started, page };
             let outcome = ingester.ingest(&*shared.appendable.0, &*shared.clock, scrape);
             control.cache_bytes.store(ingester.memory() as u64, Ordering::Relaxed);
             outcome
         };
         self.shared.tasks.spawn_blocking(work).await.map_err(|e| e.to_string())
+    }
+
+    fn failure_log(&self) -> Option<Arc<FailureLog>> {
+        self.failure_log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn report(&self, time: Timestamp, outcome: Result<Ingested, String>) {

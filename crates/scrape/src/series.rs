@@ -3,12 +3,16 @@
 use std::borrow::Cow;
 
 use firesteel_exposition::Series;
-use firesteel_model::{Labels, LabelsBuilder, METRIC_NAME, float::go_quote, relabel};
+use firesteel_model::{Labels, LabelsBuilder, METRIC_NAME, MetricType, float::go_quote, relabel};
 
 use crate::{IngestSettings, ScrapeError};
 
 /// Labels that begin so stay inside.
 pub(crate) const RESERVED_PREFIX: &str = "__";
+
+/// Labels of series that say what their family's metadata does.
+const TYPE: &str = "__type__";
+const UNIT: &str = "__unit__";
 
 const EXPORTED_PREFIX: &str = "exported_";
 
@@ -17,21 +21,32 @@ pub(crate) fn public_labels(target: &Labels) -> Labels {
     target.without(|name| name.starts_with(RESERVED_PREFIX))
 }
 
-/// The labels to store a scraped series with; `None` if relabelling drops it. `builder` is
-/// scratch space.
+/// The labels to store a scraped series with; `None` if relabelling drops it. `unit` is its family's,
+/// `builder` is scratch space.
 pub(crate) fn stored_labels(
     series: &Series<'_, '_>,
+    unit: &str,
     target: &Labels,
     settings: &IngestSettings,
     builder: &mut LabelsBuilder,
 ) -> Result<Option<Labels>, ScrapeError> {
     if settings.metric_relabel.is_empty()
+        && !settings.type_and_unit_labels
         && let Some(labels) = plain_labels(series, target)
     {
         check(&labels, settings)?;
         return Ok(Some(labels));
     }
     series.labels_into(builder)?;
+    if settings.type_and_unit_labels {
+        // What the page itself says there gives way.
+        if series.kind() != MetricType::Unknown {
+            builder.set(TYPE, series.kind().as_str());
+        }
+        if !unit.is_empty() {
+            builder.set(UNIT, unit);
+        }
+    }
     if settings.honor_labels {
         // A label that is there but empty keeps the target's away, too.
         let empty = |name: &str| series.labels().any(|(n, v)| n == name && v.is_empty());
@@ -143,7 +158,7 @@ mod tests {
         let target = Labels::from_pairs([("job", "j"), ("instance", "i")]);
         let mut parser = Parser::new(Format::PrometheusText, line.as_bytes());
         let Ok(Some(Entry::Series(series))) = parser.next_entry() else { panic!("a series") };
-        let labels = stored_labels(&series, &target, settings, &mut LabelsBuilder::new());
+        let labels = stored_labels(&series, "", &target, settings, &mut LabelsBuilder::new());
         labels.map(|l| l.map(|l| l.to_string())).map_err(|e| e.to_string())
     }
 

@@ -42,6 +42,8 @@ pub struct IngestSettings {
     pub timeout: Duration,
     /// Whether metadata goes to the storage along with new series.
     pub append_metadata: bool,
+    /// Whether series get the labels `__type__` and `__unit__` from their family's metadata.
+    pub type_and_unit_labels: bool,
 }
 
 impl Default for IngestSettings {
@@ -63,6 +65,7 @@ impl Default for IngestSettings {
             extra_metrics: false,
             timeout: Duration::from_secs(10),
             append_metadata: false,
+            type_and_unit_labels: false,
         }
     }
 }
@@ -79,6 +82,7 @@ impl IngestSettings {
             && self.scheme == other.scheme
             && self.track_timestamps_staleness == other.track_timestamps_staleness
             && self.honor_timestamps == other.honor_timestamps
+            && self.type_and_unit_labels == other.type_and_unit_labels
             && limits(self) == limits(other)
     }
 }

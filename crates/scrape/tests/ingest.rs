@@ -393,3 +393,23 @@ fn changed_settings_keep_what_stays_true() {
         ["a 1000=1 2000=2 3000=3 4000=4 5000=stale", "b 4000=4 5000=5"]
     );
 }
+
+#[test]
+fn types_and_units_become_labels() {
+    let mut f = Fixture::new(with(|s| s.type_and_unit_labels = true));
+    let body = "# TYPE a_seconds counter\n# UNIT a_seconds seconds\na_seconds_total{__type__=\"mine\",x=\"1\"} 1\n\
+        # TYPE b gauge\nb{__unit__=\"mine\"} 2\n# TYPE c unknown\nc 3\n# EOF\n";
+    for time in [1000, 2000] {
+        let content_type = "application/openmetrics-text; version=1.0.0";
+        let out = f.reply(time, Ok(Page { body: body.as_bytes(), content_type }));
+        assert!(out.error.is_none());
+    }
+    assert_eq!(
+        without_report(&f.storage),
+        [
+            "a_seconds_total{__type__=\"counter\", __unit__=\"seconds\", x=\"1\"} 1000=1 2000=1",
+            "b{__type__=\"gauge\", __unit__=\"mine\"} 1000=2 2000=2",
+            "c 1000=3 2000=3",
+        ]
+    );
+}

@@ -227,3 +227,30 @@ async fn another_place_of_discovery_replaces_the_targets() {
     apply(&manager, &[]);
     assert!(manager.targets().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn failed_scrapes_are_logged_to_the_file_that_the_job_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("failures.log");
+    let (manager, storage, script) = manager();
+    script.set(A, [Play::Fail("connection \"reset\"".into()), page("m 1\n"), page("{ not\n")]);
+    let mut config = job("j", &["a:1"]);
+    apply(&manager, std::slice::from_ref(&config));
+    config.scrape_failure_log_file = Some(file.clone());
+    apply(&manager, std::slice::from_ref(&config));
+    seconds(35).await;
+    assert_eq!(values(&storage, "up"), ["a:1 0 1 0 0"]);
+    let log = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<_> = log.lines().collect();
+    assert_eq!(lines.len(), 1, "a page that came is not logged: {log}");
+    assert!(lines[0].starts_with("{\"time\":\""), "{log}");
+    let end = "\"msg\":\"connection \\\"reset\\\"\",\"job_name\":\"j\",\"target\":\"http://a:1/metrics\"}";
+    assert!(lines[0].ends_with(end), "{log}");
+    // A file that cannot be opened leaves everything as it is.
+    let mut other = config.clone();
+    other.scrape_failure_log_file = Some(folder.path().join("no/such/folder"));
+    other.scrape_interval = Duration::from_secs(1);
+    let error = manager.apply_jobs(&[other], &Labels::empty()).unwrap_err().to_string();
+    assert!(error.starts_with("can't create json log file: open "), "{error}");
+    assert_eq!(manager.targets()[0].active[0].scrape_interval, Duration::from_secs(10));
+}

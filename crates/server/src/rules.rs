@@ -89,6 +89,7 @@ impl Rules {
             parser: self.engine.options().parser,
             external_labels: config.global.external_labels.clone(),
             external_url: Arc::clone(&self.external_url),
+            ignore_unknown_fields: false,
         };
         load_files(&config.rule_files, &OsFiles, &options)
     }

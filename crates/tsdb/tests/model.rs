@@ -16,7 +16,8 @@ use std::{
 };
 
 use common::{
-    Samples, append, commit_all, crashes::CrashTest, labels, read, read_all, sim_builder,
+    Samples, append, commit_all, crashes::CrashTest, labels, read, read_all, read_newest,
+    sim_builder,
 };
 use firesteel_model::{Labels, Matcher, clock::ManualClock, storage::Appendable};
 use firesteel_tsdb::{
@@ -164,6 +165,12 @@ proptest! {
             model.newest += 7;
         }
         prop_assert_eq!(read_all(&db), model.samples.clone());
+        for maxt in [i64::MAX, model.newest / 2, model.newest - 7] {
+            let mint = maxt.saturating_sub(model.newest / 3);
+            let mut newest = read(&db, mint, maxt, &[]);
+            newest.values_mut().for_each(|s| *s = s.pop_last().into_iter().collect());
+            prop_assert_eq!(read_newest(&db, mint, maxt), newest);
+        }
         follower.read();
         prop_assert_eq!(&follower.samples, &model.samples);
         let mut odd = model.samples;

@@ -243,3 +243,33 @@ fn directories_of_prometheus_go_on_in_either_encoding() {
         assert!(read(name, xor2).unwrap() == expected, "{name}, XOR2 {xor2}");
     }
 }
+
+#[test]
+fn starts_become_zeros_once() {
+    let fs = SimFs::new();
+    let db = builder(&fs).zeros_at_start_timestamps(true).open().unwrap();
+    for (t, start) in [(1000, 900), (1100, 900), (1200, 1150), (1300, 5000), (1400, 0)] {
+        let mut appender = db.appender();
+        let h = histogram(7);
+        for (series, value) in [(0, Value::Float(7.0)), (1, Value::Histogram(&h))] {
+            let labels = labels(series);
+            let start_timestamp = Some(start).filter(|s| *s != 0);
+            let options = AppendOptions { start_timestamp, ..AppendOptions::default() };
+            appender.append(SeriesKey::Labels(&labels), t, value, &options).unwrap();
+        }
+        appender.commit().unwrap();
+    }
+    for (series, one) in read_starts(&db) {
+        let found: Vec<_> = one.iter().map(|(t, (_, v))| (*t, f64::from_bits(*v))).collect();
+        let expected = [
+            (900, 0.0),
+            (1000, 7.0),
+            (1100, 7.0),
+            (1150, 0.0),
+            (1200, 7.0),
+            (1300, 7.0),
+            (1400, 7.0),
+        ];
+        assert_eq!(found, expected, "{series}");
+    }
+}

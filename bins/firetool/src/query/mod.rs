@@ -27,7 +27,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn client(&self) -> Result<Client, Failure> {
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
         Client::new(&self.url, self.config.as_deref(), &self.headers)
     }
 

@@ -1,7 +1,8 @@
-//! Rule files and their unit tests: `check rules`, `test rules`.
+//! Rule files: `check rules`, `test rules`, `rules dry-run`.
 
 mod check;
 mod compare;
+mod dry_run;
 mod junit;
 mod unit_test;
 mod unit_test_file;
@@ -84,6 +85,59 @@ fn parser(arguments: &ArgMatches) -> ParserOptions {
     features(arguments).0
 }
 
+/// `rules`.
+pub(crate) fn rules_command() -> Command {
+    let text = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help);
+    let dry_run = Command::new("dry-run")
+        .about(
+            "Tell when the alerts of a rule file would have been pending and firing. Firesteel \
+             only.",
+        )
+        .arg(files("rule-file", "File of rules.").required(true).num_args(1))
+        .arg(
+            Arg::new("path")
+                .value_name("db path")
+                .default_value("data/")
+                .value_parser(value_parser!(PathBuf))
+                .help("Data directory."),
+        )
+        .arg(text("url", "Server to ask instead of a data directory."))
+        .arg(
+            Arg::new("alert")
+                .long("alert")
+                .action(ArgAction::Append)
+                .help("Name of an alert to look at; may be repeated. All by default."),
+        )
+        .arg(text("start", "Start (RFC 3339 or seconds); a day before the end by default."))
+        .arg(text("end", "End (RFC 3339 or seconds); the newest sample, or now, by default."))
+        .arg(flag("json", "Print JSON."));
+    Command::new("rules")
+        .about("Commands for rules.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(dry_run)
+}
+
+/// Runs `rules dry-run`.
+pub(crate) fn dry_run(arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
+    let text = |name: &str| arguments.get_one::<String>(name).cloned();
+    let path = |name: &str| arguments.get_one::<PathBuf>(name).cloned().unwrap_or_default();
+    let time = |name: &str| -> Result<_, Failure> {
+        text(name).map(|t| unit_test::start_time(&t)).transpose().map_err(Failure::Message)
+    };
+    let options = dry_run::Options {
+        rules: path("rule-file"),
+        data: path("path"),
+        url: text("url"),
+        alerts: arguments.get_many("alert").unwrap_or_default().cloned().collect(),
+        start: time("start")?,
+        end: time("end")?,
+        json: arguments.get_flag("json"),
+        parser: parser(arguments),
+    };
+    dry_run::run(&options, out)
+}
+
 /// Runs `check rules`.
 pub(crate) fn check(arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
     let lint = arguments.get_one::<String>("lint").map_or("", String::as_str);
@@ -111,7 +165,6 @@ pub(crate) fn check(arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
 
 /// Runs `test rules`.
 pub(crate) fn test(arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
-    let Some((_, arguments)) = arguments.subcommand() else { return Ok(()) };
     let run: Vec<String> = arguments.get_many("run").unwrap_or_default().cloned().collect();
     let run = match run.is_empty() {
         true => None,

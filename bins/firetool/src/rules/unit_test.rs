@@ -1,4 +1,4 @@
-//! Runs a test: series go into a storage in memory as the time goes on, rules are evaluated, alerts
+//! Runs a test: series go into a database in memory as the time goes on, rules are evaluated, alerts
 //! and queries are compared. Source: `cmd/promtool/unittest.go`.
 
 use std::{
@@ -11,11 +11,11 @@ use std::{
 use firesteel_config::{AlertTest, ExprTest, OsFiles, RuleTestGroup};
 use firesteel_model::{
     Labels, Sample, Timestamp,
-    clock::SystemClock,
+    clock::{ManualClock, SystemClock},
     duration,
     float::go_quote,
     regex::Regex,
-    storage::{Appendable, Queryable, memory::MemoryStorage},
+    storage::{Appendable, Queryable},
 };
 use firesteel_promql::{
     Engine, EngineOptions, ParserOptions, QueryOptions, QueryValue, SampleValue, VectorSample,
@@ -26,6 +26,8 @@ use firesteel_rules::{
     AlertState, Group, LoadOptions, ManagerOptions, Notify, Offline, RulesError, load_files,
     notifier,
 };
+
+use firesteel_tsdb::{Db, TsdbError, fs::SimFs};
 
 use super::{
     compare::{
@@ -58,6 +60,20 @@ pub(super) struct Setup {
     pub(super) fuzzy: bool,
 }
 
+/// A database in memory, with blocks of a day as promtool's: histograms come back with the hints
+/// about resets that chunks give them.
+fn database() -> Result<Db, TsdbError> {
+    Db::builder("/data")
+        .fs(Arc::new(SimFs::new()))
+        .clock(Arc::new(ManualClock::new(0)))
+        .block_range(Duration::from_secs(24 * 3600))
+        .retention(None)
+        .head_snapshots(None)
+        .reserve(0)
+        .open_threads(1)
+        .open()
+}
+
 /// Nobody hears of the alerts.
 struct Silence;
 
@@ -72,7 +88,7 @@ struct Test<'a> {
     options: &'a Options,
     /// Samples that are still to come, by time backwards.
     pending: Vec<Loaded>,
-    storage: MemoryStorage,
+    storage: Db,
     engine: Arc<Engine>,
     rules: Offline,
     start: Timestamp,
@@ -122,7 +138,7 @@ impl<'a> Test<'a> {
             delayed_name_removal: options.delayed_name_removal,
             ..EngineOptions::default()
         }));
-        let storage = MemoryStorage::new();
+        let storage = database().map_err(|error| vec![error.to_string()])?;
         let load = LoadOptions {
             interval,
             parser: options.parser,
@@ -386,8 +402,13 @@ fn pending(
     interval: Duration,
 ) -> Result<Vec<Loaded>, String> {
     let mut all: BTreeMap<Labels, Vec<LoadedSample>> = BTreeMap::new();
-    for input in &group.input_series {
-        let series = parse_series(&format!("{} {}", input.series, input.values))?;
+    for (i, input) in group.input_series.iter().enumerate() {
+        let series = parse_series(&format!("{} {}", input.series, input.values));
+        // The first line of the script that promtool makes of the series is the interval.
+        let series = series.map_err(|error| match error.strip_prefix("1:") {
+            Some(rest) => format!("{}:{rest}", i + 2),
+            None => error,
+        })?;
         let mut samples = Vec::with_capacity(series.points.len());
         let mut t = start;
         for point in series.points {
@@ -406,7 +427,7 @@ fn pending(
 }
 
 /// A time as RFC 3339 or in seconds.
-fn start_time(text: &str) -> Result<Timestamp, String> {
+pub(super) fn start_time(text: &str) -> Result<Timestamp, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Ok((seconds * 1000.0).round() as Timestamp);
     }

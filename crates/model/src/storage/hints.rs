@@ -11,6 +11,9 @@ pub enum SampleNeed {
     /// Only which series have samples, as `count` over a grid of steps does; values may be
     /// anything but must keep staleness markers.
     Presence,
+    /// Only the newest sample in range (staleness markers count), as an instant selector at one
+    /// time does. More of them does no harm.
+    Newest,
     /// Only the label sets of series with at least one sample in range.
     Labels,
 }

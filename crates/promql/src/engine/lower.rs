@@ -189,11 +189,7 @@ impl Lowering {
             function: context.function.to_owned(),
             grouping,
             by,
-            need: if context.presence && range == 0 && !v.smoothed {
-                SampleNeed::Presence
-            } else {
-                SampleNeed::Values
-            },
+            need: self.need((start, end), &selector, context.presence),
             ..SelectHints::default()
         };
         let source = self.source(v, hints, context.stats && !context.buckets);
@@ -234,6 +230,24 @@ impl Lowering {
         }
         sources.push(SourceSpec { matchers: v.matchers.clone(), hints, detects_resets });
         sources.len() - 1
+    }
+
+    /// What a selector that looks at these times needs of them.
+    fn need(
+        &self,
+        (start, end): (Timestamp, Timestamp),
+        s: &Selector,
+        presence: bool,
+    ) -> SampleNeed {
+        if s.range > 0 || s.anchored || s.smoothed {
+            return SampleNeed::Values;
+        }
+        let once = start == end.saturating_sub(self.times.lookback).saturating_add(1);
+        match presence {
+            _ if once => SampleNeed::Newest,
+            true => SampleNeed::Presence,
+            false => SampleNeed::Values,
+        }
     }
 
     /// The times that a selector may look at, both inclusive.

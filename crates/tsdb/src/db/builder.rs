@@ -278,6 +278,15 @@ impl DbBuilder {
         self
     }
 
+    /// Whether a sample's start timestamp also becomes a sample of 0 at that time, where that is newer
+    /// than what the series has; it does not by default. Prometheus'
+    /// `created-timestamp-zero-ingestion`.
+    #[must_use]
+    pub const fn zeros_at_start_timestamps(mut self, zeros: bool) -> Self {
+        self.formats.zeros_at_starts = zeros;
+        self
+    }
+
     /// Seed of the random parts of block names.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {

@@ -3,7 +3,9 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use firesteel_model::{
-    Exemplar, FloatHistogram, Histogram, Labels, Timestamp, Value, is_stale_nan,
+    Exemplar, FloatHistogram, Histogram, HistogramLayout, Labels, Timestamp, Value,
+    histogram::CounterResetHint,
+    is_stale_nan,
     storage::{AppendError, AppendOptions, Appender, CommitStats, SeriesKey, SeriesRef},
 };
 
@@ -25,6 +27,8 @@ pub(super) struct HeadAppender<'a> {
     /// Keeps the numbers of the series that are pending from being used for others.
     _guard: Guard,
     bounds: Bounds,
+    /// Start timestamps become samples of 0.
+    zeros: bool,
 }
 
 /// Where a sample goes.
@@ -45,6 +49,7 @@ impl Head {
             pending: Some(self.take_pending()),
             _guard: guard,
             bounds: self.bounds(),
+            zeros: self.formats().zeros_at_starts,
         })
     }
 
@@ -198,6 +203,36 @@ impl HeadAppender<'_> {
         Ok(())
     }
 
+    /// A sample of 0 where the counter began, if that is news: each of its samples says the same.
+    /// Source: `bestEffortAppendSTZeroSample` in `tsdb/head_append_v2.go`.
+    #[cold]
+    fn zero(&mut self, series: (u32, u64), start: Timestamp, value: Value<'_>) {
+        if !self.is_in_order(series.0, start) {
+            return;
+        }
+        let layout = |like: &HistogramLayout| HistogramLayout {
+            schema: like.schema,
+            zero_threshold: like.zero_threshold,
+            custom_values: like.custom_values.clone(),
+            ..HistogramLayout::default()
+        };
+        let (time, counter_reset_hint) = ((start, 0), CounterResetHint::Reset);
+        let _ = match value {
+            Value::Float(_) => self.float(series, time, 0.0, false),
+            Value::Histogram(h) => {
+                let layout = layout(&h.layout);
+                let zero = Histogram { layout, counter_reset_hint, ..Histogram::default() };
+                self.histogram(series, time, AnyHistogram::Int(zero), false)
+            }
+            Value::FloatHistogram(h) => {
+                let layout = layout(&h.layout);
+                let zero =
+                    FloatHistogram { layout, counter_reset_hint, ..FloatHistogram::default() };
+                self.histogram(series, time, AnyHistogram::Float(zero), false)
+            }
+        };
+    }
+
     /// A staleness marker of the kind that the series' last sample has.
     #[cold]
     fn stale(&self, id: u32) -> Option<AnyHistogram> {
@@ -274,6 +309,9 @@ impl Appender for HeadAppender<'_> {
         let may_be_late = !options.reject_out_of_order;
         let (id, reference) = self.series(series)?;
         let start = options.start_timestamp.unwrap_or(0);
+        if self.zeros && start != 0 && start < t {
+            self.zero((id, reference), start, value);
+        }
         match value {
             Value::Float(v) => match is_stale_nan(v).then(|| self.stale(id)).flatten() {
                 Some(marker) => {

@@ -14,6 +14,8 @@ pub(crate) struct Formats {
     pub(crate) logged_starts: bool,
     /// New chunks of histograms have start timestamps.
     pub(crate) histogram_starts: bool,
+    /// A start timestamp becomes a sample of 0 at that time.
+    pub(crate) zeros_at_starts: bool,
 }
 
 /// Choices that can change at any time.
@@ -26,7 +28,10 @@ impl Chosen {
     }
 
     const fn bits(f: Formats) -> u8 {
-        f.xor2 as u8 | (f.logged_starts as u8) << 1 | (f.histogram_starts as u8) << 2
+        f.xor2 as u8
+            | (f.logged_starts as u8) << 1
+            | (f.histogram_starts as u8) << 2
+            | (f.zeros_at_starts as u8) << 3
     }
 
     #[inline]
@@ -36,6 +41,7 @@ impl Chosen {
             xor2: bits & 1 != 0,
             logged_starts: bits & 2 != 0,
             histogram_starts: bits & 4 != 0,
+            zeros_at_starts: bits & 8 != 0,
         }
     }
 

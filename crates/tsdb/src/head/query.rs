@@ -7,7 +7,7 @@ use firesteel_model::{
     Labels, Matcher, Timestamp,
     storage::{
         LabelDictionary, LabelHints, LabelResult, Querier, QueryContext, QueryStats, SampleBatch,
-        SampleReader, SelectHints, Selection, SeriesSet, StorageError,
+        SampleNeed, SampleReader, SelectHints, Selection, SeriesSet, StorageError,
     },
 };
 
@@ -174,7 +174,8 @@ impl Querier for HeadQuerier {
         if !ids.is_empty() {
             let _memory = ctx.budget.reserve(ids.len() as u64 * 12)?;
             let (dictionary, view) = (view.dictionary(), Arc::clone(view));
-            sets.push(Arc::new(HeadSet { view, ids, until, mint, dictionary, _memory }));
+            let need = hints.need;
+            sets.push(Arc::new(HeadSet { view, ids, until, mint, need, dictionary, _memory }));
         }
         if !late_ids.is_empty() {
             let _memory = ctx.budget.reserve(late_ids.len() as u64 * 4)?;
@@ -267,6 +268,7 @@ struct HeadSet {
     ids: Vec<u32>,
     until: Vec<Timestamp>,
     mint: Timestamp,
+    need: SampleNeed,
     dictionary: HeadDictionary,
     _memory: firesteel_model::budget::Reservation,
 }
@@ -319,6 +321,7 @@ impl SeriesSet for HeadSet {
             chunk: 0,
             until: NEVER,
             hidden: Vec::new(),
+            newest: None,
             read: Read::default(),
         })
     }
@@ -345,6 +348,8 @@ struct HeadReader<'a> {
     until: Timestamp,
     /// Hidden intervals of the series.
     hidden: Vec<(Timestamp, Timestamp)>,
+    /// The series' newest sample, where that is all that is needed; nothing was copied then.
+    newest: Option<(Timestamp, f64)>,
     read: Read,
 }
 
@@ -440,16 +445,30 @@ impl SampleReader for HeadReader<'_> {
                 source: "no such series".into(),
             });
         };
-        let stripe = self.set.view.head.stripes[stripe_of(id)].lock();
-        stripe.copy(id, self.set.mint, until, &mut self.copied);
-        drop(stripe);
         self.hidden = self.set.view.head.tombstones_of(id);
         self.until = until;
         self.chunk = 0;
+        let stripe = self.set.view.head.stripes[stripe_of(id)].lock();
+        self.newest = None;
+        if self.set.need == SampleNeed::Newest && self.hidden.is_empty() {
+            self.newest = stripe.float_at(id, until).map(|v| (until, v));
+        }
+        if self.newest.is_some() {
+            self.copied.clear();
+        } else {
+            stripe.copy(id, self.set.mint, until, &mut self.copied);
+        }
         Ok(())
     }
 
     fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
+        if let Some((t, v)) = self.newest.take() {
+            let (times, values) = batch.clear_floats();
+            times.push(t);
+            values.push(v);
+            self.read.samples += 1;
+            return Ok(true);
+        }
         self.decode(batch)
     }
 
@@ -462,6 +481,12 @@ impl SampleReader for HeadReader<'_> {
         let before = times.len();
         if !self.hidden.is_empty() {
             return Ok(false);
+        }
+        if let Some((t, v)) = self.newest.take() {
+            times.push(t);
+            values.push(v);
+            self.read.samples += 1;
+            return Ok(true);
         }
         loop {
             self.check()?;

@@ -157,6 +157,15 @@ pub(crate) struct Copied {
     pub(crate) open_range: (Timestamp, Timestamp),
 }
 
+impl Copied {
+    /// Forgets the series, but not the memory.
+    pub(super) fn clear(&mut self) {
+        self.sealed.clear();
+        self.open.clear();
+        self.open_encoding = None;
+    }
+}
+
 /// The commits that readers may still have to do without.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ActiveReaders {
@@ -224,6 +233,13 @@ impl Stripe {
             return self.cold(id)?.open.as_ref()?.last_float();
         }
         (hot.state.num_samples() > 0).then(|| (hot.state.last_time(), hot.state.last_value()))
+    }
+
+    /// The newest float of a series, if it is of this time and in an open XOR chunk: such a sample
+    /// needs no decoding.
+    pub(super) fn float_at(&self, id: u32, t: Timestamp) -> Option<f64> {
+        let state = &self.hot(id)?.state;
+        (state.num_samples() > 0 && state.last_time() == t).then(|| state.last_value())
     }
 
     /// Newest histogram, from the open chunk.
@@ -572,9 +588,7 @@ impl Stripe {
 
     /// Copies what a series has between two times, both inclusive, into `out`.
     pub(super) fn copy(&self, id: u32, mint: Timestamp, maxt: Timestamp, out: &mut Copied) {
-        out.sealed.clear();
-        out.open.clear();
-        out.open_encoding = None;
+        out.clear();
         let (Some(hot), Some(cold)) = (self.hot(id), self.cold(id)) else { return };
         let inside = cold.sealed.iter().filter(|c| c.mint() <= maxt && c.maxt() >= mint);
         out.sealed.extend(inside.filter_map(|c| self.sealed(c)));

@@ -16,7 +16,7 @@ use firesteel_model::{
     clock::ManualClock,
     storage::{
         AppendError, AppendOptions, Appendable, Appender, BatchValues, Interner, QueryContext,
-        Queryable, SampleBatch, SelectHints, SeriesKey, SeriesRef, merge::MergedSeries,
+        Queryable, SampleBatch, SampleNeed, SelectHints, SeriesKey, SeriesRef, merge::MergedSeries,
     },
 };
 use firesteel_tsdb::{Db, DbBuilder, fs::SimFs};
@@ -56,9 +56,22 @@ pub fn read_all(db: &dyn Queryable) -> Samples {
 }
 
 pub fn read(db: &dyn Queryable, mint: Timestamp, maxt: Timestamp, m: &[Matcher]) -> Samples {
+    read_with(db, &SelectHints::range(mint, maxt), m)
+}
+
+/// The newest sample of each series, by a select that says that nothing else is needed.
+pub fn read_newest(db: &dyn Queryable, mint: Timestamp, maxt: Timestamp) -> Samples {
+    let hints = SelectHints { need: SampleNeed::Newest, ..SelectHints::range(mint, maxt) };
+    let mut all = read_with(db, &hints, &[]);
+    all.values_mut().for_each(|samples| *samples = samples.pop_last().into_iter().collect());
+    all
+}
+
+fn read_with(db: &dyn Queryable, hints: &SelectHints, m: &[Matcher]) -> Samples {
+    let (mint, maxt) = (hints.start, hints.end);
     let ctx = QueryContext::background();
     let querier = db.querier(mint, maxt).unwrap();
-    let selection = querier.select(&ctx, m, &SelectHints::range(mint, maxt)).unwrap();
+    let selection = querier.select(&ctx, m, hints).unwrap();
     assert!(selection.warnings.is_empty(), "{:?}", selection.warnings);
     let mut interner = Interner::new();
     let merged = MergedSeries::new(&ctx, selection, &mut interner).unwrap();
