@@ -164,6 +164,7 @@ fn create_command() -> Command {
                 .help("Longest range of a block; less than 2h is ignored."),
         )
         .subcommand(openmetrics)
+        .subcommand(rules::backfill_command())
 }
 
 /// Runs what the command line says.
@@ -218,27 +219,38 @@ fn path(arguments: &ArgMatches) -> PathBuf {
 }
 
 fn create(arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
-    let Some((_, arguments)) = arguments.subcommand() else { return Ok(()) };
+    let Some((name, arguments)) = arguments.subcommand() else { return Ok(()) };
     let text = |name: &str| arguments.get_one::<String>(name).cloned();
+    if name == "rules" {
+        return rules::backfill(arguments, create_options(arguments, Vec::new())?, out);
+    }
     let mut labels = Vec::new();
     for label in arguments.get_many::<String>("label").unwrap_or_default() {
         let wrong = || Failure::Message(format!("expected KEY=VALUE got {label:?}"));
         let (name, value) = label.split_once('=').ok_or_else(wrong)?;
         labels.push((name.to_owned(), value.to_owned()));
     }
-    let longest = match text("max-block-duration") {
-        Some(text) => firesteel_model::duration::parse(&text).map_err(Failure::new)?,
-        None => Duration::ZERO,
-    };
     import::run(
         text("input").unwrap_or_default().as_ref(),
         text("output").unwrap_or_default().as_ref(),
-        &import::Options {
-            human: arguments.get_flag("human-readable"),
-            quiet: arguments.get_flag("quiet"),
-            longest,
-            labels,
-        },
+        &create_options(arguments, labels)?,
         out,
     )
+}
+
+/// How blocks are made.
+fn create_options(
+    arguments: &ArgMatches,
+    labels: Vec<(String, String)>,
+) -> Result<import::Options, Failure> {
+    let longest = match arguments.get_one::<String>("max-block-duration") {
+        Some(text) => firesteel_model::duration::parse(text).map_err(Failure::new)?,
+        None => Duration::ZERO,
+    };
+    Ok(import::Options {
+        human: arguments.get_flag("human-readable"),
+        quiet: arguments.get_flag("quiet"),
+        longest,
+        labels,
+    })
 }

@@ -136,7 +136,7 @@ impl Source {
     }
 }
 
-fn items(value: &Value) -> &[Value] {
+pub(super) fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -153,7 +153,7 @@ fn sample(pair: &Value) -> Sample {
 }
 
 /// A series of a matrix; its floats alone, which conditions of alerts have.
-fn range_series(series: &Value) -> RangeSeries {
+pub(super) fn range_series(series: &Value) -> RangeSeries {
     RangeSeries {
         labels: labels(&series["metric"]),
         floats: items(&series["values"]).iter().map(sample).collect(),

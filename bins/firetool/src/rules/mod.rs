@@ -1,5 +1,6 @@
 //! Rule files: `check rules`, `test rules`, `rules dry-run`.
 
+mod backfill;
 mod check;
 mod compare;
 mod dry_run;
@@ -116,6 +117,56 @@ pub(crate) fn rules_command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(dry_run)
+}
+
+/// `tsdb create-blocks-from rules`.
+pub(crate) fn backfill_command() -> Command {
+    let text = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help);
+    Command::new("rules")
+        .about("Make blocks of what recording rules would have recorded.")
+        .arg(
+            text("http.config.file", "Settings of the HTTP client: credentials, TLS, proxy.")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(text("url", "Server that has the data.").default_value("http://localhost:9090"))
+        .arg(text("start", "Start (RFC 3339 or seconds).").required(true))
+        .arg(text("end", "End (RFC 3339 or seconds); three hours ago by default."))
+        .arg(text("output-dir", "Where the blocks go.").default_value("data/"))
+        .arg(
+            text("eval-interval", "How often groups are evaluated that do not say.")
+                .default_value("60s")
+                .value_parser(firesteel_model::duration::parse),
+        )
+        .arg(files("rule-files", "Files of rules.").required(true).num_args(1..))
+}
+
+/// Runs `tsdb create-blocks-from rules`.
+pub(crate) fn backfill(
+    arguments: &ArgMatches,
+    blocks: crate::import::Options,
+    out: &mut dyn Write,
+) -> Outcome {
+    let text = |name: &str| arguments.get_one::<String>(name).cloned();
+    let time = |name: &str, what: &str| {
+        let wrong = |e: String| Failure::Message(format!("error parsing {what} time: {e}"));
+        text(name).map(|t| unit_test::start_time(&t)).transpose().map_err(wrong)
+    };
+    let options = backfill::Options {
+        files: paths(arguments, "rule-files")?,
+        server: crate::query::Server {
+            url: text("url").unwrap_or_default(),
+            config: arguments.get_one("http.config.file").cloned(),
+            headers: Vec::new(),
+            json: false,
+        },
+        start: time("start", "start")?.unwrap_or_default(),
+        end: time("end", "end")?,
+        output: text("output-dir").unwrap_or_default().into(),
+        interval: arguments.get_one("eval-interval").copied().unwrap_or_default(),
+        parser: parser(arguments),
+        blocks,
+    };
+    backfill::run(&options, out)
 }
 
 /// Runs `rules dry-run`.
