@@ -87,6 +87,7 @@ impl Rules {
             query_offset: config.global.rule_query_offset,
             names: config.global.name_validation,
             parser: self.engine.options().parser,
+            ignore_unknown_fields: false,
             external_labels: config.global.external_labels.clone(),
             external_url: Arc::clone(&self.external_url),
         };
