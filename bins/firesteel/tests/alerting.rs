@@ -294,12 +294,12 @@ fn alerts_outlast_restarts_and_reloads() {
     assert_eq!(group(&server, "now")["rules"][0]["state"], "firing");
     let (_, page) = get(server.address, "/rules").unwrap();
     let page = String::from_utf8(page).unwrap();
-    assert!(page.contains("rules.yml:4:25: group &quot;now&quot;, rule 1"), "{page}");
+    assert!(page.contains("rules.yml:4:24: group &quot;now&quot;, rule 1"), "{page}");
     assert_eq!(metric(&server, "prometheus_config_last_reload_successful"), 0.0);
     fs::write(folder.path().join("rules.yml"), RULES).unwrap();
     assert_eq!(reload().0, 200);
     let (_, page) = get(server.address, "/rules").unwrap();
-    assert!(!String::from_utf8(page).unwrap().contains("rules.yml:4:25"));
+    assert!(!String::from_utf8(page).unwrap().contains("rules.yml:4:24"));
     assert!(server.stop().success());
 }
 
