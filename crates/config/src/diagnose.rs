@@ -13,6 +13,8 @@ pub(crate) struct Diagnostics {
     pub(crate) lenient: bool,
     pub(crate) errors: Vec<Diagnostic>,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// Whether what Prometheus would refuse is an error, not a warning.
+    pub(crate) prometheus_only: bool,
 }
 
 impl Diagnostics {
@@ -23,6 +25,7 @@ impl Diagnostics {
             lenient: false,
             errors: Vec::new(),
             warnings: Vec::new(),
+            prometheus_only: false,
         }
     }
 

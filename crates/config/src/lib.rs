@@ -7,6 +7,7 @@ mod diagnose;
 mod emit;
 mod error;
 mod files;
+mod fingerprint;
 mod inherit;
 mod load;
 mod mistakes;
@@ -25,8 +26,9 @@ mod yaml;
 pub use config::Config;
 pub use error::{ConfigError, Diagnostic, Place};
 pub use files::{NoFiles, OsFiles, ReadFiles, matches as file_name_matches};
+pub use fingerprint::fingerprint;
 pub use load::{
-    LoadOptions, embedded_default, load, load_http_client, load_str, load_target_groups,
+    LoadOptions, embedded_default, load, load_http_client, load_str, load_target_groups, load_web,
 };
 pub use rule_files::{Placed, RuleConfig, RuleFile, RuleGroupConfig, RuleKind, load_rule_file};
 pub use rule_tests::{
@@ -51,6 +53,7 @@ pub use typed::{
     scrape::ScrapeConfig,
     storage::{FloatEncoding, Retention, StorageConfig},
     tracing::{TracingClient, TracingConfig},
+    web::{ClientAuth, RateLimit, WebConfig, WebTls},
 };
 pub use url::{Url, UrlError};
 pub use value::{Item, Section, Value};

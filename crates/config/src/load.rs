@@ -10,10 +10,10 @@ use firesteel_model::{Labels, ValidationScheme, float::go_quote};
 use crate::{
     AlertingConfig, Config, ConfigError, Diagnostic, HttpClientConfig, OtlpConfig, Place,
     ReadFiles, RemoteReadConfig, RemoteWriteConfig, Retention, ScrapeConfig, ScrapeProtocol,
-    StaticGroup, TracingConfig, decode,
+    StaticGroup, TracingConfig, WebConfig, decode,
     diagnose::Diagnostics,
     inherit, paths,
-    schema::{Schema, discovery::STATIC, http, root, scrape::GLOBAL},
+    schema::{Schema, discovery::STATIC, http, root, scrape::GLOBAL, web},
     served,
     typed::convert,
     value::{Item, Section, Value},
@@ -28,6 +28,10 @@ pub struct LoadOptions {
     pub retention: Retention,
     /// Whether `extra_scrape_metrics` is on where the configuration does not say.
     pub extra_scrape_metrics: bool,
+    /// Whether what Prometheus would refuse is refused, also where its meaning is plain.
+    pub prometheus_only: bool,
+    /// Whether `scrape_config_files` are left alone.
+    pub without_included_files: bool,
     /// Whether protobuf is asked for first where the configuration does not say.
     pub protobuf_first: bool,
 }
@@ -64,13 +68,31 @@ pub fn load_http_client(
     path: &Path,
     files: &dyn ReadFiles,
 ) -> Result<HttpClientConfig, ConfigError> {
+    load_section(path, files, &http::CLIENT).map(|section| convert::http_client(&section))
+}
+
+/// Reads the file of `--web.config.file`: TLS, users and headers of the server itself. Certificates
+/// and keys that it names are not looked at.
+///
+/// # Errors
+/// The file cannot be read, or something is wrong in it: everything that was found.
+pub fn load_web(path: &Path, files: &dyn ReadFiles) -> Result<WebConfig, ConfigError> {
+    load_section(path, files, &web::WEB).map(|section| WebConfig::of(&section))
+}
+
+/// A file of one section, its paths made relative to where the file is.
+fn load_section(
+    path: &Path,
+    files: &dyn ReadFiles,
+    schema: &'static Schema,
+) -> Result<Section, ConfigError> {
     let text =
         files.read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let mut diagnostics = Diagnostics::new(&path.to_string_lossy());
-    match parse(&text, &http::CLIENT, &mut diagnostics) {
+    match parse(&text, schema, &mut diagnostics) {
         Some(mut section) if diagnostics.errors.is_empty() => {
             paths::set_directory(&mut section, path.parent().unwrap_or(Path::new("")));
-            Ok(convert::http_client(&section))
+            Ok(section)
         }
         _ => Err(ConfigError::Invalid(diagnostics.errors)),
     }
@@ -141,6 +163,7 @@ fn load_text(
     options: &LoadOptions,
 ) -> Result<Config, ConfigError> {
     let mut diagnostics = Diagnostics::new(name);
+    diagnostics.prometheus_only = options.prometheus_only;
     let Some(mut document) = parse(text, &root::CONFIG, &mut diagnostics) else {
         return Err(ConfigError::Invalid(diagnostics.errors));
     };
@@ -172,7 +195,9 @@ fn load_text(
     config.global.external_labels = expanded;
     let mut errors = std::mem::take(&mut diagnostics.errors);
     config.warnings = std::mem::take(&mut diagnostics.warnings);
-    include(&mut config, files, &mut errors)?;
+    if !options.without_included_files {
+        include(&mut config, files, &mut errors)?;
+    }
     if errors.is_empty() {
         Ok(config)
     } else {

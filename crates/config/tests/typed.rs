@@ -12,7 +12,8 @@ use std::{
 use firesteel_config::{
     AlertmanagerApi, Auth, AzureAdMethod, Credential, DiscoveryConfig, LoadOptions, NameEscaping,
     ReadFiles, RemoteAuth, RemoteWriteMessage, Retention, ScrapeProtocol, TlsVersion,
-    TracingClient, TranslationStrategy, embedded_default, load, load_str, load_target_groups,
+    TracingClient, TranslationStrategy, embedded_default, fingerprint, load, load_str,
+    load_target_groups,
 };
 
 /// Files in memory.
@@ -336,5 +337,38 @@ fn reads_target_groups() {
     assert!(load_target_groups("t.yml", "").unwrap().is_empty());
     for bad in ["- null", "a: b", "- targets: a", "- job: a"] {
         assert!(load_target_groups("t.yml", bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn fingerprints_follow_every_file_that_a_configuration_names() {
+    let main = "rule_files: [r/*.yml]\nscrape_config_files: ['/jobs/*']\nnonsense: 1\n";
+    let files = || {
+        Files::default()
+            .with("/etc/p.yml", main)
+            .with("/etc/r/a.yml", "a")
+            .with("/jobs/b", "b")
+            .with("/jobs.yml", "not matched")
+    };
+    let of = |files: &Files| fingerprint(Path::new("/etc/p.yml"), files);
+    let before = of(&files()).unwrap();
+    assert_eq!(of(&files()).unwrap(), before);
+    assert_eq!(of(&files().with("/jobs.yml", "changed")).unwrap(), before);
+    let mut renamed = files();
+    let rules = renamed.0.remove(Path::new("/etc/r/a.yml")).unwrap();
+    let renamed = renamed.with("/etc/r/b.yml", &rules);
+    for (what, changed) in [
+        ("main file", files().with("/etc/p.yml", &format!("{main}#\n"))),
+        ("rule file", files().with("/etc/r/a.yml", "ab")),
+        ("further jobs", files().with("/jobs/b", "ab")),
+        ("new file", files().with("/jobs/c", "")),
+        ("name", renamed),
+    ] {
+        assert_ne!(of(&changed).unwrap(), before, "{what}");
+    }
+    assert!(of(&Files::default()).is_err());
+    assert!(of(&files().with("/etc/p.yml", "a: [")).is_err());
+    for text in ["", "- a", "rule_files: a", "rule_files: [[a]]"] {
+        of(&files().with("/etc/p.yml", text)).unwrap();
     }
 }

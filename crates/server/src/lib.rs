@@ -16,6 +16,7 @@ mod rules;
 mod run;
 mod signals;
 mod status;
+mod watch;
 
 pub use error::ServerError;
 pub use options::{ConfigSource, Options};

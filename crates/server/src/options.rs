@@ -26,6 +26,8 @@ pub enum ConfigSource {
 pub struct Options {
     /// Where the configuration comes from.
     pub config: ConfigSource,
+    /// How often to look whether its files have changed; `None` for never.
+    pub auto_reload: Option<Duration>,
     /// Addresses to listen on.
     pub listen: Vec<String>,
     /// Path prefix of everything served.
@@ -110,6 +112,7 @@ impl Options {
         let seconds = |name: &str| flags.duration(name).map(Option::unwrap_or_default);
         Ok(Self {
             config: config_source(flags),
+            auto_reload: auto_reload(flags)?,
             listen: flags.all("web.listen-address").to_vec(),
             route_prefix: route_prefix(flags),
             external_url: flags.text("web.external-url").to_owned(),
@@ -197,6 +200,14 @@ fn config_source(flags: &Flags) -> ConfigSource {
     } else {
         ConfigSource::Embedded
     }
+}
+
+/// The interval of `--config.auto-reload`, at least a second.
+fn auto_reload(flags: &Flags) -> Result<Option<Duration>, FlagError> {
+    let interval = flags.duration("config.auto-reload-interval")?.unwrap_or_default();
+    let asked = flags.bool("config.auto-reload")
+        || features(flags).iter().any(|feature| feature == "auto-reload-config");
+    Ok(asked.then(|| interval.max(Duration::from_secs(1))))
 }
 
 /// The path of `--web.external-url` unless `--web.route-prefix` says otherwise.
@@ -298,6 +309,20 @@ mod tests {
             (&["--web.route-prefix=p"], "/p"),
         ] {
             assert_eq!(options(args).unwrap().route_prefix, prefix, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn reloads_by_itself_where_a_flag_or_the_old_feature_says_so() {
+        for (args, seconds) in [
+            (&[][..], None),
+            (&["--config.auto-reload-interval=1m"], None),
+            (&["--config.auto-reload"], Some(30)),
+            (&["--config.auto-reload", "--config.auto-reload-interval=1ms"], Some(1)),
+            (&["--enable-feature=auto-reload-config"], Some(30)),
+        ] {
+            let interval = options(args).unwrap().auto_reload;
+            assert_eq!(interval.map(|i| i.as_secs()), seconds, "{args:?}");
         }
     }
 

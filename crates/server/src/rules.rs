@@ -90,6 +90,7 @@ impl Rules {
             ignore_unknown_fields: false,
             external_labels: config.global.external_labels.clone(),
             external_url: Arc::clone(&self.external_url),
+            ignore_unknown_fields: false,
         };
         load_files(&config.rule_files, &OsFiles, &options)
     }

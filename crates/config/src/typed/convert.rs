@@ -44,7 +44,7 @@ pub(crate) fn labels(section: &Section, key: &str) -> Labels {
 }
 
 /// A text that is given here, or in a file.
-fn credential(section: &Section, inline: &str, file: &str) -> Credential {
+pub(crate) fn credential(section: &Section, inline: &str, file: &str) -> Credential {
     let secret = match section.get(inline).map(|item| &item.value) {
         Some(Value::Secret(secret)) => secret.clone(),
         Some(Value::Text(text)) => Secret::new(text.clone()),
@@ -59,23 +59,26 @@ fn credential(section: &Section, inline: &str, file: &str) -> Credential {
     }
 }
 
-pub(crate) fn tls(section: Option<&Section>) -> TlsConfig {
-    let Some(tls) = section else { return TlsConfig::default() };
-    let version = |key| match tls.text(key) {
+pub(crate) fn tls_version(section: &Section, key: &str) -> Option<TlsVersion> {
+    match section.text(key) {
         "TLS10" => Some(TlsVersion::Tls10),
         "TLS11" => Some(TlsVersion::Tls11),
         "TLS12" => Some(TlsVersion::Tls12),
         "TLS13" => Some(TlsVersion::Tls13),
         _ => None,
-    };
+    }
+}
+
+pub(crate) fn tls(section: Option<&Section>) -> TlsConfig {
+    let Some(tls) = section else { return TlsConfig::default() };
     TlsConfig {
         ca: credential(tls, "ca", "ca_file"),
         cert: credential(tls, "cert", "cert_file"),
         key: credential(tls, "key", "key_file"),
         server_name: Some(tls.text("server_name").to_owned()).filter(|name| !name.is_empty()),
         insecure_skip_verify: tls.flag("insecure_skip_verify"),
-        min_version: version("min_version"),
-        max_version: version("max_version"),
+        min_version: tls_version(tls, "min_version"),
+        max_version: tls_version(tls, "max_version"),
     }
 }
 

@@ -10,3 +10,4 @@ pub(crate) mod remote;
 pub(crate) mod scrape;
 pub(crate) mod storage;
 pub(crate) mod tracing;
+pub(crate) mod web;

@@ -46,7 +46,7 @@ pub static FEATURES: &[Feature] = &[
     feature("histograms-st-encoding", Works),
     feature("native-histograms", AlwaysOn),
     feature("ooo-native-histograms", AlwaysOn),
-    feature("auto-reload-config", Ignored),
+    feature("auto-reload-config", Works),
     feature("concurrent-rule-eval", Works),
     feature("delayed-compaction", Ignored),
     feature("old-ui", Ignored),

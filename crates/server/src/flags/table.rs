@@ -74,8 +74,8 @@ const fn flag(
 #[rustfmt::skip]
 pub static FLAGS: &[Flag] = &[
     flag("config.file", "prometheus.yml", Value, Both, Works, "Path of the configuration file."),
-    flag("config.auto-reload", "false", Bool, Both, Ignored("reload with SIGHUP or POST /-/reload"), "Reload the configuration when its file changes."),
-    flag("config.auto-reload-interval", "30s", Value, Both, Ignored("reload with SIGHUP or POST /-/reload"), "How often to look for a changed configuration."),
+    flag("config.auto-reload", "false", Bool, Both, Works, "Reload the configuration when its files change: itself, rule files, scrape_config_files."),
+    flag("config.auto-reload-interval", "30s", Value, Both, Works, "How often to look for a changed configuration, at least 1s."),
     flag("web.listen-address", "0.0.0.0:9090", List, Both, Works, "Address to listen on; can be repeated."),
     flag("auto-gomaxprocs", "true", Bool, Both, Ignored(GO), "Use as many cores as the container may."),
     flag("auto-gomemlimit", "true", Bool, Both, Ignored(GO), "Take the memory limit from the container."),
