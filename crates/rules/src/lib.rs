@@ -3,7 +3,6 @@
 
 mod alerting;
 mod batches;
-mod dry_run;
 mod error;
 mod group;
 mod load;
@@ -22,7 +21,6 @@ pub mod template;
 mod time;
 
 pub use alerting::{Alert, AlertState};
-pub use dry_run::{DryAlert, DryRun, dry_run};
 pub use error::RulesError;
 pub use group::Group;
 pub use load::{GroupSpec, LoadOptions, RuleSpec, check_file, load_files, load_text};

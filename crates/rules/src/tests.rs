@@ -16,8 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Alert, AlertState, Group, Health, LoadOptions, ManagerOptions, Nanos, Notify, RuleManager,
-    dry_run, load_text, manager::Shared, metrics::RuleMetrics, notifier, restore::Restoring,
-    time::from_ms,
+    load_text, manager::Shared, metrics::RuleMetrics, notifier, restore::Restoring, time::from_ms,
 };
 
 const SECOND: Timestamp = 1000;
@@ -319,28 +318,6 @@ fn independent_rules_may_run_at_the_same_time() {
         false,
     );
     assert_eq!(crate::batches::batches(&any.spec), [vec![0], vec![1]]);
-}
-
-#[test]
-fn a_dry_run_says_what_would_have_been() {
-    let world = World::new();
-    for minute in 0..60 {
-        let down = |from: i64, to: i64| f64::from(u8::from(!(from..to).contains(&minute)));
-        let (a, b) = (down(10, 20), down(30, 32));
-        world.add(minute * MINUTE, &[("up{instance=\"a\"}", a), ("up{instance=\"b\"}", b)]);
-    }
-    let group = group("  rules:\n  - {alert: Down, expr: 'up == 0', for: 5m}\n", false);
-    let (spec, engine) = (&group.spec, &world.shared.engine);
-    let run = dry_run(engine, &*world.storage, spec, &spec.rules[0], 0, 60 * MINUTE - 1).unwrap();
-    assert_eq!(run.evaluations, 60);
-    let minutes = |alert: &crate::DryAlert| -> Vec<(i64, AlertState)> {
-        alert.changes.iter().map(|(at, state)| (at / from_ms(MINUTE), *state)).collect()
-    };
-    use AlertState::{Firing, Inactive, Pending};
-    assert_eq!(minutes(&run.alerts[0]), [(10, Pending), (15, Firing), (20, Inactive)]);
-    assert_eq!(minutes(&run.alerts[1]), [(30, Pending), (32, Inactive)]);
-    let fired = |i: usize| run.alerts[i].fired_for(from_ms(60 * MINUTE)).as_secs();
-    assert_eq!((fired(0), fired(1)), (300, 0));
 }
 
 #[test]
