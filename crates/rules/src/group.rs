@@ -92,6 +92,12 @@ impl Group {
         &self.spec.file
     }
 
+    /// What it was made of.
+    #[must_use]
+    pub const fn spec(&self) -> &GroupSpec {
+        &self.spec
+    }
+
     /// What metrics call it.
     pub(crate) fn key(&self) -> String {
         format!("{};{}", self.spec.file, self.spec.name)
