@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use crate::{Outcome, check_config, check_metrics, check_web_config};
+use crate::{Outcome, check_config, check_metrics, check_web_config, rules};
 
 /// `check` and its commands.
 pub(crate) fn command() -> Command {
@@ -27,6 +27,7 @@ pub(crate) fn command() -> Command {
                 .arg(files_arg("Files.")),
         )
         .subcommand(metrics_command())
+        .subcommand(rules::check_command())
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
@@ -96,6 +97,7 @@ pub(crate) fn run(name: &str, arguments: &ArgMatches, out: &mut dyn Write) -> Ou
             },
             out,
         ),
+        "rules" => rules::check(arguments, out),
         _ => Ok(()),
     }
 }
@@ -109,6 +111,7 @@ fn config(arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
         lint_fatal: arguments.get_flag("lint-fatal"),
         prometheus_only: text("compat") == "prometheus",
         lookback: arguments.get_one("query.lookback-delta").copied().unwrap_or_default(),
+        rules: rules::load_options(arguments),
     };
     check_config::run(&files(arguments), &options, out)
 }

@@ -15,6 +15,7 @@ mod list;
 mod progress;
 mod promql;
 mod query;
+mod rules;
 mod text;
 mod verify;
 

@@ -133,6 +133,26 @@ fn looks_at_what_a_configuration_names() {
     let (status, _, error) = ours(&[], &file);
     let expected = format!("\"{}\" does not point to an existing file", path("none.yml"));
     assert!(status == Some(1) && error.contains(&expected), "{error}");
+    write("rule_files: ['*.rules']\n");
+    let rules = folder.join("a.rules");
+    let rule = "{record: a, expr: up}";
+    fs::write(&rules, format!("groups: [{{name: g, rules: [{rule}]}}]")).unwrap();
+    let (status, out, _) = ours(&[], &file);
+    let expected = format!(
+        "Checking {0}\n  SUCCESS: 1 rule files found\n SUCCESS: {0} is valid prometheus config file \
+         syntax\n\nChecking {1}\n  SUCCESS: 1 rules found\n\n",
+        file.display(),
+        rules.display()
+    );
+    assert_eq!((status, out), (Some(0), expected));
+    fs::write(&rules, format!("groups: [{{name: g, rules: [{rule}, {rule}]}}]")).unwrap();
+    let (status, _, error) = ours(&[], &file);
+    assert!(status == Some(0) && error.contains("1 duplicate rule(s) found"), "{error}");
+    assert_eq!(ours(&["--lint-fatal"], &file).0, Some(3));
+    assert_eq!(ours(&["--lint-fatal", "--lint=none"], &file).0, Some(0));
+    fs::write(&rules, "groups: [{name: g, rules: [{record: a, expr: '('}]}]").unwrap();
+    assert_eq!(ours(&[], &file).0, Some(1));
+    assert_eq!(ours(&["--syntax-only"], &file).0, Some(0));
     write("scrape_configs: [{job_name: a, file_sd_configs: [{files: [none/*.yml]}]}]\n");
     let (status, out, _) = ours(&[], &file);
     let expected = format!(

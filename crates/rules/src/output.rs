@@ -71,14 +71,14 @@ impl Output {
     /// takes away what tells series apart.
     pub(crate) fn begin<'a>(
         &mut self,
-        keys: impl Iterator<Item = &'a Labels> + Clone,
+        keys: impl Iterator<Item = &'a Labels>,
         alters: impl Fn(&Labels) -> bool,
         label: impl Fn(&Labels) -> Labels,
     ) -> bool {
         self.evaluation += 1;
         let now = self.evaluation;
         let (mut may_collide, mut distinct) = (false, true);
-        for key in keys.clone() {
+        for key in keys {
             let entry = match self.series.get_mut(key) {
                 Some(entry) => entry,
                 None => self.series.entry(key.clone()).or_insert_with(|| Entry {

@@ -96,7 +96,7 @@ fn last_samples(
         while reader.next(&mut batch)? {
             let BatchValues::Floats(values) = &batch.values else { continue };
             let samples = batch.timestamps.iter().zip(values).map(|(&t, &v)| Sample { t, v });
-            last = samples.filter(|s| (start..=end).contains(&s.t)).last().or(last);
+            last = samples.rev().find(|s| (start..=end).contains(&s.t)).or(last);
         }
         let Some(last) = last else { continue };
         let pairs = series.pairs(i).iter().map(|p| (interner.text(p.0), interner.text(p.1)));

@@ -15,6 +15,7 @@ use firesteel_model::{
     clock::{Clock, SystemClock},
 };
 use firesteel_promql::{Engine, EngineOptions, ParserOptions};
+use firesteel_rules::GroupSpec;
 use firesteel_scrape::{ExternalAddress, HttpFetch, ScrapeManager, ScrapeOptions};
 use firesteel_tsdb::{Db, Durability, TsdbError};
 use tokio::{net::TcpListener, runtime::Builder, sync::Notify, time::MissedTickBehavior};
@@ -227,7 +228,8 @@ impl Server {
         };
         self.storage_open.store(true, Ordering::Release);
         let server = Arc::clone(self);
-        let applied = tokio::task::spawn_blocking(move || server.apply(&config)).await;
+        let apply = move || server.apply(&config, server.rules.load(&config)?);
+        let applied = tokio::task::spawn_blocking(apply).await;
         if let Err(reason) = applied.unwrap_or_else(|error| Err(error.to_string())) {
             tracing::error!("failed to apply configuration: {reason}");
             self.configuration.failed();
@@ -269,9 +271,8 @@ impl Server {
     }
 
     /// Puts a configuration into force.
-    fn apply(&self, config: &Config) -> Result<(), String> {
-        // First what is the likeliest to fail: nothing else has to be taken back then.
-        self.rules.apply(config)?;
+    fn apply(&self, config: &Config, rules: Vec<GroupSpec>) -> Result<(), String> {
+        self.rules.apply(config, rules)?;
         if let Some(db) = self.db.db() {
             let retention = &config.storage.retention;
             db.set_retention(
@@ -324,15 +325,20 @@ impl Server {
         let config = self.configuration.read().map_err(|error| {
             format!("couldn't load configuration (--config.file={file:?}): {error}")
         })?;
-        if let Err(reason) = self.apply(&config) {
-            let before = self.configuration.in_force().config;
-            if let Err(error) = self.apply(&before) {
-                tracing::error!("going back to the configuration before: {error}");
-            }
-            return Err(format!(
+        // The likeliest to fail, before anything is changed.
+        let failed = |reason: String| {
+            format!(
                 "one or more errors occurred while applying the new configuration \
                  (--config.file={file:?}): {reason}"
-            ));
+            )
+        };
+        let (rules, rules_before) = (self.rules.load(&config), self.rules.in_force());
+        if let Err(reason) = self.apply(&config, rules.map_err(failed)?) {
+            let before = self.configuration.in_force().config;
+            if let Err(error) = self.apply(&before, rules_before) {
+                tracing::error!("going back to the configuration before: {error}");
+            }
+            return Err(failed(reason));
         }
         self.configuration.put_in_force(config);
         Ok(())

@@ -38,7 +38,7 @@ pub(crate) fn load_first(text: &str) -> Result<(Option<Node>, bool), YamlError> 
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder::default();
     let mut events = Parser::new_from_str(text);
-    while let Some(event) = events.next() {
+    for event in events.by_ref() {
         let (event, span) = event.map_err(|e| YamlError {
             place: place(e.marker().line(), e.marker().col()),
             message: format!("not valid YAML: {}", e.info()),

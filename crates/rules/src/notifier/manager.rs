@@ -216,12 +216,15 @@ impl Inner {
 
     /// Takes a configuration over; what is to be discovered then.
     fn apply(&self, alerting: &AlertingConfig, external: &Labels) -> Result<Vec<Job>, String> {
-        let mut clients = Vec::with_capacity(alerting.alertmanagers.len());
+        let mut wanted = Vec::with_capacity(alerting.alertmanagers.len());
         for config in &alerting.alertmanagers {
             if config.sigv4.is_some() {
-                return Err("alerting.alertmanagers.sigv4 is not served yet".to_owned());
+                // Unsigned requests would be refused.
+                tracing::error!("no alerts are sent to Alertmanagers with sigv4: not served yet");
+                continue;
             }
-            clients.push(HttpClient::new(&config.http).map_err(|error| error.to_string())?);
+            let client = HttpClient::new(&config.http).map_err(|error| error.to_string())?;
+            wanted.push((config, client));
         }
         let mut state = self.state();
         if state.stopped {
@@ -230,8 +233,8 @@ impl Inner {
         state.external_labels = external.clone();
         state.relabel.clone_from(&alerting.alert_relabel_configs);
         let mut old = std::mem::take(&mut state.sets);
-        let mut sets = Vec::with_capacity(clients.len());
-        for (config, client) in alerting.alertmanagers.iter().zip(clients) {
+        let mut sets = Vec::with_capacity(wanted.len());
+        for (config, client) in wanted {
             let set = match old.iter().position(|set| set.config == *config) {
                 Some(same) => old.swap_remove(same),
                 None => {
