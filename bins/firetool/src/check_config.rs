@@ -15,7 +15,10 @@ use firesteel_discovery::{ADDRESS, TargetGroup, read_target_groups};
 use firesteel_model::{duration, float::go_quote, relabel};
 use firesteel_scrape::Target;
 
-use crate::{Failure, Outcome};
+use crate::{
+    Failure, Outcome,
+    rules::{Verdict, check_files},
+};
 
 /// The exit status where something could be better and `--lint-fatal` is given.
 const LINT_STATUS: u8 = 3;
@@ -44,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) prometheus_only: bool,
     /// How far an instant selector looks back.
     pub(crate) lookback: Duration,
+    /// How rule files are read.
+    pub(crate) rules: firesteel_rules::LoadOptions,
 }
 
 impl Lint {
@@ -89,6 +94,12 @@ pub(crate) fn run(files: &[PathBuf], options: &Options, out: &mut dyn Write) -> 
         wrong |= !report.errors.is_empty();
         if let Some(config) = config.filter(|_| report.errors.is_empty() && !options.syntax_only) {
             lints |= too_long_interval(&config, options);
+        }
+        if report.errors.is_empty() {
+            let duplicates = options.lint.duplicate_rules;
+            let verdict = check_files(&report.rule_files, duplicates, &options.rules, out)?;
+            wrong |= verdict == Verdict::Bad;
+            lints |= verdict == Verdict::Lint;
         }
     }
     match (wrong, lints && options.lint_fatal) {

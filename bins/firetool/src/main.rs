@@ -5,6 +5,7 @@
 mod analyze;
 mod check_config;
 mod check_metrics;
+mod check_web_config;
 mod checks;
 mod cli;
 mod commands;
@@ -14,6 +15,7 @@ mod list;
 mod progress;
 mod promql;
 mod query;
+mod rules;
 mod text;
 mod verify;
 
