@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use crate::{Outcome, check_config, check_metrics};
+use crate::{Outcome, check_config, check_metrics, rules};
 
 /// `check` and its commands.
 pub(crate) fn command() -> Command {
@@ -22,6 +22,7 @@ pub(crate) fn command() -> Command {
         )
         .subcommand(config_command())
         .subcommand(metrics_command())
+        .subcommand(rules::check_command())
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
@@ -86,6 +87,7 @@ pub(crate) fn run(name: &str, arguments: &ArgMatches, out: &mut dyn Write) -> Ou
             },
             out,
         ),
+        "rules" => rules::check(arguments, out),
         _ => Ok(()),
     }
 }

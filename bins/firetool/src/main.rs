@@ -14,6 +14,7 @@ mod list;
 mod progress;
 mod promql;
 mod query;
+mod rules;
 mod text;
 mod verify;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use firesteel_model::{
     Labels, LabelsBuilder, METRIC_NAME, Timestamp, Value,
     budget::{Budget, Reservation},
-    storage::{AppendError, Appendable},
+    storage::{AppendError, Appendable, CancelToken},
 };
 use firesteel_promql::{SampleValue, VectorSample};
 use hashbrown::HashMap;
@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use crate::{
     Nanos, RuleSpec,
     output::{Output, Refused, Row},
-    query::{EvalError, Querying},
+    query::EvalError,
     template::{self, AlertData},
     time::{nanos, to_ms, to_seconds},
 };
@@ -152,7 +152,9 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) limit: usize,
     /// The slot.
     pub(crate) at: Nanos,
-    pub(crate) querying: &'a Querying<'a>,
+    /// What templates ask.
+    pub(crate) query: &'a dyn template::Query,
+    pub(crate) cancel: &'a CancelToken,
     pub(crate) budget: &'a Budget,
     /// Whether series are written yet.
     pub(crate) writes: bool,
@@ -175,7 +177,7 @@ impl Evaluation<'_> {
         let mut seen = hashbrown::HashSet::new();
         let name = template::alert_name(&self.spec.name);
         for (i, sample) in samples.iter().enumerate() {
-            if i % LOOK == 0 && self.querying.cancel.is_canceled() {
+            if i % LOOK == 0 && self.cancel.is_canceled() {
                 return Err(EvalError {
                     text: "evaluation was canceled".to_owned(),
                     canceled: true,
@@ -200,7 +202,7 @@ impl Evaluation<'_> {
         };
         let expand = |text: &str| {
             let at = to_ms(self.at);
-            template::expand(name, text, &data, at, self.querying).unwrap_or_else(|error| {
+            template::expand(name, text, &data, at, self.query).unwrap_or_else(|error| {
                 tracing::warn!(
                     alert = self.spec.name,
                     %error,

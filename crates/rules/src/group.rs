@@ -254,7 +254,8 @@ impl Group {
             external_url: &self.spec.external_url,
             limit: self.spec.limit,
             at,
-            querying: &querying,
+            query: &querying,
+            cancel: &self.cancel,
             budget: &shared.budget,
             writes: rule.is_restored(),
         };
