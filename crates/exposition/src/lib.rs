@@ -27,6 +27,8 @@ pub use families::{BucketValue, Families, HistogramValue, Metric, MetricFamily, 
 pub use format::{ChosenFormat, Format, Protocol, accept_header};
 pub use native::{HistogramSample, NativeHistogram};
 pub use parser::{KnownSample, Parser, ParserOptions};
-pub use proto::{PROTOBUF_CONTENT_TYPE, encode_protobuf};
+pub use proto::PROTOBUF_CONTENT_TYPE;
 pub use strict::{Checked, check_openmetrics};
-pub use write::{OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE, encode_openmetrics, encode_text};
+pub use write::{
+    OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE, encode_openmetrics, encode_protobuf, encode_text,
+};
