@@ -5,9 +5,7 @@ mod support;
 
 use std::fs;
 
-use support::{
-    Server, arguments, escape, get, metrics_target, request, run_to_end, wait_for, write_config,
-};
+use support::{Server, arguments, escape, get, run_to_end, wait_for};
 
 #[test]
 fn without_a_configuration_it_scrapes_itself() {
@@ -58,30 +56,6 @@ fn flags_that_would_cost_safety_are_refused() {
     let (code, text) = run_to_end(folder.path(), &["--agent"]);
     assert!(code == Some(2) && text.contains("agent"), "{code:?} {text}");
     Server::start(folder.path(), &["--web.config.file=empty.yml"]);
-}
-
-#[test]
-fn a_bad_reload_keeps_the_old_configuration() {
-    let folder = tempfile::tempdir().unwrap();
-    let target = metrics_target(|n| format!("m {n}\n"));
-    let file = write_config(folder.path(), "1s", "", &[target]);
-    let config = format!("--config.file={}", file.display());
-    let server = Server::start(folder.path(), &[&config, "--web.enable-lifecycle"]);
-    wait_for("a sample", || (server.query("m") != serde_json::json!([])).then_some(()));
-    let good = fs::read_to_string(&file).unwrap();
-    fs::write(&file, "scrape_configs: 5\n").unwrap();
-    let (status, body) = request(server.address, "POST", "/-/reload", &[], b"").unwrap();
-    let body = String::from_utf8(body).unwrap();
-    assert!(status == 500 && body.contains("failed to reload config"), "{status} {body}");
-    assert_eq!(server.api("status/runtimeinfo")["reloadConfigSuccess"], false);
-    assert_eq!(server.api("targets")["activeTargets"].as_array().unwrap().len(), 1);
-    fs::write(&file, good.replace("job_name: test", "job_name: renamed")).unwrap();
-    server.signal("HUP");
-    wait_for("the new job", || {
-        let targets = server.api("targets");
-        (targets["activeTargets"][0]["scrapePool"] == "renamed").then_some(())
-    });
-    assert_eq!(server.api("status/runtimeinfo")["reloadConfigSuccess"], true);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use crate::{Failure, Outcome, analyze, check_metrics, commands, dump, import, list, verify};
+use crate::{Failure, Outcome, analyze, checks, commands, dump, import, list, verify};
 
 const DEFAULT_PATH: &str = "data/";
 const ALL_SERIES: &str = "{__name__=~'(?s:.*)'}";
@@ -56,53 +56,9 @@ pub(crate) fn command() -> Command {
                 .help("Features to switch on, separated by commas, as for the server."),
         )
         .subcommand(tsdb)
-        .subcommand(check_command())
+        .subcommand(checks::command())
         .subcommand(commands::query())
         .subcommand(commands::promql())
-}
-
-fn check_command() -> Command {
-    Command::new("check")
-        .about("Check files, pages and targets.")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(metrics_command())
-}
-
-fn metrics_command() -> Command {
-    Command::new("metrics")
-        .about("Look through a page of metrics from standard input for problems.")
-        .arg(
-            Arg::new("extended")
-                .long("extended")
-                .action(ArgAction::SetTrue)
-                .help("Print how many series each metric has."),
-        )
-        .arg(
-            Arg::new("lint")
-                .long("lint")
-                .default_value("all")
-                .value_parser(PossibleValuesParser::new(["all", "none"]))
-                .help("What to look for."),
-        )
-        .arg(Arg::new("openmetrics").long("openmetrics").action(ArgAction::SetTrue).help(
-            "The page is OpenMetrics: hold it against the whole specification. Firesteel only.",
-        ))
-}
-
-/// Runs a command of `check`.
-fn check(name: &str, arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
-    match name {
-        "metrics" => check_metrics::run(
-            check_metrics::Options {
-                extended: arguments.get_flag("extended"),
-                lint: arguments.get_one::<String>("lint").is_none_or(|lint| lint != "none"),
-                openmetrics: arguments.get_flag("openmetrics"),
-            },
-            out,
-        ),
-        _ => Ok(()),
-    }
 }
 
 fn path_arg() -> Arg {
@@ -215,7 +171,7 @@ pub(crate) fn run(matches: &ArgMatches, out: &mut dyn Write) -> Outcome {
     match group {
         "query" => return commands::run_query(name, arguments, out),
         "promql" => return commands::run_promql(name, arguments, out),
-        "check" => return check(name, arguments, out),
+        "check" => return checks::run(name, arguments, out),
         _ => {}
     }
     match name {

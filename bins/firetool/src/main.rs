@@ -3,7 +3,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
 mod analyze;
+mod check_config;
 mod check_metrics;
+mod checks;
 mod cli;
 mod commands;
 mod dump;
@@ -32,6 +34,8 @@ type Outcome = Result<(), Failure>;
 enum Failure {
     /// Said on standard error; the exit status is 1.
     Message(String),
+    /// Said on standard error already; this is the exit status.
+    Said(u8),
     /// Said on standard error; nothing is broken but something could be better, so the exit status is
     /// 3, as promtool's.
     Lint(String),
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
             eprintln!("{text}");
             ExitCode::FAILURE
         }
+        Err(Failure::Said(status)) => ExitCode::from(status),
         Err(Failure::Lint(text)) => {
             eprintln!("{text}");
             ExitCode::from(3)

@@ -3,7 +3,7 @@
 use crate::{
     envelope::{ApiError, Reply},
     handlers::{
-        admin, exemplars, features, format, labels, metadata, query, series, status, targets,
+        admin, exemplars, features, format, labels, metadata, query, rules, series, status, targets,
     },
     params::Params,
     service::Inner,
@@ -101,7 +101,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
     call("/targets", "GET", targets::targets),
     call("/targets/metadata", "GET", metadata::of_targets),
     not_yet("/targets/relabel_steps", "GET"),
-    not_yet("/alertmanagers", "GET"),
+    call("/alertmanagers", "GET", rules::alertmanagers),
     call("/metadata", "GET", metadata::metadata),
     call("/status/config", "GET", status::config),
     call("/status/runtimeinfo", "GET", status::runtime_info),
@@ -120,8 +120,8 @@ pub static ENDPOINTS: &[Endpoint] = &[
     not_yet("/search/metric_names", "GET, POST"),
     not_yet("/search/label_names", "GET, POST"),
     not_yet("/search/label_values", "GET, POST"),
-    not_yet("/alerts", "GET"),
-    not_yet("/rules", "GET"),
+    call("/alerts", "GET", rules::alerts),
+    call("/rules", "GET", rules::rules),
     call("/admin/tsdb/delete_series", "POST, PUT", admin::delete_series),
     call("/admin/tsdb/clean_tombstones", "POST, PUT", admin::clean_tombstones),
     call("/admin/tsdb/snapshot", "POST, PUT", admin::snapshot),

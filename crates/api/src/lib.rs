@@ -21,6 +21,7 @@ pub use json::write_query_value;
 pub use serve::{ServeOptions, serve};
 pub use service::{Api, ApiBuilder, ApiService, Body};
 pub use sources::{
-    BuildInfo, CardinalityEntry, DroppedTarget, ExemplarSource, FamilyMetadata, Lifecycle,
-    RuntimeInfo, StatusSource, StorageAdmin, TargetSource, TargetView, TsdbStatus, WalReplay,
+    ActiveAlert, AlertingRuleView, AlertmanagersView, BuildInfo, CardinalityEntry, DroppedTarget,
+    ExemplarSource, FamilyMetadata, Lifecycle, RuleGroupView, RuleSource, RuleView, RuntimeInfo,
+    StatusSource, StorageAdmin, TargetSource, TargetView, TsdbStatus, WalReplay,
 };

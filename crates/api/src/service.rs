@@ -32,7 +32,7 @@ use crate::{
     management, pages,
     params::{Params, SignedDuration, Turn},
     payload::Payload,
-    sources::{ExemplarSource, Lifecycle, StatusSource, StorageAdmin, TargetSource},
+    sources::{ExemplarSource, Lifecycle, RuleSource, StatusSource, StorageAdmin, TargetSource},
 };
 
 /// The largest form that is read, in bytes; Go's limit for posted forms.
@@ -47,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) engine: Arc<Engine>,
     pub(crate) queryable: Arc<dyn Queryable>,
     pub(crate) targets: Option<Arc<dyn TargetSource>>,
+    pub(crate) rules: Option<Arc<dyn RuleSource>>,
     pub(crate) status: Option<Arc<dyn StatusSource>>,
     pub(crate) lifecycle: Option<Arc<dyn Lifecycle>>,
     pub(crate) write: Option<Arc<dyn Appendable>>,
@@ -94,6 +95,7 @@ impl Api {
                 engine,
                 queryable,
                 targets: None,
+                rules: None,
                 status: None,
                 lifecycle: None,
                 write: None,
@@ -115,6 +117,13 @@ impl ApiBuilder {
     #[must_use]
     pub fn targets(mut self, targets: Arc<dyn TargetSource>) -> Self {
         self.inner.targets = Some(targets);
+        self
+    }
+
+    /// Where rules and alerts come from; without it there are none.
+    #[must_use]
+    pub fn rules(mut self, rules: Arc<dyn RuleSource>) -> Self {
+        self.inner.rules = Some(rules);
         self
     }
 

@@ -1,6 +1,8 @@
 //! What the API asks of the program around it, as traits. All methods may block briefly; they are
 //! called from blocking threads.
 
+use std::time::Duration;
+
 use firesteel_model::{Exemplar, Labels, Matcher, Metadata, Timestamp};
 use serde::Serialize;
 
@@ -63,6 +65,99 @@ pub trait TargetSource: Send + Sync {
     fn dropped_counts(&self) -> Vec<(String, usize)>;
     /// Metadata of all targets' families.
     fn metadata(&self) -> Vec<FamilyMetadata>;
+}
+
+/// A group of rules.
+#[derive(Clone, Debug)]
+pub struct RuleGroupView {
+    /// Its name, the only one in its file.
+    pub name: String,
+    /// The file it is from.
+    pub file: String,
+    /// How often it is evaluated.
+    pub interval: Duration,
+    /// How many series or alerts a rule of it may give; 0 for any number.
+    pub limit: usize,
+    /// Its rules in order.
+    pub rules: Vec<RuleView>,
+    /// How long the last evaluation took.
+    pub evaluation_time: Duration,
+    /// When it began, in nanoseconds since the epoch; `None` before the first.
+    pub last_evaluation: Option<i64>,
+}
+
+/// A rule.
+#[derive(Clone, Debug)]
+pub struct RuleView {
+    /// Name of the series or of the alert.
+    pub name: String,
+    /// The query.
+    pub query: String,
+    /// The labels that it gives, sorted by name.
+    pub labels: Vec<(String, String)>,
+    /// `ok`, `err` or `unknown`.
+    pub health: &'static str,
+    /// Why the last evaluation failed.
+    pub last_error: Option<String>,
+    /// How long the last evaluation took.
+    pub evaluation_time: Duration,
+    /// When it began, in nanoseconds since the epoch; `None` before the first.
+    pub last_evaluation: Option<i64>,
+    /// What alerting rules have besides; recording rules have none.
+    pub alerting: Option<AlertingRuleView>,
+}
+
+/// What an alerting rule has besides.
+#[derive(Clone, Debug)]
+pub struct AlertingRuleView {
+    /// `firing`, `pending`, `inactive` or `unknown`.
+    pub state: &'static str,
+    /// How long an alert is pending before it fires.
+    pub hold: Duration,
+    /// How long an alert goes on firing when its condition is gone.
+    pub keep_firing_for: Duration,
+    /// Templates, sorted by name.
+    pub annotations: Vec<(String, String)>,
+    /// Alerts that are pending or firing.
+    pub alerts: Vec<ActiveAlert>,
+}
+
+/// An alert that is pending or firing.
+#[derive(Clone, Debug)]
+pub struct ActiveAlert {
+    /// What identifies it.
+    pub labels: Labels,
+    /// What is said about it.
+    pub annotations: Labels,
+    /// `firing` or `pending`.
+    pub state: &'static str,
+    /// Since when, in nanoseconds since the epoch.
+    pub active_at: i64,
+    /// Since when it fires without its condition, in nanoseconds since the epoch.
+    pub keep_firing_since: Option<i64>,
+    /// The value of its query.
+    pub value: f64,
+}
+
+/// The URLs of Alertmanagers.
+#[derive(Clone, Debug, Default)]
+pub struct AlertmanagersView {
+    /// Those that alerts are sent to.
+    pub active: Vec<String>,
+    /// Those that relabelling dropped.
+    pub dropped: Vec<String>,
+}
+
+/// Rules and alerts, as the API sees them.
+pub trait RuleSource: Send + Sync {
+    /// All groups, in order of their files and names; alerts only where they are asked for.
+    fn groups(&self, with_alerts: bool) -> Vec<RuleGroupView>;
+    /// Where alerts are sent.
+    fn alertmanagers(&self) -> AlertmanagersView;
+    /// What is wrong with the rule files, where others are in force: file, line and reason each.
+    fn errors(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// `/api/v1/status/buildinfo`.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::{
-    ConfigError, Diagnostic, GlobalConfig, NotServed, Place, ScrapeConfig, StorageConfig, emit,
+    AlertingConfig, ConfigError, Diagnostic, GlobalConfig, NotServed, OtlpConfig, Place,
+    RemoteReadConfig, RemoteWriteConfig, ScrapeConfig, StorageConfig, TracingConfig, emit,
     schema::root, value::Section,
 };
 
@@ -18,6 +19,16 @@ pub struct Config {
     pub global: GlobalConfig,
     /// All jobs: of the main file, then of `scrape_config_files`.
     pub scrape_configs: Vec<ScrapeConfig>,
+    /// The section `alerting`.
+    pub alerting: AlertingConfig,
+    /// Where samples are sent.
+    pub remote_write: Vec<RemoteWriteConfig>,
+    /// Where samples are read from besides the own storage.
+    pub remote_read: Vec<RemoteReadConfig>,
+    /// How metrics of OpenTelemetry become series.
+    pub otlp: OtlpConfig,
+    /// Where the server's own traces go.
+    pub tracing: Option<TracingConfig>,
     /// The section `storage`.
     pub storage: StorageConfig,
     /// Patterns of rule files.
@@ -35,6 +46,11 @@ impl Config {
         Self {
             global: GlobalConfig::default(),
             scrape_configs: Vec::new(),
+            alerting: AlertingConfig::default(),
+            remote_write: Vec::new(),
+            remote_read: Vec::new(),
+            otlp: OtlpConfig::default(),
+            tracing: None,
             storage: StorageConfig::default(),
             rule_files: Vec::new(),
             scrape_config_files: Vec::new(),

@@ -9,13 +9,24 @@ const MAX_ERRORS: usize = 100;
 pub(crate) struct Diagnostics {
     file: String,
     path: Vec<String>,
+    /// Keys that nobody knows are passed over.
+    pub(crate) lenient: bool,
     pub(crate) errors: Vec<Diagnostic>,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// Whether what Prometheus would refuse is an error, not a warning.
+    pub(crate) prometheus_only: bool,
 }
 
 impl Diagnostics {
     pub(crate) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), path: Vec::new(), errors: Vec::new(), warnings: Vec::new() }
+        Self {
+            file: file.to_owned(),
+            path: Vec::new(),
+            lenient: false,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            prometheus_only: false,
+        }
     }
 
     /// Runs `inner` one key deeper.

@@ -8,11 +8,12 @@ use std::{
 use firesteel_model::{Labels, ValidationScheme, float::go_quote};
 
 use crate::{
-    Config, ConfigError, Diagnostic, HttpClientConfig, Place, ReadFiles, Retention, ScrapeConfig,
-    ScrapeProtocol, StaticGroup, decode,
+    AlertingConfig, Config, ConfigError, Diagnostic, HttpClientConfig, OtlpConfig, Place,
+    ReadFiles, RemoteReadConfig, RemoteWriteConfig, Retention, ScrapeConfig, ScrapeProtocol,
+    StaticGroup, TracingConfig, WebConfig, decode,
     diagnose::Diagnostics,
     inherit, paths,
-    schema::{Schema, discovery::STATIC, http, root, scrape::GLOBAL},
+    schema::{Schema, discovery::STATIC, http, root, scrape::GLOBAL, web},
     served,
     typed::convert,
     value::{Item, Section, Value},
@@ -27,6 +28,10 @@ pub struct LoadOptions {
     pub retention: Retention,
     /// Whether `extra_scrape_metrics` is on where the configuration does not say.
     pub extra_scrape_metrics: bool,
+    /// Whether what Prometheus would refuse is refused, also where its meaning is plain.
+    pub prometheus_only: bool,
+    /// Whether `scrape_config_files` are left alone.
+    pub without_included_files: bool,
     /// Whether protobuf is asked for first where the configuration does not say.
     pub protobuf_first: bool,
 }
@@ -63,13 +68,31 @@ pub fn load_http_client(
     path: &Path,
     files: &dyn ReadFiles,
 ) -> Result<HttpClientConfig, ConfigError> {
+    load_section(path, files, &http::CLIENT).map(|section| convert::http_client(&section))
+}
+
+/// Reads the file of `--web.config.file`: TLS, users and headers of the server itself. Certificates
+/// and keys that it names are not looked at.
+///
+/// # Errors
+/// The file cannot be read, or something is wrong in it: everything that was found.
+pub fn load_web(path: &Path, files: &dyn ReadFiles) -> Result<WebConfig, ConfigError> {
+    load_section(path, files, &web::WEB).map(|section| WebConfig::of(&section))
+}
+
+/// A file of one section, its paths made relative to where the file is.
+fn load_section(
+    path: &Path,
+    files: &dyn ReadFiles,
+    schema: &'static Schema,
+) -> Result<Section, ConfigError> {
     let text =
         files.read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let mut diagnostics = Diagnostics::new(&path.to_string_lossy());
-    match parse(&text, &http::CLIENT, &mut diagnostics) {
+    match parse(&text, schema, &mut diagnostics) {
         Some(mut section) if diagnostics.errors.is_empty() => {
             paths::set_directory(&mut section, path.parent().unwrap_or(Path::new("")));
-            Ok(convert::http_client(&section))
+            Ok(section)
         }
         _ => Err(ConfigError::Invalid(diagnostics.errors)),
     }
@@ -140,18 +163,27 @@ fn load_text(
     options: &LoadOptions,
 ) -> Result<Config, ConfigError> {
     let mut diagnostics = Diagnostics::new(name);
+    diagnostics.prometheus_only = options.prometheus_only;
     let Some(mut document) = parse(text, &root::CONFIG, &mut diagnostics) else {
         return Err(ConfigError::Invalid(diagnostics.errors));
     };
     complete(&mut document, options, &mut diagnostics);
     let expanded = expand_external_labels(&mut document, files, &mut diagnostics);
     check_otlp_names(&document, &mut diagnostics);
-    check_other_rules(&document, &mut diagnostics);
     paths::set_directory(&mut document, dir);
 
     let not_served = served::not_served(name, &document);
+    let scheme = document.section("global").map_or(ValidationScheme::Utf8, inherit::scheme);
+    let alerting = document
+        .section("alerting")
+        .map(|alerting| diagnostics.below("alerting", |d| AlertingConfig::of(alerting, scheme, d)));
     let mut config = Config {
         global: convert::global(document.section("global").unwrap_or(&document)),
+        alerting: alerting.unwrap_or_default(),
+        remote_write: remote_writes(&document, scheme, &mut diagnostics),
+        remote_read: document.sections("remote_read").filter_map(RemoteReadConfig::of).collect(),
+        otlp: OtlpConfig::of(document.section("otlp")),
+        tracing: document.section("tracing").filter(|t| t.has("endpoint")).map(TracingConfig::of),
         storage: convert::storage(document.section("storage")),
         rule_files: document.texts("rule_files").map(PathBuf::from).collect(),
         scrape_config_files: document.texts("scrape_config_files").map(PathBuf::from).collect(),
@@ -163,7 +195,9 @@ fn load_text(
     config.global.external_labels = expanded;
     let mut errors = std::mem::take(&mut diagnostics.errors);
     config.warnings = std::mem::take(&mut diagnostics.warnings);
-    include(&mut config, files, &mut errors)?;
+    if !options.without_included_files {
+        include(&mut config, files, &mut errors)?;
+    }
     if errors.is_empty() {
         Ok(config)
     } else {
@@ -357,28 +391,17 @@ fn check_otlp_names(document: &Section, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// Relabelling rules outside of jobs are checked here; nothing uses them yet.
-fn check_other_rules(document: &Section, diagnostics: &mut Diagnostics) {
-    let scheme = document.section("global").map_or(ValidationScheme::Utf8, inherit::scheme);
-    let check = |section: &Section, keys: &[&str], d: &mut Diagnostics| {
-        for key in keys {
-            convert::relabel_configs(section, key, scheme, d);
-        }
-    };
-    if let Some(alerting) = document.section("alerting") {
-        diagnostics.below("alerting", |d| {
-            check(alerting, &["alert_relabel_configs"], d);
-            for (i, alertmanager) in alerting.sections("alertmanagers").enumerate() {
-                let keys = ["relabel_configs", "alert_relabel_configs"];
-                d.below("alertmanagers", |d| d.at_index(i, |d| check(alertmanager, &keys, d)));
-            }
-        });
-    }
-    for (i, remote) in document.sections("remote_write").enumerate() {
-        diagnostics.below("remote_write", |d| {
-            d.at_index(i, |d| check(remote, &["write_relabel_configs"], d));
-        });
-    }
+/// The entries of `remote_write`, typed.
+fn remote_writes(
+    document: &Section,
+    scheme: ValidationScheme,
+    diagnostics: &mut Diagnostics,
+) -> Vec<RemoteWriteConfig> {
+    let all = document.sections("remote_write").enumerate().filter_map(|(i, remote)| {
+        diagnostics
+            .below("remote_write", |d| d.at_index(i, |d| RemoteWriteConfig::of(remote, scheme, d)))
+    });
+    all.collect()
 }
 
 /// The jobs of a document, typed.

@@ -35,6 +35,9 @@ pub(crate) fn unknown_key(
     {
         return dotted_retention(leaf, key_node, value_node, section, diagnostics);
     }
+    if diagnostics.lenient {
+        return;
+    }
     let mut message = decode::not_found(schema, key);
     if std::ptr::eq(schema, &root::CONFIG) {
         if WEB_KEYS.contains(&key) {
@@ -57,6 +60,15 @@ fn dotted_retention(
     section: &mut Section,
     diagnostics: &mut Diagnostics,
 ) {
+    if diagnostics.prometheus_only {
+        let message = format!(
+            "field retention.{leaf} not found in type config.plain (to be written as\n  \
+             retention:\n    {leaf}: {})",
+            value_node.describe().trim_matches('`')
+        );
+        return diagnostics
+            .below(&format!("retention.{leaf}"), |d| d.error(key_node.place, message));
+    }
     // Decoded as the section that it stands for, so that the same rules and messages apply.
     let mut leaf_node = key_node.clone();
     if let NodeKind::Scalar(scalar) = &mut leaf_node.kind {

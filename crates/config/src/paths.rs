@@ -20,9 +20,8 @@ pub(crate) fn set_directory(section: &mut Section, dir: &Path) {
 fn join_all(item: &mut Item, kind: Kind, dir: &Path) {
     match (&mut item.value, kind) {
         (Value::Text(text), Kind::Path) => {
-            let path = Path::new(text.as_str());
-            if !text.is_empty() && !path.is_absolute() {
-                *text = clean(&dir.join(path)).to_string_lossy().into_owned();
+            if !text.is_empty() && Path::new(text.as_str()).is_relative() {
+                *text = join(dir, text).to_string_lossy().into_owned();
             }
         }
         (Value::Section(section), _) => set_directory(section, dir),
@@ -40,6 +39,14 @@ fn join_all(item: &mut Item, kind: Kind, dir: &Path) {
         }
         _ => {}
     }
+}
+
+/// A path of a file in `dir`, relative to where `dir` is.
+pub(crate) fn join(dir: &Path, path: &str) -> PathBuf {
+    if path.is_empty() || Path::new(path).is_absolute() {
+        return PathBuf::from(path);
+    }
+    clean(&dir.join(path))
 }
 
 /// Removes `.`, doubled slashes and `..` where it can, without looking at the file system.

@@ -26,14 +26,12 @@ const SERVED_MECHANISMS: [&str; 3] = ["static_configs", "file_sd_configs", "http
 /// Keys that are read and have no effect, lists left out of the paths, and why. The one place that
 /// says so: the warnings at the start and `docs/compatibility.md` come from it.
 const KEYS: &[(&str, &str)] = &[
-    ("rule_files", "recording and alerting rules are not evaluated yet"),
-    ("alerting", "alerts are not sent to Alertmanagers yet"),
+    ("alerting.alertmanagers.sigv4", "requests to Alertmanagers are not signed yet"),
     ("remote_write", "samples are not sent to remote storage yet"),
     ("remote_read", "samples are not read from remote storage yet"),
     ("tracing", "traces are not sent yet"),
     ("otlp", "OTLP is not received yet"),
     ("runtime.gogc", "there is no garbage collector to tune"),
-    ("global.rule_query_offset", "recording and alerting rules are not evaluated yet"),
 ];
 
 /// Everything in a file that is not served.
@@ -45,7 +43,26 @@ pub(crate) fn not_served(file: &str, document: &Section) -> Vec<NotServed> {
             found.push(entry(file, key_path, place, what));
         });
     }
-    found.extend(not_served_jobs(file, document));
+    let jobs = document.sections("scrape_configs").enumerate();
+    for (i, job) in jobs {
+        let name = firesteel_model::float::go_quote(job.text("job_name"));
+        let of = Client {
+            path: format!("scrape_configs[{i}]"),
+            discovered: format!("targets of job {name} are not discovered"),
+            reached: format!("targets of job {name} are not scraped"),
+        };
+        found.extend(of.not_served(file, job));
+    }
+    let alerting = document.schema().field("alerting").and_then(|_| document.section("alerting"));
+    let sections = alerting.into_iter().flat_map(|a| a.sections("alertmanagers")).enumerate();
+    for (i, alertmanagers) in sections {
+        let of = Client {
+            path: format!("alerting.alertmanagers[{i}]"),
+            discovered: "Alertmanagers are not discovered".to_owned(),
+            reached: "Alertmanagers are not reached".to_owned(),
+        };
+        found.extend(of.not_served(file, alertmanagers));
+    }
     found
 }
 
@@ -76,37 +93,39 @@ fn visit(section: &Section, path: &[&str], prefix: &str, found: &mut dyn FnMut(S
     }
 }
 
-/// What in the jobs is not served depending on its value.
-fn not_served_jobs(file: &str, document: &Section) -> Vec<NotServed> {
-    let mut found = Vec::new();
-    for (i, job) in document.sections("scrape_configs").enumerate() {
-        let name = firesteel_model::float::go_quote(job.text("job_name"));
+/// A section that finds servers and reaches them by HTTP.
+struct Client {
+    /// The path of its keys.
+    path: String,
+    /// What is not done where a mechanism is not served, and where a way to reach them is not.
+    discovered: String,
+    reached: String,
+}
+
+impl Client {
+    /// What in the section is not served depending on its value.
+    fn not_served(&self, file: &str, section: &Section) -> Vec<NotServed> {
+        let mut found = Vec::new();
         let mut add = |key: &str, place: Place, what: String| {
-            found.push(entry(file, format!("scrape_configs[{i}].{key}"), place, &what));
+            found.push(entry(file, format!("{}.{key}", self.path), place, &what));
         };
         for field in MECHANISMS.iter().filter(|f| !SERVED_MECHANISMS.contains(&f.name)) {
-            if let Some(Item { place, .. }) =
-                job.get(field.name).filter(|item| !item.value.is_zero())
-            {
-                let what =
-                    format!("targets of job {name} are not discovered by this mechanism yet");
-                add(field.name, *place, what);
+            let set = section.get(field.name).filter(|item| !item.value.is_zero());
+            if let Some(Item { place, .. }) = set {
+                add(field.name, *place, format!("{} by this mechanism yet", self.discovered));
             }
         }
-        let grant = job.section("oauth2").map_or("", |oauth2| oauth2.text("grant_type"));
+        let grant = section.section("oauth2").map_or("", |oauth2| oauth2.text("grant_type"));
         if !matches!(grant, "" | "client_credentials") {
-            let what =
-                format!("targets of job {name} are not scraped: this grant is not served yet");
-            add("oauth2.grant_type", job.place_of("oauth2"), what);
+            let what = format!("{}: this grant is not served yet", self.reached);
+            add("oauth2.grant_type", section.place_of("oauth2"), what);
         }
-        if job.url("proxy_url").is_some_and(|url| url.scheme() != "http") {
-            let what = format!(
-                "targets of job {name} are not scraped: only proxies with http:// are served yet"
-            );
-            add("proxy_url", job.place_of("proxy_url"), what);
+        if section.url("proxy_url").is_some_and(|url| url.scheme() != "http") {
+            let what = format!("{}: only proxies with http:// are served yet", self.reached);
+            add("proxy_url", section.place_of("proxy_url"), what);
         }
+        found
     }
-    found
 }
 
 fn entry(file: &str, key_path: String, place: Place, what: &str) -> NotServed {
@@ -136,9 +155,9 @@ fn list(schema: &Schema, prefix: &str, all: &mut Vec<KeyInfo>) {
     for field in schema.parts.iter().copied().flatten() {
         let path = format!("{prefix}{}", field.name);
         let known = KEYS.iter().find(|(key, _)| *key == path).map(|(_, why)| *why);
-        let mechanism =
-            MECHANISMS.iter().any(|m| m.name == field.name && prefix == "scrape_configs.")
-                && !SERVED_MECHANISMS.contains(&field.name);
+        let mechanism = ["scrape_configs.", "alerting.alertmanagers."].contains(&prefix)
+            && MECHANISMS.iter().any(|m| m.name == field.name)
+            && !SERVED_MECHANISMS.contains(&field.name);
         let not_served = known
             .or_else(|| mechanism.then_some("targets are not discovered by this mechanism yet"));
         all.push(KeyInfo { path: path.clone(), not_served });

@@ -491,6 +491,11 @@ fn helps_with_dotted_retention_and_misplaced_tls() {
     assert_eq!(dotted.warnings().len(), 2);
     let text = dotted.warnings()[0].to_string();
     assert!(text.contains("retention:\n    time: 30d"), "{text}");
+    let mut options = LoadOptions::default();
+    options.prometheus_only = true;
+    let path = folder.join("prometheus.dotted-retention.yml");
+    let refused = load(&path, &OsFiles, &options).unwrap_err().to_string();
+    assert!(refused.contains("field retention.time not found in type config.plain"), "{refused}");
     let tls = try_load(&folder.join("prometheus.misplaced-tls.yml")).unwrap_err().to_string();
     assert!(tls.contains("--web.config.file"), "{tls}");
 }

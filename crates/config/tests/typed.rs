@@ -10,8 +10,9 @@ use std::{
 };
 
 use firesteel_config::{
-    Auth, Credential, DiscoveryConfig, LoadOptions, NameEscaping, ReadFiles, Retention,
-    ScrapeProtocol, TlsVersion, embedded_default, load, load_str, load_target_groups,
+    AlertmanagerApi, Auth, AzureAdMethod, Credential, DiscoveryConfig, LoadOptions, ReadFiles,
+    RemoteAuth, RemoteWriteMessage, Retention, ScrapeProtocol, TlsVersion, TracingClient,
+    TranslationStrategy, embedded_default, fingerprint, load, load_str, load_target_groups,
 };
 
 /// Files in memory.
@@ -74,7 +75,7 @@ scrape_configs:
     assert_eq!((a.metrics_path.as_str(), a.scheme.as_str()), ("/metrics", "http"));
     assert_eq!(b.scrape_protocols, ScrapeProtocol::DEFAULT);
     assert_eq!(b.scrape_timeout, Duration::from_secs(30));
-    assert_eq!(b.name_escaping, NameEscaping::Underscores);
+    assert_eq!(b.name_escaping, firesteel_model::EscapingScheme::Underscores);
     assert_eq!(b.http.tls.min_version, Some(TlsVersion::Tls13));
     assert_eq!(b.http.tls.ca, Credential::File("ca.pem".into()));
     let Auth::Authorization(auth) = &b.http.auth else { panic!() };
@@ -164,6 +165,111 @@ storage: {tsdb: {retention: {percentage: 200}}}
 }
 
 #[test]
+fn alerting_is_typed() {
+    let config = load_str(
+        "p.yml",
+        "
+alerting:
+  alert_relabel_configs: [{regex: replica, action: labeldrop}]
+  alertmanagers:
+  - static_configs: [{targets: [am:9093]}]
+  - scheme: https
+    path_prefix: /am
+    timeout: 3s
+    basic_auth: {username: me, password_file: pw}
+    dns_sd_configs: [{names: [am.example.org]}]
+    relabel_configs: [{source_labels: [__address__], regex: x, action: keep}]
+    alert_relabel_configs: [{target_label: site, replacement: a}]
+  - sigv4: {region: eu-west-1, access_key: a, secret_key: b}
+",
+    )
+    .unwrap();
+    let alerting = &config.alerting;
+    assert_eq!(alerting.alert_relabel_configs.len(), 1);
+    let [plain, other, signed] = &alerting.alertmanagers[..] else { panic!() };
+    assert_eq!((plain.scheme.as_str(), plain.timeout), ("http", Duration::from_secs(10)));
+    assert!(matches!(&plain.discovery[..], [DiscoveryConfig::Static(_)]));
+    assert!(plain.http.follow_redirects && plain.http.enable_http2);
+    assert_eq!((other.scheme.as_str(), other.path_prefix.as_str()), ("https", "/am"));
+    assert_eq!((other.timeout, other.api_version), (Duration::from_secs(3), AlertmanagerApi::V2));
+    let Auth::Basic(basic) = &other.http.auth else { panic!() };
+    assert_eq!(basic.password, Credential::File("pw".into()));
+    assert_eq!((other.discovery.len(), other.relabel_configs.len()), (1, 1));
+    assert_eq!(other.alert_relabel_configs[0].target_label, "site");
+    assert_eq!(signed.sigv4.as_ref().unwrap().secret_key.expose(), "b");
+
+    let error = load_str(
+        "p.yml",
+        "
+alerting:
+  alert_relabel_configs: [{action: hashmod, target_label: x}]
+  alertmanagers:
+  - alert_relabel_configs: [{regex: '('}]
+  - api_version: v1
+",
+    )
+    .unwrap_err()
+    .to_string();
+    for expected in [
+        "alerting.alert_relabel_configs[0]: relabel configuration for hashmod requires non-zero modulus",
+        "alerting.alertmanagers[0].alert_relabel_configs[0].regex: error parsing regexp",
+        "alerting.alertmanagers[1].api_version: expected Alertmanager api version to be one of [v2] but got v1",
+    ] {
+        assert!(error.contains(expected), "{expected}\n{error}");
+    }
+}
+
+#[test]
+fn remote_storage_otlp_and_tracing_are_typed() {
+    let config = load_str(
+        "p.yml",
+        "
+remote_write:
+- url: http://a/write
+- url: https://b/write
+  name: second
+  headers: {X-Tenant: t}
+  protobuf_message: io.prometheus.write.v2.Request
+  send_exemplars: true
+  write_relabel_configs: [{source_labels: [__name__], regex: up, action: keep}]
+  queue_config: {max_shards: 7, min_backoff: 1s}
+  metadata_config: {send: false}
+  azuread: {oauth: {client_id: 00000000-0000-0000-0000-000000000000, client_secret: s, tenant_id: t}}
+remote_read:
+- url: http://a/read
+  required_matchers: {job: a}
+  read_recent: true
+otlp: {promote_resource_attributes: [service.name], translation_strategy: NoTranslation}
+tracing: {endpoint: 'localhost:4317', client_type: http, sampling_fraction: 0.5, compression: gzip}
+",
+    )
+    .unwrap();
+    let [plain, other] = &config.remote_write[..] else { panic!() };
+    assert_eq!((plain.url.as_str(), plain.remote_timeout.as_secs()), ("http://a/write", 30));
+    assert_eq!((plain.queue.capacity, plain.queue.max_shards), (10_000, 50));
+    assert!(!plain.http.enable_http2 && plain.metadata.send);
+    assert_eq!(plain.auth, RemoteAuth::None);
+    assert_eq!((other.message, other.send_exemplars), (RemoteWriteMessage::V2, true));
+    assert_eq!(other.headers, [("X-Tenant".to_owned(), "t".to_owned())]);
+    assert_eq!((other.queue.max_shards, other.queue.min_shards), (7, 1));
+    assert_eq!((other.queue.min_backoff.as_secs(), other.metadata.send), (1, false));
+    let RemoteAuth::AzureAd(azure) = &other.auth else { panic!() };
+    assert_eq!(azure.cloud, "AzurePublic");
+    assert!(matches!(&azure.method, AzureAdMethod::OAuth { client_secret, .. }
+        if client_secret.expose() == "s"));
+    let read = &config.remote_read[0];
+    assert_eq!(read.required_matchers.to_string(), r#"{job="a"}"#);
+    assert!(read.read_recent && read.filter_external_labels);
+    assert_eq!((read.remote_timeout.as_secs(), read.chunked_read_limit), (60, 50_000_000));
+    assert_eq!(config.otlp.translation_strategy, TranslationStrategy::NoTranslation);
+    assert!(config.otlp.label_name_underscore_sanitization);
+    let tracing = config.tracing.unwrap();
+    assert_eq!((tracing.client, tracing.sampling_fraction), (TracingClient::Http, 0.5));
+    assert!(tracing.gzip && !tracing.insecure);
+    assert_eq!(load_str("p.yml", "tracing:").unwrap().tracing, None);
+}
+
+#[test]
 fn secrets_are_not_printed() {
     let text = "
 scrape_configs:
@@ -230,5 +336,38 @@ fn reads_target_groups() {
     assert!(load_target_groups("t.yml", "").unwrap().is_empty());
     for bad in ["- null", "a: b", "- targets: a", "- job: a"] {
         assert!(load_target_groups("t.yml", bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn fingerprints_follow_every_file_that_a_configuration_names() {
+    let main = "rule_files: [r/*.yml]\nscrape_config_files: ['/jobs/*']\nnonsense: 1\n";
+    let files = || {
+        Files::default()
+            .with("/etc/p.yml", main)
+            .with("/etc/r/a.yml", "a")
+            .with("/jobs/b", "b")
+            .with("/jobs.yml", "not matched")
+    };
+    let of = |files: &Files| fingerprint(Path::new("/etc/p.yml"), files);
+    let before = of(&files()).unwrap();
+    assert_eq!(of(&files()).unwrap(), before);
+    assert_eq!(of(&files().with("/jobs.yml", "changed")).unwrap(), before);
+    let mut renamed = files();
+    let rules = renamed.0.remove(Path::new("/etc/r/a.yml")).unwrap();
+    let renamed = renamed.with("/etc/r/b.yml", &rules);
+    for (what, changed) in [
+        ("main file", files().with("/etc/p.yml", &format!("{main}#\n"))),
+        ("rule file", files().with("/etc/r/a.yml", "ab")),
+        ("further jobs", files().with("/jobs/b", "ab")),
+        ("new file", files().with("/jobs/c", "")),
+        ("name", renamed),
+    ] {
+        assert_ne!(of(&changed).unwrap(), before, "{what}");
+    }
+    assert!(of(&Files::default()).is_err());
+    assert!(of(&files().with("/etc/p.yml", "a: [")).is_err());
+    for text in ["", "- a", "rule_files: a", "rule_files: [[a]]"] {
+        of(&files().with("/etc/p.yml", text)).unwrap();
     }
 }

@@ -77,7 +77,7 @@ impl Known {
                 seen.extend(known.map(|k| (path, k)));
                 continue;
             }
-            match read(&path) {
+            match read_target_groups(&path) {
                 Ok(found) => {
                     let before = known.map_or(0, |(_, n)| n);
                     let name = path.to_string_lossy();
@@ -110,7 +110,11 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some((metadata.modified().ok(), metadata.len()))
 }
 
-fn read(path: &Path) -> Result<Vec<TargetGroup>, DiscoveryError> {
+/// Reads the target groups of a file, in JSON where its name ends so and else in YAML.
+///
+/// # Errors
+/// The file cannot be read, is larger than 64 MiB, or holds something else.
+pub fn read_target_groups(path: &Path) -> Result<Vec<TargetGroup>, DiscoveryError> {
     let name = path.to_string_lossy();
     let fail = |source| DiscoveryError::File { path: name.clone().into_owned(), source };
     let mut bytes = Vec::new();

@@ -18,7 +18,7 @@ mod provider;
 pub use discoverer::{Discoverer, StaticDiscoverer, Updates, UpdatesReceiver, updates};
 pub use error::DiscoveryError;
 #[cfg(feature = "file")]
-pub use file::FileDiscoverer;
+pub use file::{FileDiscoverer, read_target_groups};
 pub use group::{ADDRESS, TargetGroup};
 #[cfg(feature = "http")]
 pub use http_sd::HttpDiscoverer;

@@ -4,7 +4,6 @@
 mod created;
 mod entry;
 mod error;
-mod escape;
 mod families;
 mod format;
 mod key;
@@ -22,8 +21,8 @@ mod write;
 
 pub use entry::{Entry, ExemplarEntry, Series};
 pub use error::{Error, SyntaxError};
-pub use escape::EscapingScheme;
 pub use families::{BucketValue, Families, HistogramValue, Metric, MetricFamily, MetricValue};
+pub use firesteel_model::EscapingScheme;
 pub use format::{ChosenFormat, Format, Protocol, accept_header};
 pub use native::{HistogramSample, NativeHistogram};
 pub use parser::{KnownSample, Parser, ParserOptions};

@@ -9,9 +9,13 @@ mod error;
 mod oauth2;
 mod proxy;
 mod redirect;
+#[cfg(feature = "server-tls")]
+mod server_tls;
 #[cfg(feature = "tls")]
 mod tls;
 
 pub use body::{Body, Limits};
 pub use client::{HttpClient, Request, Response};
 pub use error::{NetError, NetErrorKind};
+#[cfg(feature = "server-tls")]
+pub use server_tls::{PreparedTls, ServerTls};

@@ -128,7 +128,10 @@ fn text(what: &'static str, credential: &Credential) -> Result<Option<String>, N
     }
 }
 
-fn certificates(what: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, NetErrorKind> {
+pub(crate) fn certificates(
+    what: &str,
+    pem: &str,
+) -> Result<Vec<CertificateDer<'static>>, NetErrorKind> {
     let fail = |reason: String| NetErrorKind::TlsConfig(format!("{what}: {reason}"));
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
@@ -136,7 +139,7 @@ fn certificates(what: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, N
     if found.is_empty() { Err(fail("no certificate in PEM form".to_owned())) } else { Ok(found) }
 }
 
-fn roots(ca: Option<&str>) -> Result<RootCertStore, NetErrorKind> {
+pub(crate) fn roots(ca: Option<&str>) -> Result<RootCertStore, NetErrorKind> {
     let mut roots = RootCertStore::empty();
     if let Some(ca) = ca {
         for certificate in certificates("CA cert", ca)? {

@@ -72,31 +72,26 @@ impl Configuration {
         })
     }
 
-    /// Loads it again. What is wrong leaves the old one in force.
-    pub(crate) fn reload(&self) -> Result<Arc<Config>, ConfigError> {
-        let read = read(&self.source, &self.options, &self.own_address);
-        let mut in_force = self.in_force.lock();
-        match read {
-            Ok(config) => {
-                say(&config);
-                let config = Arc::new(config);
-                *in_force = InForce {
-                    config: Arc::clone(&config),
-                    since: self.clock.now(),
-                    last_succeeded: true,
-                };
-                Ok(config)
-            }
-            Err(error) => {
-                in_force.last_succeeded = false;
-                Err(error)
-            }
-        }
+    /// Reads it again; nothing of it is in force until [`Configuration::put_in_force`].
+    pub(crate) fn read(&self) -> Result<Arc<Config>, ConfigError> {
+        read(&self.source, &self.options, &self.own_address).map(Arc::new)
     }
 
-    /// Notes that a loaded configuration could not be put into force everywhere.
+    /// Notes that a configuration has been put into force everywhere.
+    pub(crate) fn put_in_force(&self, config: Arc<Config>) {
+        say(&config);
+        let since = self.clock.now();
+        *self.in_force.lock() = InForce { config, since, last_succeeded: true };
+    }
+
+    /// Notes that a configuration could not be read, or not be put into force everywhere.
     pub(crate) fn failed(&self) {
         self.in_force.lock().last_succeeded = false;
+    }
+
+    /// The name of the file, for messages.
+    pub(crate) fn name(&self) -> String {
+        self.source.name()
     }
 
     pub(crate) fn in_force(&self) -> InForce {

@@ -12,9 +12,11 @@ mod memory;
 mod options;
 mod process;
 mod queries;
+mod rules;
 mod run;
 mod signals;
 mod status;
+mod watch;
 
 pub use error::ServerError;
 pub use options::{ConfigSource, Options};

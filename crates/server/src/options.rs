@@ -26,6 +26,8 @@ pub enum ConfigSource {
 pub struct Options {
     /// Where the configuration comes from.
     pub config: ConfigSource,
+    /// How often to look whether its files have changed; `None` for never.
+    pub auto_reload: Option<Duration>,
     /// Addresses to listen on.
     pub listen: Vec<String>,
     /// Path prefix of everything served.
@@ -78,6 +80,20 @@ pub struct Options {
     pub features: Vec<String>,
     /// How far scrapes' timestamps are moved to fit their schedule.
     pub timestamp_tolerance: Duration,
+    /// An outage longer than this ends pending alerts.
+    pub outage_tolerance: Duration,
+    /// An alert that is restored after an outage waits at least so long before it fires.
+    pub grace_period: Duration,
+    /// How long to wait before an alert that still fires is sent again.
+    pub resend_delay: Duration,
+    /// Rules that run at a time, where they may.
+    pub rule_concurrency: usize,
+    /// Alerts that may wait for an Alertmanager.
+    pub notification_capacity: usize,
+    /// Alerts per request.
+    pub notification_batch: usize,
+    /// Whether waiting alerts are sent before the end.
+    pub drain_notifications: bool,
     /// Level of the log.
     pub log_level: Level,
     /// Form of the log.
@@ -96,6 +112,7 @@ impl Options {
         let seconds = |name: &str| flags.duration(name).map(Option::unwrap_or_default);
         Ok(Self {
             config: config_source(flags),
+            auto_reload: auto_reload(flags)?,
             listen: flags.all("web.listen-address").to_vec(),
             route_prefix: route_prefix(flags),
             external_url: flags.text("web.external-url").to_owned(),
@@ -130,6 +147,13 @@ impl Options {
             } else {
                 Duration::ZERO
             },
+            outage_tolerance: seconds("rules.alert.for-outage-tolerance")?,
+            grace_period: seconds("rules.alert.for-grace-period")?,
+            resend_delay: seconds("rules.alert.resend-delay")?,
+            rule_concurrency: flags.number("rules.max-concurrent-evals")?,
+            notification_capacity: flags.number("alertmanager.notification-queue-capacity")?,
+            notification_batch: flags.number("alertmanager.notification-batch-size")?,
+            drain_notifications: flags.bool("alertmanager.drain-notification-queue-on-shutdown"),
             log_level: log_level(flags)?,
             log_format: log_format(flags)?,
             remarks: remarks(flags),
@@ -176,6 +200,14 @@ fn config_source(flags: &Flags) -> ConfigSource {
     } else {
         ConfigSource::Embedded
     }
+}
+
+/// The interval of `--config.auto-reload`, at least a second.
+fn auto_reload(flags: &Flags) -> Result<Option<Duration>, FlagError> {
+    let interval = flags.duration("config.auto-reload-interval")?.unwrap_or_default();
+    let asked = flags.bool("config.auto-reload")
+        || features(flags).iter().any(|feature| feature == "auto-reload-config");
+    Ok(asked.then(|| interval.max(Duration::from_secs(1))))
 }
 
 /// The path of `--web.external-url` unless `--web.route-prefix` says otherwise.
@@ -277,6 +309,20 @@ mod tests {
             (&["--web.route-prefix=p"], "/p"),
         ] {
             assert_eq!(options(args).unwrap().route_prefix, prefix, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn reloads_by_itself_where_a_flag_or_the_old_feature_says_so() {
+        for (args, seconds) in [
+            (&[][..], None),
+            (&["--config.auto-reload-interval=1m"], None),
+            (&["--config.auto-reload"], Some(30)),
+            (&["--config.auto-reload", "--config.auto-reload-interval=1ms"], Some(1)),
+            (&["--enable-feature=auto-reload-config"], Some(30)),
+        ] {
+            let interval = options(args).unwrap().auto_reload;
+            assert_eq!(interval.map(|i| i.as_secs()), seconds, "{args:?}");
         }
     }
 

@@ -17,7 +17,7 @@ use firesteel_model::{
 use firesteel_promql::{Engine, EngineOptions, ParserOptions};
 use firesteel_scrape::{ExternalAddress, HttpFetch, ScrapeManager, ScrapeOptions};
 use firesteel_tsdb::{Db, Durability, TsdbError};
-use tokio::{net::TcpListener, runtime::Builder, sync::Notify};
+use tokio::{net::TcpListener, runtime::Builder, sync::Notify, time::MissedTickBehavior};
 
 use crate::{
     adapters::{Admin, Targets},
@@ -30,8 +30,10 @@ use crate::{
     options::{ConfigSource, Options},
     process::ProcessMetrics,
     queries::{ActiveQueries, QueryLog, open_error},
+    rules::Rules,
     signals::{Signal, Signals},
     status::{ServerStatus, features, hostname},
+    watch::FileWatch,
 };
 
 /// The share of the memory limit that reservations may take; the rest is for what is not counted.
@@ -63,7 +65,9 @@ pub fn run(flags: &Flags) -> Result<(), ServerError> {
 struct Server {
     configuration: Arc<Configuration>,
     scrape: Arc<ScrapeManager>,
+    rules: Arc<Rules>,
     db: LateDb,
+    engine: Arc<Engine>,
     enable_lifecycle: bool,
     keeps_exemplars: bool,
     /// How floats are written where the configuration does not say.
@@ -75,6 +79,7 @@ struct Server {
     /// Reloads one at a time.
     reloading: parking_lot::Mutex<()>,
     storage_open: AtomicBool,
+    watch: Option<FileWatch>,
 }
 
 impl Server {
@@ -86,6 +91,7 @@ impl Server {
         let own =
             addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 9090)));
         let own_target = format!("localhost:{}", own.port());
+        let watch = FileWatch::of(&options);
         let configuration = Configuration::load(&options, own_target, Arc::clone(&clock))?;
         let configuration = Arc::new(configuration);
 
@@ -99,11 +105,17 @@ impl Server {
         engine_options.observers =
             vec![Arc::clone(&active_queries) as _, Arc::clone(&query_log) as _];
         let engine = Arc::new(Engine::new(engine_options));
+        let rules = Arc::new(Rules::new(&options, own, &engine, &db, &budget, &clock));
+        rules
+            .check(&configuration.in_force().config)
+            .map_err(|reason| ServerError::Config { file: options.config.name(), reason })?;
         let scrape = Arc::new(scrape_manager(&options, &db, &clock, own));
         let server = Arc::new(Self {
             configuration: Arc::clone(&configuration),
             scrape: Arc::clone(&scrape),
+            rules,
             db: db.clone(),
+            engine: Arc::clone(&engine),
             enable_lifecycle: options.enable_lifecycle,
             keeps_exemplars: options.feature("exemplar-storage"),
             floats: default_floats(&options),
@@ -112,6 +124,7 @@ impl Server {
             quit: Notify::new(),
             reloading: parking_lot::Mutex::new(()),
             storage_open: AtomicBool::new(false),
+            watch,
         });
         let status = Arc::new(ServerStatus {
             flags: flags.listing(),
@@ -140,7 +153,9 @@ impl Server {
 
         let result = server.main_loop(&options, &status, budget, clock, signals).await;
         status.ready.store(false, Ordering::Release);
+        server.rules.stop_evaluating().await;
         server.scrape.shutdown().await;
+        server.rules.stop_sending().await;
         stop.notify_waiters();
         for task in serving {
             let _ = task.await;
@@ -173,6 +188,7 @@ impl Server {
             loader.run()?;
             Ok::<_, TsdbError>(db)
         });
+        let mut reload_asked = false;
         let maintenance = loop {
             tokio::select! {
                 opened = &mut opening => {
@@ -200,25 +216,38 @@ impl Server {
                         let _ = opening.await;
                         return Ok(());
                     }
-                    Signal::Reload => tracing::warn!("not reloading: the storage is not open yet"),
+                    Signal::Reload => reload_asked = true,
                 },
             }
         };
         self.storage_open.store(true, Ordering::Release);
         let server = Arc::clone(self);
         let applied = tokio::task::spawn_blocking(move || server.apply(&config)).await;
-        if !matches!(applied, Ok(Ok(()))) {
+        if let Err(reason) = applied.unwrap_or_else(|error| Err(error.to_string())) {
+            tracing::error!("failed to apply configuration: {reason}");
             self.configuration.failed();
         }
         status.ready.store(true, Ordering::Release);
         tracing::info!("server is ready to receive web requests");
+        if reload_asked {
+            self.reload_off_runtime(Self::reload).await;
+        }
+        let mut looks = self.watch.as_ref().map(|watch| {
+            let mut looks = tokio::time::interval(watch.interval());
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            looks
+        });
         loop {
+            let look = async {
+                match &mut looks {
+                    Some(looks) => looks.tick().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
+                _ = look => self.reload_off_runtime(Self::reload_if_changed).await,
                 signal = signals.next() => match signal {
-                    Signal::Reload => {
-                        let server = Arc::clone(self);
-                        let _ = tokio::task::spawn_blocking(move || server.reload()).await;
-                    }
+                    Signal::Reload => self.reload_off_runtime(Self::reload).await,
                     Signal::Stop(name) => {
                         tracing::warn!(signal = name, "received an OS signal, exiting gracefully");
                         break;
@@ -236,6 +265,8 @@ impl Server {
 
     /// Puts a configuration into force.
     fn apply(&self, config: &Config) -> Result<(), String> {
+        // First what is the likeliest to fail: nothing else has to be taken back then.
+        self.rules.apply(config)?;
         if let Some(db) = self.db.db() {
             let retention = &config.storage.retention;
             db.set_retention(
@@ -251,6 +282,7 @@ impl Server {
         }
         let log = config.global.query_log_file.as_ref();
         self.query_log.open(log).map_err(|error| open_error(log, &error))?;
+        self.engine.set_subquery_step(config.global.evaluation_interval);
         self.scrape.apply(config).map_err(|error| error.to_string())
     }
 
@@ -265,6 +297,43 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Runs a reload, which blocks, on a thread of its own. It logs what goes wrong.
+    async fn reload_off_runtime(self: &Arc<Self>, reload: fn(&Self) -> Result<(), String>) {
+        let server = Arc::clone(self);
+        let _ = tokio::task::spawn_blocking(move || reload(&server)).await;
+    }
+
+    /// Reloads where the watched files have changed.
+    fn reload_if_changed(&self) -> Result<(), String> {
+        if !self.watch.as_ref().is_some_and(FileWatch::changed) {
+            return Ok(());
+        }
+        tracing::info!("configuration file change detected, reloading the configuration");
+        self.reload()
+    }
+
+    /// Reads the configuration and puts it into force; what fails leaves the one before in force.
+    fn reload_all_or_nothing(&self) -> Result<(), String> {
+        let file = self.configuration.name();
+        let config = self.configuration.read().map_err(|error| {
+            format!("couldn't load configuration (--config.file={file:?}): {error}")
+        })?;
+        if let Err(reason) = self.apply(&config) {
+            let before = self.configuration.in_force().config;
+            if let Err(error) = self.apply(&before) {
+                tracing::error!("going back to the configuration before: {error}");
+            }
+            return Err(format!(
+                "one or more errors occurred while applying the new configuration \
+                 (--config.file={file:?}): {reason}"
+            ));
+        }
+        self.configuration.put_in_force(config);
+        Ok(())
+    }
+}
+
 impl Lifecycle for Server {
     fn is_enabled(&self) -> bool {
         self.enable_lifecycle
@@ -275,12 +344,19 @@ impl Lifecycle for Server {
         if !self.storage_open.load(Ordering::Acquire) {
             return Err("the storage is not open yet".to_owned());
         }
-        let config = self.configuration.reload().map_err(|error| {
-            tracing::error!("reloading the configuration failed: {error}");
-            error.to_string()
+        // Before the files are read: what changes while they are is noticed later.
+        let fingerprint = self.watch.as_ref().and_then(|watch| watch.look().ok());
+        self.reload_all_or_nothing().inspect_err(|error| {
+            tracing::error!("error reloading config: {error}");
+            self.configuration.failed();
         })?;
-        self.apply(&config).inspect_err(|_| self.configuration.failed())?;
-        tracing::info!("completed loading of configuration file");
+        if let Some(watch) = &self.watch {
+            watch.took_over(fingerprint);
+        }
+        tracing::info!(
+            filename = self.configuration.name(),
+            "completed loading of configuration file"
+        );
         Ok(())
     }
 
@@ -406,6 +482,7 @@ fn service(
     let db = Arc::new(server.db.clone());
     let mut api = Api::builder(Arc::clone(&engine), Arc::clone(&db) as _)
         .targets(Arc::new(Targets(Arc::clone(&server.scrape))))
+        .rules(Arc::clone(&server.rules) as _)
         .status(Arc::clone(status) as _)
         .lifecycle(Arc::clone(server) as _)
         .exemplars(Arc::clone(&db) as _)
@@ -415,6 +492,7 @@ fn service(
         .metrics(engine)
         .metrics(Arc::clone(&server.query_log) as _)
         .metrics(Arc::clone(&server.scrape) as _)
+        .metrics(Arc::clone(&server.rules) as _)
         .metrics(Arc::new(ProcessMetrics))
         .clock(Arc::clone(clock))
         .prefix(&options.route_prefix)

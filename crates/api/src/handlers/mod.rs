@@ -8,6 +8,7 @@ pub(crate) mod format;
 pub(crate) mod labels;
 pub(crate) mod metadata;
 pub(crate) mod query;
+pub(crate) mod rules;
 pub(crate) mod selectors;
 pub(crate) mod series;
 pub(crate) mod status;

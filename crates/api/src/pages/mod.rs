@@ -3,6 +3,7 @@
 
 mod html;
 mod query;
+mod rules;
 mod status;
 mod targets;
 
@@ -27,8 +28,10 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; 
 type Render = fn(&Inner, &Params) -> String;
 
 /// A page of the menu: its path, its name and what renders it.
-const PAGES: [(&str, &str, Render); 5] = [
+const PAGES: [(&str, &str, Render); 7] = [
     ("/query", "Query", query::render),
+    ("/alerts", "Alerts", rules::alerts),
+    ("/rules", "Rules", rules::rules),
     ("/targets", "Targets", targets::render),
     ("/status", "Status", status::status),
     ("/config", "Configuration", status::config),

@@ -297,18 +297,41 @@ impl Cursor {
     /// A call of its own, so that the other loop keeps its registers.
     #[inline(never)]
     fn windowed(&mut self, chunk: &[u8], times: &mut [i64], values: &mut [f64]) -> usize {
+        let window = self.window;
+        // Seven bits may have been taken of the first byte.
+        if 7 + 3 + window.significant <= 64 {
+            self.alike(chunk, times, values, |bytes, skip| {
+                let bits = u64::from_be_bytes(*bytes.first_chunk()?) << skip;
+                Some((bits, bits << 3))
+            })
+        } else {
+            self.alike(chunk, times, values, |bytes, skip| {
+                let bits = u128::from_be_bytes(*bytes) << skip;
+                Some(((bits >> 64) as u64, (bits >> 61) as u64))
+            })
+        }
+    }
+
+    /// The loop of [`Cursor::windowed`]. `read` gives what follows so many bits: a sample's bits,
+    /// and those of its value.
+    #[inline(always)]
+    fn alike(
+        &mut self,
+        chunk: &[u8],
+        times: &mut [i64],
+        values: &mut [f64],
+        read: impl Fn(&[u8; 16], usize) -> Option<(u64, u64)>,
+    ) -> usize {
         let Self { mut pos, mut t, delta, mut v, window } = *self;
         let taken = 3 + window.significant as usize;
         let mut n = 0;
         for (time, value) in times.iter_mut().zip(values) {
-            let Some(bytes) = chunk.get(pos >> 3..).and_then(<[u8]>::first_chunk::<16>) else {
-                break;
-            };
-            let bits = u128::from_be_bytes(*bytes) << (pos & 7);
-            if bits >> 125 != 0b010 {
+            let bytes = chunk.get(pos >> 3..).and_then(<[u8]>::first_chunk);
+            let Some((bits, xor)) = bytes.and_then(|bytes| read(bytes, pos & 7)) else { break };
+            if bits >> 61 != 0b010 {
                 break;
             }
-            v ^= (bits >> 61) as u64 >> window.leading & window.mask();
+            v ^= xor >> window.leading & window.mask();
             t = t.wrapping_add(delta as i64);
             pos += taken;
             *time = t;

@@ -12,6 +12,7 @@ pub(crate) mod relabel;
 pub(crate) mod remote;
 pub(crate) mod root;
 pub(crate) mod scrape;
+pub(crate) mod web;
 
 use std::time::Duration;
 

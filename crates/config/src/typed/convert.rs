@@ -4,14 +4,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use firesteel_model::{
-    Labels, ValidationScheme,
+    EscapingScheme, Labels, ValidationScheme,
     regex::Regex,
     relabel::{Action, RelabelConfig},
 };
 
 use super::{
     discovery::{DiscoveryConfig, FileSdConfig, HttpSdConfig, StaticGroup},
-    global::{GlobalConfig, NameEscaping, ScrapeLimits, ScrapeProtocol},
+    global::{GlobalConfig, ScrapeLimits, ScrapeProtocol},
     http::{
         Auth, Authorization, BasicAuth, Credential, HttpClientConfig, HttpHeader, OAuth2,
         ProxyConfig, TlsConfig, TlsVersion,
@@ -27,7 +27,7 @@ use crate::{
     value::{Item, Section, Value},
 };
 
-fn path(section: &Section, key: &str) -> Option<PathBuf> {
+pub(crate) fn path(section: &Section, key: &str) -> Option<PathBuf> {
     let text = section.text(key);
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
@@ -44,7 +44,7 @@ pub(crate) fn labels(section: &Section, key: &str) -> Labels {
 }
 
 /// A text that is given here, or in a file.
-fn credential(section: &Section, inline: &str, file: &str) -> Credential {
+pub(crate) fn credential(section: &Section, inline: &str, file: &str) -> Credential {
     let secret = match section.get(inline).map(|item| &item.value) {
         Some(Value::Secret(secret)) => secret.clone(),
         Some(Value::Text(text)) => Secret::new(text.clone()),
@@ -59,23 +59,26 @@ fn credential(section: &Section, inline: &str, file: &str) -> Credential {
     }
 }
 
-fn tls(section: Option<&Section>) -> TlsConfig {
-    let Some(tls) = section else { return TlsConfig::default() };
-    let version = |key| match tls.text(key) {
+pub(crate) fn tls_version(section: &Section, key: &str) -> Option<TlsVersion> {
+    match section.text(key) {
         "TLS10" => Some(TlsVersion::Tls10),
         "TLS11" => Some(TlsVersion::Tls11),
         "TLS12" => Some(TlsVersion::Tls12),
         "TLS13" => Some(TlsVersion::Tls13),
         _ => None,
-    };
+    }
+}
+
+pub(crate) fn tls(section: Option<&Section>) -> TlsConfig {
+    let Some(tls) = section else { return TlsConfig::default() };
     TlsConfig {
         ca: credential(tls, "ca", "ca_file"),
         cert: credential(tls, "cert", "cert_file"),
         key: credential(tls, "key", "key_file"),
         server_name: Some(tls.text("server_name").to_owned()).filter(|name| !name.is_empty()),
         insecure_skip_verify: tls.flag("insecure_skip_verify"),
-        min_version: version("min_version"),
-        max_version: version("max_version"),
+        min_version: tls_version(tls, "min_version"),
+        max_version: tls_version(tls, "max_version"),
     }
 }
 
@@ -227,7 +230,8 @@ pub(crate) fn static_group(group: &Section) -> StaticGroup {
     StaticGroup::new(texts(group, "targets"), labels(group, "labels"))
 }
 
-fn discovery(section: &Section) -> Vec<DiscoveryConfig> {
+/// Every mechanism that a section uses: static groups first, the rest as Prometheus prints them.
+pub(crate) fn discovery(section: &Section) -> Vec<DiscoveryConfig> {
     let mut all = Vec::new();
     let groups: Vec<_> = section.sections("static_configs").map(static_group).collect();
     if !groups.is_empty() {
@@ -310,12 +314,8 @@ pub(crate) fn scrape(job: &Section, diagnostics: &mut Diagnostics) -> ScrapeConf
         limits: limits(job),
         native_histogram_min_bucket_factor: job.float("native_histogram_min_bucket_factor"),
         name_validation: scheme,
-        name_escaping: match job.text("metric_name_escaping_scheme") {
-            "underscores" => NameEscaping::Underscores,
-            "dots" => NameEscaping::Dots,
-            "values" => NameEscaping::Values,
-            _ => NameEscaping::AllowUtf8,
-        },
+        name_escaping: EscapingScheme::from_name(job.text("metric_name_escaping_scheme"))
+            .unwrap_or_default(),
         scrape_failure_log_file: path(job, "scrape_failure_log_file"),
         http: http_client(job),
         discovery: discovery(job),

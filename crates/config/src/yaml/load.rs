@@ -25,6 +25,11 @@ pub(crate) struct YamlError {
 
 /// Reads the first document of a text; `None` if the text holds none.
 pub(crate) fn load(text: &str) -> Result<Option<Node>, YamlError> {
+    load_first(text).map(|(node, _)| node)
+}
+
+/// Reads the first document of a text, and whether anything follows it.
+pub(crate) fn load_first(text: &str) -> Result<(Option<Node>, bool), YamlError> {
     let nowhere = Place::default();
     if text.len() > MAX_BYTES {
         let message = format!("the file has {} bytes, more than {MAX_BYTES}", text.len());
@@ -32,7 +37,8 @@ pub(crate) fn load(text: &str) -> Result<Option<Node>, YamlError> {
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder::default();
-    for event in Parser::new_from_str(text) {
+    let mut events = Parser::new_from_str(text);
+    for event in events.by_ref() {
         let (event, span) = event.map_err(|e| YamlError {
             place: place(e.marker().line(), e.marker().col()),
             message: format!("not valid YAML: {}", e.info()),
@@ -41,7 +47,9 @@ pub(crate) fn load(text: &str) -> Result<Option<Node>, YamlError> {
             break;
         }
     }
-    Ok(builder.root)
+    // What follows need not be right: nobody reads it.
+    let more = !matches!(events.next(), None | Some(Ok((Event::StreamEnd, _))));
+    Ok((builder.root, more))
 }
 
 fn place(line: usize, column: usize) -> Place {

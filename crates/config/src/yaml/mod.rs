@@ -7,7 +7,7 @@ pub(crate) mod write;
 
 use crate::Place;
 
-pub(crate) use load::load;
+pub(crate) use load::{load, load_first};
 
 /// A node of a document.
 #[derive(Debug, Clone)]

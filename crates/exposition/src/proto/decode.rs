@@ -3,7 +3,7 @@
 use firesteel_model::{
     Exemplar, FloatHistogram, Histogram, HistogramLayout, Labels, MetricType, Span, Timestamp,
     histogram::{CounterResetHint, span_buckets},
-    wire::{Field, Reader, WireError, WireType, zigzag},
+    wire::{Field, Reader, WireError},
 };
 
 use crate::{NativeHistogram, entry::RawLabel, text::MAX_LABELS};
@@ -81,34 +81,12 @@ impl Side {
     /// A field whose number is `first` (spans), one more (deltas) or two more (counts).
     fn read(&mut self, field: &Field<'_>, first: u32) -> Result<(), WireError> {
         match field.number - first {
-            0 => self.spans.push(span(field.message()?)?),
-            1 => {
-                let values = field.packed(WireType::Varint)?;
-                for value in values {
-                    self.deltas.push(zigzag(value?));
-                }
-            }
-            _ => {
-                let values = field.packed(WireType::Fixed64)?;
-                for value in values {
-                    self.counts.push(f64::from_bits(value?));
-                }
-            }
+            0 => self.spans.push(field.span()?),
+            1 => field.read_sint64s(&mut self.deltas)?,
+            _ => field.read_doubles(&mut self.counts)?,
         }
         Ok(())
     }
-}
-
-fn span(mut message: Reader<'_>) -> Result<Span, WireError> {
-    let mut span = Span { offset: 0, length: 0 };
-    while let Some(field) = message.field()? {
-        match field.number {
-            1 => span.offset = field.sint64()? as i32,
-            2 => span.length = field.varint()? as u32,
-            _ => {}
-        }
-    }
-    Ok(span)
 }
 
 /// A `google.protobuf.Timestamp` in milliseconds.

@@ -275,7 +275,13 @@ impl Regex {
     /// after another match is not replaced.
     #[must_use]
     pub fn replace_all(&self, text: &str, template: &str) -> String {
-        let mut out = String::with_capacity(text.len());
+        self.replace_all_within(text, template, usize::MAX).unwrap_or_default()
+    }
+
+    /// [`Regex::replace_all`]; `None` where the result would have more than `limit` bytes.
+    #[must_use]
+    pub fn replace_all_within(&self, text: &str, template: &str, limit: usize) -> Option<String> {
+        let mut out = String::with_capacity(text.len().min(limit));
         let (mut search, mut copied) = (0, 0);
         while search <= text.len() {
             let Some(captures) = self.captures_at(text, search) else { break };
@@ -284,13 +290,16 @@ impl Regex {
             if end > copied || start == 0 {
                 self.expand(template, text, &captures, &mut out);
             }
+            if out.len() > limit {
+                return None;
+            }
             copied = end;
             // Always go on by at least one character.
             let width = text.get(search..).and_then(|t| t.chars().next()).map_or(1, char::len_utf8);
             search = end.max(search + width);
         }
         out.push_str(text.get(copied..).unwrap_or_default());
-        out
+        (out.len() <= limit).then_some(out)
     }
 
     /// All the texts that an anchored expression matches, where it has the form of a list:

@@ -34,7 +34,13 @@ mod scan;
 mod source;
 mod stats;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use firesteel_model::{
     Timestamp,
@@ -195,12 +201,19 @@ pub(crate) struct EngineFlags {
     pub(crate) use_start_timestamps: bool,
 }
 
-/// Runs queries. Has no threads, and no state but its metrics ([`Collect`]); clones share them.
+/// Runs queries. Has no threads, and no state but its metrics ([`Collect`]) and the step of
+/// subqueries; clones share them.
 #[derive(Clone, Debug)]
 pub struct Engine {
     options: Arc<EngineOptions>,
     metrics: Arc<EngineMetrics>,
     gate: Option<Gate>,
+    /// Milliseconds; at first as the options say.
+    subquery_step: Arc<AtomicI64>,
+}
+
+fn millis(step: Duration) -> i64 {
+    i64::try_from(step.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Collect for Engine {
@@ -221,7 +234,14 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Self {
         let gate = options.max_concurrency.map(Gate::new);
         let metrics = Arc::new(EngineMetrics::new(options.max_concurrency));
-        Self { options: Arc::new(options), metrics, gate }
+        let subquery_step = Arc::new(AtomicI64::new(millis(options.subquery_step)));
+        Self { options: Arc::new(options), metrics, gate, subquery_step }
+    }
+
+    /// Changes the step of subqueries that give none, for queries from now on: a server's
+    /// configuration says it, and may be reloaded.
+    pub fn set_subquery_step(&self, step: Duration) {
+        self.subquery_step.store(millis(step), Ordering::Relaxed);
     }
 
     /// What queries wait at, where their number is limited. A server waits here with
@@ -397,7 +417,7 @@ impl Engine {
             Span::Instant(t) => (t, t, 0),
             Span::Range { start, end, step } => (start, end, step),
         };
-        let subquery_step = i64::try_from(o.subquery_step.as_millis()).unwrap_or(i64::MAX);
+        let subquery_step = self.subquery_step.load(Ordering::Relaxed);
         lower::lower(expr, Times { start, end, step, lookback, subquery_step })
     }
 

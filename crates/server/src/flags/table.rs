@@ -56,8 +56,6 @@ use Mode::{Agent, Both, Server};
 
 const GO: &str = "Go's runtime is not there to be tuned; limits come from the cgroup";
 const AGENT: &str = "agent mode is not there yet";
-const RULES: &str = "rules are not evaluated yet";
-const NOTIFY: &str = "alerts are not sent yet";
 const READ: &str = "the remote read endpoint is not there yet";
 const DELAY: &str = "compaction is not delayed at random";
 
@@ -76,8 +74,8 @@ const fn flag(
 #[rustfmt::skip]
 pub static FLAGS: &[Flag] = &[
     flag("config.file", "prometheus.yml", Value, Both, Works, "Path of the configuration file."),
-    flag("config.auto-reload", "false", Bool, Both, Ignored("reload with SIGHUP or POST /-/reload"), "Reload the configuration when its file changes."),
-    flag("config.auto-reload-interval", "30s", Value, Both, Ignored("reload with SIGHUP or POST /-/reload"), "How often to look for a changed configuration."),
+    flag("config.auto-reload", "false", Bool, Both, Works, "Reload the configuration when its files change: itself, rule files, scrape_config_files."),
+    flag("config.auto-reload-interval", "30s", Value, Both, Works, "How often to look for a changed configuration, at least 1s."),
     flag("web.listen-address", "0.0.0.0:9090", List, Both, Works, "Address to listen on; can be repeated."),
     flag("auto-gomaxprocs", "true", Bool, Both, Ignored(GO), "Use as many cores as the container may."),
     flag("auto-gomemlimit", "true", Bool, Both, Ignored(GO), "Take the memory limit from the container."),
@@ -130,15 +128,15 @@ pub static FLAGS: &[Flag] = &[
     flag("storage.remote.read-concurrent-limit", "10", Value, Server, Ignored(READ), "Remote reads at a time."),
     flag("storage.remote.read-max-bytes-in-frame", "1048576", Value, Server, Ignored(READ), "Bytes of a frame of a remote read answer."),
     flag("web.search.max-limit", "10000", Value, Server, Ignored("the search endpoints are not there yet"), "Upper bound of the search endpoints' limit."),
-    flag("rules.alert.for-outage-tolerance", "1h", Value, Server, Ignored(RULES), "Outage after which an alert's state is not restored."),
-    flag("rules.alert.for-grace-period", "10m", Value, Server, Ignored(RULES), "Time that a restored alert waits at least."),
-    flag("rules.alert.resend-delay", "1m", Value, Server, Ignored(RULES), "Time before an alert is sent again."),
-    flag("rules.max-concurrent-evals", "4", Value, Server, Ignored(RULES), "Rules that run at a time."),
+    flag("rules.alert.for-outage-tolerance", "1h", Value, Server, Works, "Outage after which an alert's state is not restored."),
+    flag("rules.alert.for-grace-period", "10m", Value, Server, Works, "Time that a restored alert waits at least."),
+    flag("rules.alert.resend-delay", "1m", Value, Server, Works, "Time before an alert is sent again."),
+    flag("rules.max-concurrent-evals", "4", Value, Server, Works, "Rules that run at a time."),
     flag("scrape.adjust-timestamps", "true", Bool, Both, Works, "Align timestamps of scrapes to their schedule."),
     flag("scrape.timestamp-tolerance", "2ms", Value, Both, Works, "How far to align timestamps."),
-    flag("alertmanager.notification-queue-capacity", "10000", Value, Server, Ignored(NOTIFY), "Alerts that may wait to be sent."),
-    flag("alertmanager.notification-batch-size", "256", Value, Server, Ignored(NOTIFY), "Alerts per request."),
-    flag("alertmanager.drain-notification-queue-on-shutdown", "true", Bool, Server, Ignored(NOTIFY), "Send waiting alerts before stopping."),
+    flag("alertmanager.notification-queue-capacity", "10000", Value, Server, Works, "Alerts that may wait to be sent."),
+    flag("alertmanager.notification-batch-size", "256", Value, Server, Works, "Alerts per request."),
+    flag("alertmanager.drain-notification-queue-on-shutdown", "true", Bool, Server, Works, "Send waiting alerts before stopping."),
     flag("query.lookback-delta", "5m", Value, Server, Works, "How far an instant selector looks back."),
     flag("query.timeout", "2m", Value, Server, Works, "How long a query may take."),
     flag("query.max-concurrency", "20", Value, Server, Works, "Queries at a time."),
