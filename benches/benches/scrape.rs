@@ -99,14 +99,14 @@ fn known(c: &mut Criterion) {
     let proto: Vec<_> = text.iter().map(|page| protobuf(page)).collect();
     let text: Vec<_> = text.into_iter().map(String::into_bytes).collect();
     let target = Labels::from_pairs([("job", "bench"), ("instance", "here:9100")]);
-    let folder = tempfile::tempdir().expect("a folder");
-    let db = Db::builder(folder.path()).durability(Durability::Os).retention(None).open();
-    let db = db.expect("a fresh folder");
     let mut group = c.benchmark_group("scrape_known");
     group.throughput(Throughput::Elements(SERIES as u64));
     for (format, pages, content_type) in
         [("text", &text, TEXT), ("protobuf", &proto, PROTOBUF_CONTENT_TYPE)]
     {
+        let folder = tempfile::tempdir().expect("a folder");
+        let db = Db::builder(folder.path()).durability(Durability::Os).retention(None).open();
+        let db = db.expect("a fresh folder");
         for (name, storage) in [("parse_and_lookup", &Nowhere as &dyn Appendable), ("append", &db)]
         {
             let mut labels = target.to_builder();
