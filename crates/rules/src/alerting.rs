@@ -1,6 +1,6 @@
 //! Alerts: how they begin, fire and end. Source: `rules/alerting.go`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use firesteel_model::{
     Labels, LabelsBuilder, METRIC_NAME, Timestamp, Value,
@@ -64,6 +64,9 @@ impl AlertState {
     }
 }
 
+/// Names and values.
+pub type Annotations = Arc<[(String, String)]>;
+
 /// An alert.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -72,8 +75,8 @@ pub struct Alert {
     pub state: AlertState,
     /// What identifies it.
     pub labels: Labels,
-    /// What is said about it.
-    pub annotations: Labels,
+    /// What is said about it, sorted by name. Unlike labels these may be empty.
+    pub annotations: Annotations,
     /// The value of its query at the last evaluation that had it.
     pub value: f64,
     /// Since when its condition is true.
@@ -91,7 +94,7 @@ pub struct Alert {
 }
 
 impl Alert {
-    fn new(labels: Labels, annotations: Labels, value: f64, active_at: Nanos) -> Self {
+    fn new(labels: Labels, annotations: Annotations, value: f64, active_at: Nanos) -> Self {
         Self {
             state: AlertState::Pending,
             labels,
@@ -118,7 +121,8 @@ impl Alert {
 
     fn bytes(&self) -> u64 {
         // The labels stand in the series of both metrics too.
-        (self.labels.packed_len() * 4 + self.annotations.packed_len() + ALERT_BYTES) as u64
+        let annotations: usize = self.annotations.iter().map(|(n, v)| n.len() + v.len() + 64).sum();
+        (self.labels.packed_len() * 4 + annotations + ALERT_BYTES) as u64
     }
 }
 
@@ -217,12 +221,13 @@ impl Evaluation<'_> {
             builder.set(name, &expand(text));
         }
         builder.set(ALERT_NAME, &self.spec.name);
-        let annotations = self.spec.annotations.iter().map(|(name, text)| (name, expand(text)));
+        let annotations = self.spec.annotations.iter();
+        let annotations = annotations.map(|(name, text)| (name.clone(), expand(text)));
         let value = match &sample.value {
             SampleValue::Float(v) => *v,
             SampleValue::Histogram(_) => 0.0,
         };
-        Alert::new(builder.build(), Labels::from_pairs(annotations), value, self.at)
+        Alert::new(builder.build(), annotations.collect(), value, self.at)
     }
 }
 

@@ -21,7 +21,7 @@ mod snapshot;
 pub mod template;
 mod time;
 
-pub use alerting::{Alert, AlertState};
+pub use alerting::{Alert, AlertState, Annotations};
 pub use dry_run::{AlertHistory, AlertSpan, AskAt, DryRun, dry_run, replay};
 pub use error::RulesError;
 pub use group::Group;

@@ -411,6 +411,10 @@ fn engine_options(
     }
 }
 
+/// Share of the process' memory for chunks that dashboards read again and again, and its bound.
+const DECODED_SHARE: u64 = 16;
+const MAX_DECODED: u64 = 256 << 20;
+
 const ZERO_INGESTION: &str = "created-timestamp-zero-ingestion";
 
 fn scrape_manager(
@@ -457,6 +461,7 @@ fn storage_builder(
     let mut builder = Db::builder(&options.data)
         .clock(Arc::clone(clock))
         .budget(budget.child("head", u64::MAX))
+        .decoded_chunks((budget.limit() / DECODED_SHARE).min(MAX_DECODED))
         .durability(Durability::Interval(std::time::Duration::from_secs(1)))
         .block_range(options.block_range)
         .wal_compression(options.wal_compression)

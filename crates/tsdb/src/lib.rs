@@ -4,6 +4,7 @@
 pub mod block;
 mod db;
 mod decode;
+mod decoded;
 mod error;
 pub mod fs;
 mod head;

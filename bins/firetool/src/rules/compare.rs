@@ -2,22 +2,24 @@
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
-use firesteel_model::{CounterResetHint, FloatHistogram, Labels, float};
+use firesteel_model::{
+    CounterResetHint, FloatHistogram, Labels,
+    float::{self, go_quote},
+};
 use firesteel_promql::{SampleValue, VectorSample};
 
 /// An alert: labels and annotations.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FiringAlert {
     pub(super) labels: Labels,
-    pub(super) annotations: Labels,
+    /// Unlike labels these may be empty.
+    pub(super) annotations: BTreeMap<String, String>,
 }
 
 impl FiringAlert {
     fn json(&self) -> serde_json::Value {
-        let map = |labels: &Labels| -> BTreeMap<String, String> {
-            labels.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
-        };
-        serde_json::json!({"Labels": map(&self.labels), "Annotations": map(&self.annotations)})
+        let labels: BTreeMap<&str, &str> = self.labels.iter().collect();
+        serde_json::json!({"Labels": labels, "Annotations": &self.annotations})
     }
 }
 
@@ -32,7 +34,11 @@ pub(super) fn print_alerts(alerts: &[FiringAlert]) -> String {
         return "[]".to_owned();
     }
     let one = |(i, alert): (usize, &FiringAlert)| {
-        let text = format!("\nLabels:{}\nAnnotations:{}", alert.labels, alert.annotations);
+        let annotations = alert.annotations.iter();
+        let annotations: Vec<String> =
+            annotations.map(|(name, value)| format!("{name}={}", go_quote(value))).collect();
+        let annotations = annotations.join(", ");
+        let text = format!("\nLabels:{}\nAnnotations:{{{annotations}}}", alert.labels);
         format!("\n{i}:{}", indent(&text, "  "))
     };
     let all: Vec<String> = alerts.iter().enumerate().map(one).collect();

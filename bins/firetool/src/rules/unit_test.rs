@@ -271,7 +271,7 @@ impl<'a> Test<'a> {
             labels.insert("alertname".to_owned(), test.alertname.clone());
             FiringAlert {
                 labels: Labels::from_pairs(&labels),
-                annotations: Labels::from_pairs(&alert.annotations),
+                annotations: alert.annotations.clone(),
             }
         };
         let mut expected: Vec<FiringAlert> = test.exp_alerts.iter().map(expect).collect();
@@ -374,7 +374,10 @@ fn firing(group: &Group, name: &str) -> Vec<FiringAlert> {
     let alerts = rules.filter_map(|rule| rule.alerting).flat_map(|alerting| alerting.alerts);
     alerts
         .filter(|alert| alert.state == AlertState::Firing)
-        .map(|alert| FiringAlert { labels: alert.labels, annotations: alert.annotations })
+        .map(|alert| FiringAlert {
+            labels: alert.labels,
+            annotations: alert.annotations.iter().cloned().collect(),
+        })
         .collect()
 }
 

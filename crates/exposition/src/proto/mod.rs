@@ -24,7 +24,8 @@ use crate::{
     nhcb::ClassicHistogram,
 };
 use decode::{ExemplarValue, Metric, Problem};
-pub use encode::{PROTOBUF_CONTENT_TYPE, encode_protobuf};
+pub use encode::PROTOBUF_CONTENT_TYPE;
+pub(crate) use encode::write_families;
 
 /// What comes next.
 #[derive(Clone, Copy, Debug)]

@@ -262,7 +262,7 @@ impl<'t> Execution<'t, '_> {
                 2 => format!(
                     "invalid function signature for {name}: second return value should be error; \
                      is {}",
-                    methods::second_result(name)
+                    methods::SECOND_RESULT
                 ),
                 n => format!("function {name} has {n} return values; should be 1 or 2"),
             });

@@ -20,6 +20,7 @@ use super::{
     reader::Files,
 };
 use crate::{
+    decoded::Uses,
     fs::Window,
     index::{ChunkMeta, Memory, Search},
 };
@@ -273,6 +274,7 @@ impl SeriesSet for BlockSeries {
             deleted: &[],
             decoder: ChunkDecoder::default(),
             counts: Counts::default(),
+            uses: Uses::default(),
         })
     }
 }
@@ -299,6 +301,7 @@ struct BlockReader<'a> {
     deleted: &'a [Interval],
     decoder: ChunkDecoder,
     counts: Counts,
+    uses: Uses,
 }
 
 /// What was read and is not yet in the query's statistics, which several threads share.
@@ -320,6 +323,9 @@ impl Counts {
 
 impl Drop for BlockReader<'_> {
     fn drop(&mut self) {
+        if let Some(decoded) = &self.set.files.decoded {
+            decoded.count(self.uses);
+        }
         self.counts.flush(&self.ctx.stats);
     }
 }
@@ -338,6 +344,34 @@ impl BlockReader<'_> {
         }
         self.counts.samples += batch.len() as u64;
         Ok(())
+    }
+}
+
+impl BlockReader<'_> {
+    /// Appends the samples of a chunk of floats; `None` where it is another.
+    fn append_chunk(
+        &mut self,
+        chunk: ChunkMeta,
+        times: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+    ) -> Result<Option<usize>, StorageError> {
+        let (Files { chunks, decoded, .. }, range) = (&*self.set.files, self.set.range);
+        if let Some(kept) = decoded.as_ref().and_then(|d| d.get(chunk.reference)) {
+            self.uses.hits += 1;
+            return Ok(Some(kept.append(range, times, values)));
+        }
+        let (encoding, data) = chunks.read(&mut self.window, chunk.reference)?;
+        if encoding != Encoding::Xor {
+            return Ok(None);
+        }
+        self.uses.misses += 1;
+        self.counts.bytes += data.len() as u64;
+        let of = Interval { mint: chunk.mint, maxt: chunk.maxt };
+        let found = match decoded {
+            Some(decoded) => decoded.append(chunk.reference, data, of, range, times, values),
+            None => append_floats(data, of, range, times, values),
+        };
+        Ok(Some(found.map_err(|e| chunks.corrupt(chunk.reference, e.to_string()))?))
     }
 }
 
@@ -391,17 +425,9 @@ impl SampleReader for BlockReader<'_> {
             return Ok(false);
         }
         while let Some(&chunk) = self.chunks.get(self.next) {
-            let chunks = &self.set.files.chunks;
-            let (encoding, data) = chunks.read(&mut self.window, chunk.reference)?;
-            if encoding != Encoding::Xor {
-                break;
-            }
-            let of = Interval { mint: chunk.mint, maxt: chunk.maxt };
-            let decoded = append_floats(data, of, self.set.range, times, values);
-            let n = decoded.map_err(|e| chunks.corrupt(chunk.reference, e.to_string()))?;
+            let Some(n) = self.append_chunk(chunk, times, values)? else { break };
             self.next += 1;
             self.counts.chunks += 1;
-            self.counts.bytes += data.len() as u64;
             self.counts.samples += n as u64;
             if times.len() - before >= APPENDED {
                 break;

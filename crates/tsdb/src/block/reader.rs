@@ -12,7 +12,12 @@ use super::{
     BlockMeta, CHUNKS_DIR, INDEX_FILE, META_FILE, TOMBSTONES_FILE, Tombstones, chunks::ChunkFiles,
     querier::BlockQuerier,
 };
-use crate::{TsdbError, fs::Fs, index::IndexReader};
+use crate::{
+    TsdbError,
+    decoded::{DecodedChunks, DecodedSource},
+    fs::Fs,
+    index::IndexReader,
+};
 
 /// A block, open for reading. Its files are opened when they are first needed and stay open; a
 /// block that is removed meanwhile can still be read to the end.
@@ -23,6 +28,7 @@ pub struct Block {
     meta: RwLock<Arc<BlockMeta>>,
     tombstones: RwLock<Arc<Tombstones>>,
     files: Mutex<Option<Arc<Files>>>,
+    decoded: Option<Arc<DecodedChunks>>,
     size: OnceLock<u64>,
 }
 
@@ -31,6 +37,8 @@ pub struct Block {
 pub(super) struct Files {
     pub(super) index: IndexReader,
     pub(super) chunks: ChunkFiles,
+    /// Where its chunks are kept that are read again and again.
+    pub(super) decoded: Option<DecodedSource>,
 }
 
 impl Files {
@@ -57,8 +65,16 @@ impl Block {
             meta: RwLock::new(Arc::new(meta)),
             tombstones: RwLock::new(Arc::new(tombstones)),
             files: Mutex::new(None),
+            decoded: None,
             size: OnceLock::new(),
         })
+    }
+
+    /// Has it keep chunks there that are read again and again.
+    #[must_use]
+    pub(crate) fn keeping(mut self, decoded: Option<&Arc<DecodedChunks>>) -> Self {
+        self.decoded = decoded.cloned();
+        self
     }
 
     /// What it is.
@@ -119,7 +135,8 @@ impl Block {
         }
         let index = IndexReader::open(&*self.fs, &self.dir.join(INDEX_FILE))?;
         let chunks = ChunkFiles::open(&*self.fs, &self.dir.join(CHUNKS_DIR))?;
-        let opened = Arc::new(Files { index, chunks });
+        let decoded = self.decoded.as_ref().map(DecodedChunks::source);
+        let opened = Arc::new(Files { index, chunks, decoded });
         *files = Some(Arc::clone(&opened));
         Ok(opened)
     }

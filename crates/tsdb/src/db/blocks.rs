@@ -53,11 +53,17 @@ pub(super) fn delete_dir(fs: &dyn Fs, dir: &Path, ulid: Ulid) -> Result<(), Tsdb
 }
 
 impl Inner {
+    fn open_block(&self, path: &Path) -> Result<Block, TsdbError> {
+        let block = Block::open(Arc::clone(&self.options.fs), path)?;
+        let block = block.keeping(self.options.decoded.as_ref());
+        block.load()?;
+        Ok(block)
+    }
+
     /// Opens a block that was just made.
     pub(super) fn open_made(&self, dir: &Path, meta: &BlockMeta) -> Result<Arc<Block>, TsdbError> {
         let path = dir.join(meta.ulid.to_string());
-        let block = Block::open(Arc::clone(&self.options.fs), &path)?;
-        block.load()?;
+        let block = self.open_block(&path)?;
         Ok(Arc::new(block))
     }
 
@@ -132,8 +138,7 @@ impl Inner {
         let mut new = Vec::new();
         for ulid in found.iter().filter(|u| !known.contains_key(u)) {
             let path = dir.join(ulid.to_string());
-            let opened = Block::open(Arc::clone(fs), &path).and_then(|b| b.load().map(|()| b));
-            match opened {
+            match self.open_block(&path) {
                 Ok(block) if block.meta().ulid == *ulid => {
                     care.unreadable.remove(ulid);
                     new.push(Arc::new(block));

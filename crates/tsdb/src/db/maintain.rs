@@ -255,6 +255,9 @@ impl Inner {
         let due = maintenance.looked.is_none_or(|at| monotonic.saturating_sub(at) >= interval);
         if due || !stats.blocks_made.is_empty() {
             maintenance.looked = Some(monotonic);
+            if let Some(decoded) = &self.options.decoded {
+                decoded.rest(monotonic);
+            }
             self.head.forget_late_epochs();
             self.head.account();
             note(&mut failed, self.reload_blocks(&mut maintenance));

@@ -82,10 +82,30 @@ impl Collect for Db {
         self.collect_wal(out);
         self.collect_wbl(out);
         self.collect_blocks(out);
+        self.collect_decoded(out);
     }
 }
 
 impl Db {
+    fn collect_decoded(&self, out: &mut Families) {
+        let Some(decoded) = &self.0.options.decoded else { return };
+        let (bytes, uses) = (decoded.bytes() as f64, decoded.uses());
+        out.gauge(
+            "firesteel_tsdb_decoded_chunks_bytes",
+            "Bytes of chunks that are kept decoded because they are read again and again.",
+            bytes,
+        );
+        for (found, n) in [("true", uses.hits), ("false", uses.misses)] {
+            out.add(
+                "firesteel_tsdb_decoded_chunks_reads_total",
+                MetricType::Counter,
+                "Reads of chunks by whether they were kept decoded.",
+                &[("kept", found)],
+                Point::Value(n as f64),
+            );
+        }
+    }
+
     fn collect_head(&self, out: &mut Families) {
         let head = &self.0.head;
         let counts = &head.counts;

@@ -45,8 +45,9 @@ pub(super) fn open(options: DbBuilder) -> Result<Db, TsdbError> {
 }
 
 /// Opens the blocks. The head is left to the loader.
-pub(super) fn open_blocks_first(options: DbBuilder) -> Result<(Db, HeadLoader), TsdbError> {
+pub(super) fn open_blocks_first(mut options: DbBuilder) -> Result<(Db, HeadLoader), TsdbError> {
     DbBuilder::check_formats(options.formats)?;
+    options.make_decoded();
     let head = Arc::new(Head::new(&head_options(&options), options.dir.is_some()));
     let mut report = OpenReport::default();
     let mut blocks = Vec::new();
@@ -119,6 +120,7 @@ pub(super) fn in_memory(options: DbBuilder) -> Db {
 
 fn head_options(options: &DbBuilder) -> HeadOptions {
     HeadOptions {
+        decoded: options.decoded.clone(),
         chunk_range: options.range_ms(),
         compression: options.wal_compression,
         max_exemplars: options.max_exemplars,
@@ -209,7 +211,7 @@ fn open_blocks(
     let mut names = fs.read_dir(dir).map_err(TsdbError::io("list", dir))?;
     names.retain(|entry| entry.is_dir && entry.name.parse::<Ulid>().is_ok());
     let open_some = |names: &[DirEntry]| -> Vec<Result<(Block, Vec<String>), TsdbError>> {
-        names.iter().map(|entry| open_block(&options.fs, &dir.join(&entry.name))).collect()
+        names.iter().map(|entry| open_block(options, &dir.join(&entry.name))).collect()
     };
     let share = names.len().div_ceil(options.threads()).max(MIN_BLOCKS_PER_THREAD);
     let opened: Vec<_> = if names.len() <= share {
@@ -268,10 +270,11 @@ fn drop_obsolete(
 
 /// Opens a block without reading its tables: it may never be asked. Returns it and what was put
 /// right.
-fn open_block(fs: &Arc<dyn Fs>, path: &Path) -> Result<(Block, Vec<String>), TsdbError> {
+fn open_block(options: &DbBuilder, path: &Path) -> Result<(Block, Vec<String>), TsdbError> {
+    let fs = &options.fs;
     let notes = integrity::check(&**fs, path)?;
     repair_version(&**fs, path)?;
-    let block = Block::open(Arc::clone(fs), path)?;
+    let block = Block::open(Arc::clone(fs), path)?.keeping(options.decoded.as_ref());
     block.probe()?;
     Ok((block, notes))
 }

@@ -83,6 +83,7 @@ use self::{
     stripe::{NEVER, STRIPES, Stripe, stripe_of},
 };
 use crate::{
+    decoded::{DecodedChunks, DecodedSource},
     sync::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Mutex, RwLock},
     wal::{Compression, writer::Writer},
 };
@@ -112,6 +113,8 @@ pub(crate) struct HeadOptions {
     pub(crate) formats: Formats,
     /// Memory of the head.
     pub(crate) budget: Budget,
+    /// Where closed chunks are kept that are read again and again.
+    pub(crate) decoded: Option<Arc<DecodedChunks>>,
 }
 
 /// Bounds of [`Counts::late_by`], seconds.
@@ -224,6 +227,8 @@ pub(crate) struct Head {
     late: Late,
     /// Where closed chunks go; they stay in memory where there is none.
     chunk_files: OnceLock<Arc<ChunkFiles>>,
+    /// Where its closed chunks are kept that are read again and again.
+    decoded: Option<DecodedSource>,
     /// Bytes of closed chunks that wait to be written, about.
     waiting: AtomicUsize,
     /// Held by who writes them.
@@ -311,6 +316,7 @@ impl Head {
             stripes: (0..STRIPES).map(|_| Padded::default()).collect(),
             late: Late::new(options.late_window, options.late_cap),
             chunk_files: OnceLock::new(),
+            decoded: options.decoded.as_ref().map(DecodedChunks::source),
             waiting: AtomicUsize::new(0),
             spilling: Mutex::new(()),
             old_log: Mutex::default(),

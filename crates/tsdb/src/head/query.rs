@@ -13,7 +13,7 @@ use firesteel_model::{
 
 use super::{
     Head,
-    chunk_files::ChunkReader,
+    chunk_files::{ChunkReader, Sealed},
     late::{LateSet, LateView},
     readers::Guard,
     search,
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     block::{ChunkDecoder, Interval, append_floats, retain},
+    decoded::Uses,
     index::Memory,
 };
 
@@ -323,6 +324,7 @@ impl SeriesSet for HeadSet {
             hidden: Vec::new(),
             newest: None,
             read: Read::default(),
+            uses: Uses::default(),
         })
     }
 }
@@ -351,6 +353,7 @@ struct HeadReader<'a> {
     /// The series' newest sample, where that is all that is needed; nothing was copied then.
     newest: Option<(Timestamp, f64)>,
     read: Read,
+    uses: Uses,
 }
 
 impl HeadReader<'_> {
@@ -379,6 +382,37 @@ impl HeadReader<'_> {
                 return Ok(true);
             }
         }
+    }
+}
+
+impl HeadReader<'_> {
+    /// Appends the samples of the next chunk, if it is one of floats.
+    fn append_chunk(
+        &mut self,
+        range: Interval,
+        times: &mut Vec<Timestamp>,
+        values: &mut Vec<f64>,
+    ) -> Result<Option<usize>, StorageError> {
+        let set = self.set;
+        let closed = self.copied.sealed.get(self.chunk);
+        let decoded = closed.and_then(Sealed::place).zip(set.view.head.decoded.as_ref());
+        if let Some((place, decoded)) = decoded
+            && let Some(kept) = decoded.get(place.reference())
+        {
+            self.uses.hits += 1;
+            return Ok(Some(kept.append(range, times, values)));
+        }
+        let found = chunk_at(&self.copied, &mut self.chunks, self.chunk)?;
+        let Some((Encoding::Xor, data, (mint, maxt))) = found else { return Ok(None) };
+        let of = Interval { mint, maxt };
+        self.read.bytes += data.len() as u64;
+        let n = if let Some((place, decoded)) = decoded {
+            self.uses.misses += 1;
+            decoded.append(place.reference(), data, of, range, times, values)
+        } else {
+            append_floats(data, of, range, times, values)
+        };
+        n.map(Some).map_err(corrupt)
     }
 }
 
@@ -432,6 +466,9 @@ impl HeadReader<'_> {
 
 impl Drop for HeadReader<'_> {
     fn drop(&mut self) {
+        if let Some(decoded) = &self.set.view.head.decoded {
+            decoded.count(self.uses);
+        }
         self.report();
     }
 }
@@ -490,13 +527,9 @@ impl SampleReader for HeadReader<'_> {
         }
         loop {
             self.check()?;
-            let found = chunk_at(&self.copied, &mut self.chunks, self.chunk)?;
-            let Some((Encoding::Xor, data, (mint, maxt))) = found else { break };
-            let of = Interval { mint, maxt };
-            let n = append_floats(data, of, range, times, values).map_err(corrupt)?;
+            let Some(n) = self.append_chunk(range, times, values)? else { break };
             self.chunk += 1;
             self.read.chunks += 1;
-            self.read.bytes += data.len() as u64;
             self.read.samples += n as u64;
             if times.len() - before >= APPENDED {
                 break;

@@ -40,6 +40,7 @@ fn series(group: usize, i: usize) -> Labels {
 fn head(chunk_range: i64) -> Arc<Head> {
     Arc::new(Head::new(
         &HeadOptions {
+            decoded: None,
             chunk_range,
             compression: Compression::None,
             max_exemplars: 0,

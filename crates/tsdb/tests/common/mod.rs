@@ -81,6 +81,12 @@ fn read_with(db: &dyn Queryable, hints: &SelectHints, m: &[Matcher]) -> Samples 
     for series in 0..merged.len() {
         reader.open(series).unwrap();
         let samples = all.entry(interner.labels(merged.pairs(series))).or_default();
+        // Every other series as queries read floats.
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        while series % 2 == 1 && reader.append(&mut times, &mut values).unwrap() {}
+        for (&t, v) in times.iter().zip(&values).filter(|(t, _)| (mint..=maxt).contains(*t)) {
+            assert_eq!(samples.insert(t, v.to_bits()), None, "twice at {t}");
+        }
         while reader.next(&mut batch).unwrap() {
             let values: Vec<u64> = match &batch.values {
                 BatchValues::Floats(values) => values.iter().map(|v| v.to_bits()).collect(),
@@ -146,6 +152,7 @@ pub fn sim_builder(fs: &SimFs, clock: &Arc<ManualClock>) -> DbBuilder {
         .clock(clock)
         .block_range(Duration::from_millis(1000))
         .wal_segment_size(32 * 1024)
+        .decoded_chunks(20_000)
         .seed(7)
 }
 

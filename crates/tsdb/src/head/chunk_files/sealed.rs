@@ -16,6 +16,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// One number for it.
+    pub(crate) const fn reference(self) -> u64 {
+        (self.file as u64) << 32 | self.offset as u64
+    }
+
     /// A chunk whose length has to be read.
     pub(crate) const LONG: u16 = u16::MAX;
 }
@@ -44,6 +49,16 @@ pub(crate) struct Sealed {
     pub(crate) maxt: Timestamp,
     pub(crate) encoding: Encoding,
     pub(crate) data: Data,
+}
+
+impl Sealed {
+    /// Where it is in the files, if it is there.
+    pub(crate) const fn place(&self) -> Option<Place> {
+        match &self.data {
+            Data::File(place) => Some(*place),
+            Data::Memory(_) => None,
+        }
+    }
 }
 
 /// A closed chunk as series keep it: 24 bytes.
