@@ -172,10 +172,10 @@ fn check_job(job: &ScrapeConfig, report: &mut Report) {
     for discovery in &job.discovery {
         match discovery {
             DiscoveryConfig::Static(groups) => {
-                let groups = groups.iter().enumerate().map(|(i, group)| {
+                let mut groups = groups.iter().enumerate().map(|(i, group)| {
                     TargetGroup::new(i.to_string(), &group.targets, group.labels.clone())
                 });
-                report.note(groups.map(|group| check_targets(&group, job)).collect());
+                report.note(groups.try_for_each(|group| check_targets(&group, job)));
             }
             DiscoveryConfig::File(files) => {
                 let whose = format!("in scrape job {}", go_quote(&job.job_name));
@@ -190,10 +190,10 @@ fn check_alertmanager(alertmanager: &AlertmanagerConfig, report: &mut Report) {
     for discovery in &alertmanager.discovery {
         match discovery {
             DiscoveryConfig::Static(groups) => {
-                let groups = groups.iter().map(|group| {
+                let mut groups = groups.iter().map(|group| {
                     TargetGroup::new(String::new(), &group.targets, group.labels.clone())
                 });
-                report.note(groups.map(|group| check_addresses(&group, alertmanager)).collect());
+                report.note(groups.try_for_each(|group| check_addresses(&group, alertmanager)));
             }
             DiscoveryConfig::File(files) => {
                 check_group_files(files, "in alertmanager config", report, |group| {
@@ -261,7 +261,7 @@ fn check_group_files(
         }
         for file in found {
             match read_target_groups(&file) {
-                Ok(groups) => report.note(groups.iter().map(&check).collect()),
+                Ok(groups) => report.note(groups.iter().try_for_each(&check)),
                 Err(error) => {
                     report.errors.push(format!("checking SD file {text}: {error}"));
                 }
