@@ -294,12 +294,12 @@ fn alerts_outlast_restarts_and_reloads() {
     assert_eq!(group(&server, "now")["rules"][0]["state"], "firing");
     let (_, page) = get(server.address, "/rules").unwrap();
     let page = String::from_utf8(page).unwrap();
-    assert!(page.contains("rules.yml:4:25: group &quot;now&quot;, rule 1"), "{page}");
+    assert!(page.contains("rules.yml:4:24: group &quot;now&quot;, rule 1"), "{page}");
     assert_eq!(metric(&server, "prometheus_config_last_reload_successful"), 0.0);
     fs::write(folder.path().join("rules.yml"), RULES).unwrap();
     assert_eq!(reload().0, 200);
     let (_, page) = get(server.address, "/rules").unwrap();
-    assert!(!String::from_utf8(page).unwrap().contains("rules.yml:4:25"));
+    assert!(!String::from_utf8(page).unwrap().contains("rules.yml:4:24"));
     assert!(server.stop().success());
 }
 
@@ -344,4 +344,71 @@ fn an_alertmanager_that_never_answers_disturbs_nothing() {
     println!("stopped in {:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(10));
     drop(silent);
+}
+
+/// A remote write request with one sample of `count` series.
+fn many_series(from: usize, count: usize, t: i64) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut out = firesteel_model::wire::Writer::new(&mut body);
+    for i in from..from + count {
+        out.message(1, |series| {
+            let value = format!("value-of-a-label-{i}");
+            for (name, value) in [("__name__", "m"), ("label", value.as_str())] {
+                series.message(1, |label| {
+                    label.bytes(1, name.as_bytes());
+                    label.bytes(2, value.as_bytes());
+                });
+            }
+            series.message(2, |sample| {
+                sample.double(1, 1.0);
+                sample.int64(2, t);
+            });
+        });
+    }
+    snap::raw::Encoder::new().compress_vec(&body).unwrap()
+}
+
+#[test]
+fn an_alert_of_very_many_series_is_refused_and_disturbs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = "groups:\n- name: many\n  rules:\n  - {alert: Many, expr: 'm == 1'}\n\
+                 - name: calm\n  rules:\n  - {record: calm, expr: 'vector(1)'}\n";
+    write(folder.path(), free_address(), rules);
+    let server = Server::start_in(
+        folder.path(),
+        &["--web.enable-remote-write-receiver"],
+        &[("GOMEMLIMIT", "400MiB")],
+    );
+    let t = support::now_ms() as i64;
+    for part in 0..30 {
+        let headers =
+            [("Content-Encoding", "snappy"), ("X-Prometheus-Remote-Write-Version", "0.1.0")];
+        let body = many_series(part * 10_000, 10_000, t);
+        let answer = request(server.address, "POST", "/api/v1/write", &headers, &body).unwrap();
+        assert!(matches!(answer.0, 200 | 204), "{}", String::from_utf8_lossy(&answer.1));
+    }
+    let rule = |name: &str| {
+        let rules = server.api(&format!("rules?rule_name[]={name}"));
+        rules["groups"][0]["rules"][0].clone()
+    };
+    let error = wait_for("the refusal", || {
+        let rule = rule("Many");
+        Some(rule["lastError"].as_str()?.to_owned())
+    });
+    println!("{error}");
+    assert!(error.contains("memory limit"), "{error}");
+    // What an evaluation found before all series were there stays, as after any failed one.
+    assert!(rule("Many")["alerts"].as_array().unwrap().len() < 300_000);
+    wait_for("the other group", || {
+        let count = server.query("count_over_time(calm[1m])");
+        let count: f64 = count[0]["value"][1].as_str()?.parse().ok()?;
+        (count >= 3.0).then_some(())
+    });
+    assert_eq!(rule("calm")["health"], "ok");
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    let peak = peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024;
+    println!("{peak} MiB resident at most");
+    assert!(peak < 700, "{peak} MiB");
+    assert!(server.stop().success());
 }

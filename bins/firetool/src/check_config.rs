@@ -15,7 +15,10 @@ use firesteel_discovery::{ADDRESS, TargetGroup, read_target_groups};
 use firesteel_model::{duration, float::go_quote, relabel};
 use firesteel_scrape::Target;
 
-use crate::{Failure, Outcome};
+use crate::{
+    Failure, Outcome,
+    rules::{Verdict, check_files},
+};
 
 /// The exit status where something could be better and `--lint-fatal` is given.
 const LINT_STATUS: u8 = 3;
@@ -44,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) prometheus_only: bool,
     /// How far an instant selector looks back.
     pub(crate) lookback: Duration,
+    /// How rule files are read.
+    pub(crate) rules: firesteel_rules::LoadOptions,
 }
 
 impl Lint {
@@ -89,6 +94,12 @@ pub(crate) fn run(files: &[PathBuf], options: &Options, out: &mut dyn Write) -> 
         wrong |= !report.errors.is_empty();
         if let Some(config) = config.filter(|_| report.errors.is_empty() && !options.syntax_only) {
             lints |= too_long_interval(&config, options);
+        }
+        if report.errors.is_empty() {
+            let duplicates = options.lint.duplicate_rules;
+            let verdict = check_files(&report.rule_files, duplicates, &options.rules, out)?;
+            wrong |= verdict == Verdict::Bad;
+            lints |= verdict == Verdict::Lint;
         }
     }
     match (wrong, lints && options.lint_fatal) {
@@ -161,10 +172,10 @@ fn check_job(job: &ScrapeConfig, report: &mut Report) {
     for discovery in &job.discovery {
         match discovery {
             DiscoveryConfig::Static(groups) => {
-                let groups = groups.iter().enumerate().map(|(i, group)| {
+                let mut groups = groups.iter().enumerate().map(|(i, group)| {
                     TargetGroup::new(i.to_string(), &group.targets, group.labels.clone())
                 });
-                report.note(groups.map(|group| check_targets(&group, job)).collect());
+                report.note(groups.try_for_each(|group| check_targets(&group, job)));
             }
             DiscoveryConfig::File(files) => {
                 let whose = format!("in scrape job {}", go_quote(&job.job_name));
@@ -179,10 +190,10 @@ fn check_alertmanager(alertmanager: &AlertmanagerConfig, report: &mut Report) {
     for discovery in &alertmanager.discovery {
         match discovery {
             DiscoveryConfig::Static(groups) => {
-                let groups = groups.iter().map(|group| {
+                let mut groups = groups.iter().map(|group| {
                     TargetGroup::new(String::new(), &group.targets, group.labels.clone())
                 });
-                report.note(groups.map(|group| check_addresses(&group, alertmanager)).collect());
+                report.note(groups.try_for_each(|group| check_addresses(&group, alertmanager)));
             }
             DiscoveryConfig::File(files) => {
                 check_group_files(files, "in alertmanager config", report, |group| {
@@ -250,7 +261,7 @@ fn check_group_files(
         }
         for file in found {
             match read_target_groups(&file) {
-                Ok(groups) => report.note(groups.iter().map(&check).collect()),
+                Ok(groups) => report.note(groups.iter().try_for_each(&check)),
                 Err(error) => {
                     report.errors.push(format!("checking SD file {text}: {error}"));
                 }

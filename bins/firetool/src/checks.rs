@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use crate::{Outcome, check_config, check_metrics, check_sd};
+use crate::{Outcome, check_config, check_metrics, check_sd, check_web_config, rules};
 
 /// `check` and its commands.
 pub(crate) fn command() -> Command {
@@ -21,8 +21,14 @@ pub(crate) fn command() -> Command {
                 .help("The server's --query.lookback-delta."),
         )
         .subcommand(config_command())
+        .subcommand(
+            Command::new("web-config")
+                .about("Check files of --web.config.file.")
+                .arg(files_arg("Files.")),
+        )
         .subcommand(metrics_command())
         .subcommand(discovery_command())
+        .subcommand(rules::check_command())
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
@@ -31,6 +37,10 @@ fn flag(name: &'static str, help: &'static str) -> Arg {
 
 fn files_arg(help: &'static str) -> Arg {
     Arg::new("files").required(true).num_args(1..).value_parser(value_parser!(PathBuf)).help(help)
+}
+
+fn files(arguments: &ArgMatches) -> Vec<PathBuf> {
+    arguments.get_many("files").unwrap_or_default().cloned().collect()
 }
 
 fn config_command() -> Command {
@@ -105,6 +115,7 @@ pub(crate) fn run(name: &str, arguments: &ArgMatches, out: &mut dyn Write) -> Ou
             let time = arguments.get_one("timeout").copied().unwrap_or_default();
             check_sd::run(&file, job, time, out)
         }
+        "web-config" => check_web_config::run(&files(arguments), out),
         "metrics" => check_metrics::run(
             check_metrics::Options {
                 extended: arguments.get_flag("extended"),
@@ -113,12 +124,12 @@ pub(crate) fn run(name: &str, arguments: &ArgMatches, out: &mut dyn Write) -> Ou
             },
             out,
         ),
+        "rules" => rules::check(arguments, out),
         _ => Ok(()),
     }
 }
 
 fn config(arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
-    let files: Vec<PathBuf> = arguments.get_many("files").unwrap_or_default().cloned().collect();
     let text = |name: &str| arguments.get_one::<String>(name).map_or("", String::as_str);
     let options = check_config::Options {
         agent: arguments.get_flag("agent"),
@@ -127,6 +138,7 @@ fn config(arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
         lint_fatal: arguments.get_flag("lint-fatal"),
         prometheus_only: text("compat") == "prometheus",
         lookback: arguments.get_one("query.lookback-delta").copied().unwrap_or_default(),
+        rules: rules::load_options(arguments),
     };
-    check_config::run(&files, &options, out)
+    check_config::run(&files(arguments), &options, out)
 }

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use crate::{Failure, Outcome, analyze, checks, commands, dump, import, list, verify};
+use crate::{Failure, Outcome, analyze, checks, commands, dump, import, list, rules, verify};
 
 const DEFAULT_PATH: &str = "data/";
 const ALL_SERIES: &str = "{__name__=~'(?s:.*)'}";
@@ -57,6 +57,8 @@ pub(crate) fn command() -> Command {
         )
         .subcommand(tsdb)
         .subcommand(checks::command())
+        .subcommand(rules::test_command())
+        .subcommand(rules::rules_command())
         .subcommand(commands::query())
         .subcommand(commands::promql())
 }
@@ -162,6 +164,7 @@ fn create_command() -> Command {
                 .help("Longest range of a block; less than 2h is ignored."),
         )
         .subcommand(openmetrics)
+        .subcommand(rules::backfill_command())
 }
 
 /// Runs what the command line says.
@@ -172,6 +175,8 @@ pub(crate) fn run(matches: &ArgMatches, out: &mut dyn Write) -> Outcome {
         "query" => return commands::run_query(name, arguments, out),
         "promql" => return commands::run_promql(name, arguments, out),
         "check" => return checks::run(name, arguments, out),
+        "test" => return rules::test(arguments, out),
+        "rules" => return rules::dry_run(arguments, out),
         _ => {}
     }
     match name {
@@ -214,27 +219,38 @@ fn path(arguments: &ArgMatches) -> PathBuf {
 }
 
 fn create(arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
-    let Some((_, arguments)) = arguments.subcommand() else { return Ok(()) };
+    let Some((name, arguments)) = arguments.subcommand() else { return Ok(()) };
     let text = |name: &str| arguments.get_one::<String>(name).cloned();
+    if name == "rules" {
+        return rules::backfill(arguments, create_options(arguments, Vec::new())?, out);
+    }
     let mut labels = Vec::new();
     for label in arguments.get_many::<String>("label").unwrap_or_default() {
         let wrong = || Failure::Message(format!("expected KEY=VALUE got {label:?}"));
         let (name, value) = label.split_once('=').ok_or_else(wrong)?;
         labels.push((name.to_owned(), value.to_owned()));
     }
-    let longest = match text("max-block-duration") {
-        Some(text) => firesteel_model::duration::parse(&text).map_err(Failure::new)?,
-        None => Duration::ZERO,
-    };
     import::run(
         text("input").unwrap_or_default().as_ref(),
         text("output").unwrap_or_default().as_ref(),
-        &import::Options {
-            human: arguments.get_flag("human-readable"),
-            quiet: arguments.get_flag("quiet"),
-            longest,
-            labels,
-        },
+        &create_options(arguments, labels)?,
         out,
     )
+}
+
+/// How blocks are made.
+fn create_options(
+    arguments: &ArgMatches,
+    labels: Vec<(String, String)>,
+) -> Result<import::Options, Failure> {
+    let longest = match arguments.get_one::<String>("max-block-duration") {
+        Some(text) => firesteel_model::duration::parse(text).map_err(Failure::new)?,
+        None => Duration::ZERO,
+    };
+    Ok(import::Options {
+        human: arguments.get_flag("human-readable"),
+        quiet: arguments.get_flag("quiet"),
+        longest,
+        labels,
+    })
 }

@@ -171,19 +171,15 @@ pub(crate) fn promql() -> Command {
         )
 }
 
-/// Runs a command of `promql`.
-pub(crate) fn run_promql(name: &str, arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
-    let (name, arguments) = match arguments.subcommand() {
-        Some((name, arguments)) => (name, arguments),
-        None => (name, arguments),
-    };
-    let text = |name: &str| arguments.get_one::<String>(name).cloned().unwrap_or_default();
-    let features: Vec<String> = arguments
+/// What `--enable-feature` says about queries: what they may use, and whether metric names are
+/// dropped at their end.
+pub(crate) fn features(arguments: &ArgMatches) -> (ParserOptions, bool) {
+    let features: Vec<&str> = arguments
         .get_many::<String>("enable-feature")
         .unwrap_or_default()
-        .flat_map(|v| v.split(',').map(str::to_owned))
+        .flat_map(|v| v.split(','))
         .collect();
-    let on = |name: &str| features.iter().any(|f| f == name);
+    let on = |name: &str| features.contains(&name);
     let options = ParserOptions {
         experimental_functions: on("promql-experimental-functions"),
         extended_range_selectors: on("promql-extended-range-selectors"),
@@ -191,6 +187,17 @@ pub(crate) fn run_promql(name: &str, arguments: &ArgMatches, out: &mut dyn Write
         duration_expressions: true,
         ..ParserOptions::default()
     };
+    (options, on("promql-delayed-name-removal"))
+}
+
+/// Runs a command of `promql`.
+pub(crate) fn run_promql(name: &str, arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
+    let (name, arguments) = match arguments.subcommand() {
+        Some((name, arguments)) => (name, arguments),
+        None => (name, arguments),
+    };
+    let text = |name: &str| arguments.get_one::<String>(name).cloned().unwrap_or_default();
+    let (options, _) = features(arguments);
     match name {
         "format" => promql::format(&text("query"), &options, out),
         "set" => {

@@ -69,13 +69,9 @@ pub(crate) fn run(input: &Path, output: &Path, options: &Options, out: &mut dyn 
         progress.at("blocks", (from - mint).max(0) as u64, (maxt - mint).max(1) as u64);
         let mut samples = Samples::new(options, range);
         let later = samples.read(page, from, from.saturating_add(range))?;
-        if let Some(meta) = samples.write(&fs, output)?
-            && !options.quiet
-        {
+        if let Some(meta) = samples.write(&fs, output)? {
             progress.clear();
-            let block = list::open(output, &meta.ulid.to_string())?;
-            list::print(&[block], std::mem::take(&mut header), options.human, out)?;
-            out.flush()?;
+            report(&meta, output, &mut header, options, out)?;
         }
         // Ranges without samples are passed over.
         let Some(later) = later else { break };
@@ -84,8 +80,24 @@ pub(crate) fn run(input: &Path, output: &Path, options: &Options, out: &mut dyn 
     Ok(())
 }
 
+/// Lists a block that was made.
+pub(crate) fn report(
+    meta: &BlockMeta,
+    output: &Path,
+    header: &mut bool,
+    options: &Options,
+    out: &mut dyn Write,
+) -> Outcome {
+    if options.quiet {
+        return Ok(());
+    }
+    let block = list::open(output, &meta.ulid.to_string())?;
+    list::print(&[block], std::mem::take(header), options.human, out)?;
+    Ok(out.flush()?)
+}
+
 /// The longest range of those that compaction makes that is not longer than asked for.
-fn block_range(longest: Duration) -> i64 {
+pub(crate) fn block_range(longest: Duration) -> i64 {
     let longest = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
     let ranges = (0..10_u32).map(|i| RANGE * 3_i64.pow(i));
     ranges.take_while(|r| *r <= longest).last().unwrap_or(RANGE)
@@ -107,7 +119,7 @@ fn times(page: &[u8]) -> Result<Option<(i64, i64)>, Failure> {
 }
 
 /// The samples of a block.
-struct Samples<'o> {
+pub(crate) struct Samples<'o> {
     options: &'o Options,
     /// How much time a chunk spans at most, twice a block's: as promtool has it.
     chunk_range: i64,
@@ -142,7 +154,7 @@ struct Chunk {
 }
 
 impl<'o> Samples<'o> {
-    fn new(options: &'o Options, range: i64) -> Self {
+    pub(crate) fn new(options: &'o Options, range: i64) -> Self {
         Self {
             options,
             chunk_range: range.saturating_mul(2),
@@ -197,6 +209,23 @@ impl<'o> Samples<'o> {
         Ok(later)
     }
 
+    /// Takes the samples of a series, which come in order of time.
+    pub(crate) fn add_series(
+        &mut self,
+        labels: &Labels,
+        samples: impl IntoIterator<Item = (i64, f64)>,
+    ) -> Result<(), Failure> {
+        self.builder.clear();
+        for (name, value) in labels {
+            self.builder.set(name, value);
+        }
+        let number = self.number();
+        for (t, v) in samples {
+            self.add(number, t, v).map_err(|what| Failure::Message(format!("add: {what}")))?;
+        }
+        Ok(())
+    }
+
     /// The number of the series that the builder has.
     fn number(&mut self) -> usize {
         let labels = self.builder.build();
@@ -238,7 +267,11 @@ impl<'o> Samples<'o> {
     }
 
     /// Writes the block; `None`, and no block, where there are no samples.
-    fn write(mut self, fs: &Arc<dyn Fs>, output: &Path) -> Result<Option<BlockMeta>, Failure> {
+    pub(crate) fn write(
+        mut self,
+        fs: &Arc<dyn Fs>,
+        output: &Path,
+    ) -> Result<Option<BlockMeta>, Failure> {
         let failed =
             |e: &dyn std::error::Error| Failure::of("block creation: process blocks: flush", e);
         let Some((mint, maxt)) = self.range else { return Ok(None) };

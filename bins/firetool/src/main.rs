@@ -6,6 +6,7 @@ mod analyze;
 mod check_config;
 mod check_metrics;
 mod check_sd;
+mod check_web_config;
 mod checks;
 mod cli;
 mod commands;
@@ -15,6 +16,7 @@ mod list;
 mod progress;
 mod promql;
 mod query;
+mod rules;
 mod text;
 mod verify;
 

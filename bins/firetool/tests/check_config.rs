@@ -59,13 +59,13 @@ fn newer_than_promtool(name: &str, theirs: &str, ours: &str) -> bool {
 #[test]
 fn judges_as_promtool_does() {
     let Some(root) = folder("FIRESTEEL_CONFORMANCE") else { return };
-    let Some(promtool) = folder("FIRESTEEL_PEERS").map(|peers| peers.join("promtool")) else {
-        return;
-    };
+    let Some(promtool) = folder_of_peers() else { return };
     let (mut same, mut newer, mut wrong) = (0, 0, Vec::new());
-    for file in configurations(&root) {
-        // Flags take turns: each file is looked at with one of them, and with none.
-        for arguments in [&[][..], &["--syntax-only"], &["--agent"]] {
+    for (i, file) in configurations(&root).into_iter().enumerate() {
+        // Flags take turns: each file is looked at with none, and every third with one of them.
+        let flags = [&["--syntax-only"][..], &["--agent"]].into_iter().enumerate();
+        let turns = flags.filter(|(n, _)| i % 3 == *n).map(|(_, flags)| flags);
+        for arguments in std::iter::once(&[][..]).chain(turns) {
             let theirs = check(&promtool, arguments, &file);
             let (status, _, ours) = ours(arguments, &file);
             let reason = String::from_utf8_lossy(&theirs.stderr).into_owned();
@@ -133,6 +133,26 @@ fn looks_at_what_a_configuration_names() {
     let (status, _, error) = ours(&[], &file);
     let expected = format!("\"{}\" does not point to an existing file", path("none.yml"));
     assert!(status == Some(1) && error.contains(&expected), "{error}");
+    write("rule_files: ['*.rules']\n");
+    let rules = folder.join("a.rules");
+    let rule = "{record: a, expr: up}";
+    fs::write(&rules, format!("groups: [{{name: g, rules: [{rule}]}}]")).unwrap();
+    let (status, out, _) = ours(&[], &file);
+    let expected = format!(
+        "Checking {0}\n  SUCCESS: 1 rule files found\n SUCCESS: {0} is valid prometheus config file \
+         syntax\n\nChecking {1}\n  SUCCESS: 1 rules found\n\n",
+        file.display(),
+        rules.display()
+    );
+    assert_eq!((status, out), (Some(0), expected));
+    fs::write(&rules, format!("groups: [{{name: g, rules: [{rule}, {rule}]}}]")).unwrap();
+    let (status, _, error) = ours(&[], &file);
+    assert!(status == Some(0) && error.contains("1 duplicate rule(s) found"), "{error}");
+    assert_eq!(ours(&["--lint-fatal"], &file).0, Some(3));
+    assert_eq!(ours(&["--lint-fatal", "--lint=none"], &file).0, Some(0));
+    fs::write(&rules, "groups: [{name: g, rules: [{record: a, expr: '('}]}]").unwrap();
+    assert_eq!(ours(&[], &file).0, Some(1));
+    assert_eq!(ours(&["--syntax-only"], &file).0, Some(0));
     write("scrape_configs: [{job_name: a, file_sd_configs: [{files: [none/*.yml]}]}]\n");
     let (status, out, _) = ours(&[], &file);
     let expected = format!(
@@ -173,6 +193,101 @@ fn lints_and_strictness_have_their_statuses() {
     fs::write(&good, "").unwrap();
     let (status, out, _) = ours(&["--compat=prometheus", good.to_str().unwrap()], &file);
     assert!(status == Some(1) && out.contains("good.yml is valid prometheus config"), "{out}");
+}
+
+/// Files of `--web.config.file`: what is wrong, if anything, in exporter-toolkit's words.
+const WEB: &[(&str, &str)] = &[
+    ("", ""),
+    ("basic_auth_users: {me: $2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi}", ""),
+    ("basic_auth_users: {me: secret}", "hashedSecret too short to be a bcrypted password"),
+    ("tls_server_config: {cert_file: server.pem, key_file: server.key}", ""),
+    ("tls_server_config: {cert_file: server.pem}", "missing one of key or key_file"),
+    ("tls_server_config: {key_file: server.key}", "missing one of cert or cert_file"),
+    ("tls_server_config: {client_auth_type: NoClientCert}", "missing one of cert or cert_file"),
+    ("tls_server_config: {cert_file: none, key_file: server.key}", "no such file or directory"),
+    ("tls_server_config: {cert_file: server.pem, key_file: none}", "no such file or directory"),
+    (
+        "tls_server_config: {cert_file: server.pem, key_file: other.key}",
+        "failed to load X509KeyPair",
+    ),
+    (
+        "tls_server_config: {cert_file: server.pem, key_file: server.key, client_ca_file: none, \
+         client_auth_type: RequireAndVerifyClientCert}",
+        "no such file or directory",
+    ),
+    (
+        "tls_server_config: {cert_file: server.pem, key_file: server.key, client_ca_file: ca.pem}",
+        "client CA's have been configured without a Client Auth Policy",
+    ),
+    (
+        "tls_server_config: {cert_file: server.pem, key_file: server.key, client_auth_type: X}",
+        "invalid ClientAuth: X",
+    ),
+    (
+        "tls_server_config: {cert_file: server.pem, key_file: server.key, cipher_suites: [X]}",
+        "unknown cipher: X",
+    ),
+    (
+        "tls_server_config: {cert_file: server.pem, key_file: server.key, curve_preferences: [X]}",
+        "unknown curve: X",
+    ),
+    (
+        "tls_server_config: {cert_file: server.pem, key_file: server.key, min_version: TLS9}",
+        "unknown TLS version: TLS9",
+    ),
+    (
+        "tls_server_config: {cert_file: server.pem, key_file: server.key, cipher_suites: \
+         [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256], curve_preferences: [X25519, CurveP521], \
+         min_version: TLS10, client_allowed_sans: [a], prefer_server_cipher_suites: false}",
+        "",
+    ),
+    ("http_server_config: {http2: false, headers: {X-Frame-Options: deny}}", ""),
+    (
+        "http_server_config: {headers: {X-Frame-Options: DENY}}",
+        "invalid value for X-Frame-Options. Expected one of: [\"deny\" \"sameorigin\"], but got: \
+         \"DENY\"",
+    ),
+    ("http_server_config: {headers: {Server: x}}", "HTTP header \"Server\" can not be configured"),
+    ("tls_server_confg: {}", "field tls_server_confg not found in type web.Config"),
+    ("rate_limit: {interval: 1s, burst: 5}", ""),
+];
+
+#[test]
+fn judges_web_configurations_as_promtool_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/net/testdata");
+    for name in ["ca.pem", "server.pem", "server.key"] {
+        fs::copy(testdata.join(name), folder.path().join(name)).unwrap();
+    }
+    fs::copy(testdata.join("client.key"), folder.path().join("other.key")).unwrap();
+    let promtool = folder_of_peers();
+    let file = folder.path().join("web.yml");
+    let run = |program: &Path| {
+        let output = Command::new(program).args(["check", "web-config"]).arg(&file).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (text, expected) in WEB {
+        fs::write(&file, text).unwrap();
+        let (status, said) = run(Path::new(env!("CARGO_BIN_EXE_firetool")));
+        assert_eq!(status, Some(i32::from(!expected.is_empty())), "{text}: {said}");
+        if expected.is_empty() {
+            assert_eq!(said, format!("{} SUCCESS\n", file.display()));
+        } else {
+            let start = format!("{} FAILED: ", file.display());
+            assert!(said.starts_with(&start) && said.contains(expected), "{text}: {said}");
+        }
+        // Older than the limit of requests.
+        if let Some(promtool) = promtool.as_ref().filter(|_| !text.contains("rate_limit")) {
+            let (theirs, said) = run(promtool);
+            assert_eq!(theirs, status, "{text}: {said}");
+            assert!(said.contains(expected), "{text}: {said} has no {expected}");
+        }
+    }
+}
+
+fn folder_of_peers() -> Option<PathBuf> {
+    folder("FIRESTEEL_PEERS").map(|peers| peers.join("promtool"))
 }
 
 /// Says that something was not tested; the summary of a run counts these lines.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     extract::State,
     response::IntoResponse,
-    routing::{MethodFilter, any, get, on},
+    routing::{MethodFilter, get, on},
 };
 use firesteel_model::metrics::{Collect, Families};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -20,11 +20,6 @@ pub(crate) fn routes(router: Routes) -> Routes {
         .route("/-/reload", on(write, reload).fallback(only_post))
         .route("/-/quit", on(write, quit).fallback(only_post))
         .route("/metrics", get(metrics))
-        .route("/api/v1/{*rest}", any(unknown))
-}
-
-async fn unknown() -> Response {
-    (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
 }
 
 async fn only_post() -> Response {

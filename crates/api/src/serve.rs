@@ -1,15 +1,18 @@
 //! Serves the API on a listener: connections with limits, HTTP/1 and HTTP/2, graceful stop.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use hyper::{body::Incoming, service::Service};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use crate::service::ApiService;
+use crate::{
+    front::{Front, Open},
+    service::{ApiService, Body},
+};
 
 /// How connections are served.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +20,7 @@ use crate::service::ApiService;
 pub struct ServeOptions {
     /// Connections at a time; more wait to be accepted.
     pub max_connections: usize,
-    /// How long a client may take to send a request's headers.
+    /// How long a client may take for its handshake, and to send a request's headers.
     pub header_timeout: Duration,
     /// How long running requests may go on after the stop.
     pub drain: Duration,
@@ -33,10 +36,21 @@ impl Default for ServeOptions {
     }
 }
 
-/// Serves until `stop` is done, then lets running requests finish.
+/// Serves everybody until `stop` is done, then lets running requests finish.
 pub async fn serve(
     listener: TcpListener,
     service: ApiService,
+    options: ServeOptions,
+    stop: impl Future<Output = ()>,
+) {
+    serve_behind(listener, service, Open, options, stop).await;
+}
+
+/// The same, behind a [`Front`].
+pub async fn serve_behind(
+    listener: TcpListener,
+    service: ApiService,
+    front: impl Front,
     options: ServeOptions,
     stop: impl Future<Output = ()>,
 ) {
@@ -65,12 +79,24 @@ pub async fn serve(
             }
         };
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(service.of_client(peer.ip()));
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
+        let service = Admitted { front: front.clone(), service: service.of_client(peer.ip()) };
+        let (front, builder, watcher) = (front.clone(), builder.clone(), graceful.watcher());
         tokio::spawn(async move {
             let _place = place;
-            if let Err(error) = connection.await {
+            let handshake = tokio::time::timeout(options.header_timeout, front.accept(stream));
+            let stream = match handshake.await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    tracing::debug!(%peer, %error, "handshake failed");
+                    return;
+                }
+                Err(_) => {
+                    tracing::debug!(%peer, "handshake took too long");
+                    return;
+                }
+            };
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%error, "a connection ended with an error");
             }
         });
@@ -78,5 +104,30 @@ pub async fn serve(
     drop(listener);
     if tokio::time::timeout(options.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests still running after {:?} were cut off", options.drain);
+    }
+}
+
+/// The service of one connection behind its front.
+struct Admitted<F> {
+    front: F,
+    service: ApiService,
+}
+
+impl<F: Front> Service<http::Request<Incoming>> for Admitted<F> {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        let (front, mut service) = (self.front.clone(), self.service.clone());
+        Box::pin(async move {
+            let headers = match front.admit(request.headers()).await {
+                Ok(headers) => headers,
+                Err(answer) => return Ok(*answer),
+            };
+            let mut response = tower_service::Service::call(&mut service, request).await?;
+            response.headers_mut().extend(headers);
+            Ok(response)
+        })
     }
 }

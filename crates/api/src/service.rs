@@ -13,11 +13,12 @@ use axum::{
     body::Bytes,
     extract::{Path, Request, State},
     response::IntoResponse,
-    routing::{MethodFilter, on},
+    routing::{MethodFilter, MethodRouter, on, options},
 };
 use firesteel_model::{
     clock::{Clock, SystemClock},
     metrics::Collect,
+    regex::Regex,
     storage::{Appendable, CancelToken, Queryable},
 };
 use firesteel_promql::{Engine, QueryOrigin, parse};
@@ -25,6 +26,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 
 use crate::{
+    cors,
     endpoints::{Action, ENDPOINTS, Endpoint, Handler, OWN_ENDPOINTS},
     envelope::{ApiError, ErrorKind, Reply},
     handlers,
@@ -59,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) prefix: String,
     pub(crate) page_title: String,
     pub(crate) per_step_stats: bool,
+    /// The origins whose pages may read answers; `None` for all.
+    pub(crate) cors_origin: Option<Regex>,
 }
 
 impl Inner {
@@ -107,6 +111,7 @@ impl Api {
                 prefix: String::new(),
                 page_title: "Firesteel".to_owned(),
                 per_step_stats: false,
+                cors_origin: None,
             },
         }
     }
@@ -197,15 +202,27 @@ impl ApiBuilder {
         self
     }
 
+    /// The origins whose pages may read answers (CORS), all of them by default.
+    #[must_use]
+    pub fn cors_origin(mut self, origins: Regex) -> Self {
+        self.inner.cors_origin = Some(origins);
+        self
+    }
+
     /// The service. Must be called where a tokio runtime runs it later; starts nothing itself.
     #[must_use]
     pub fn build(self) -> ApiService {
         let prefix = self.inner.prefix.clone();
         let inner = Arc::new(self.inner);
         let mut router = management::routes(pages::routes(Router::new()));
+        let cors = axum::middleware::from_fn_with_state(Arc::clone(&inner), cors::headers);
         for endpoint in ENDPOINTS.iter().chain(OWN_ENDPOINTS) {
-            router = route(router, endpoint);
+            let path = format!("/api/v1{}", endpoint.path);
+            router =
+                router.route(&path, route(endpoint).options(cors::preflight).layer(cors.clone()));
         }
+        let unknown = options(cors::preflight).layer(cors).fallback(not_found);
+        let router = router.route("/api/v1/{*rest}", unknown);
         let router = router.fallback(not_found);
         let router = if prefix.is_empty() {
             router
@@ -248,8 +265,7 @@ async fn observe(
     response
 }
 
-fn route(router: Routes, endpoint: &'static Endpoint) -> Routes {
-    let path = format!("/api/v1{}", endpoint.path);
+fn route(endpoint: &'static Endpoint) -> MethodRouter<Arc<Inner>> {
     let mut methods = MethodFilter::GET;
     if endpoint.methods.contains("POST") && !endpoint.methods.contains("GET") {
         methods = MethodFilter::POST;
@@ -263,23 +279,17 @@ fn route(router: Routes, endpoint: &'static Endpoint) -> Routes {
     match endpoint.action {
         Action::Call { handler, runs_query, needs_storage } => {
             let call = Call { handler, runs_query, needs_storage };
-            router.route(
-                &path,
-                on(methods, move |State(inner), name: Option<Path<String>>, request: Request| {
-                    call.run(inner, name.map(|Path(name)| name), request)
-                }),
-            )
+            on(methods, move |State(inner), name: Option<Path<String>>, request: Request| {
+                call.run(inner, name.map(|Path(name)| name), request)
+            })
         }
-        Action::Write => router.route(&path, on(methods, handlers::write::write)),
+        Action::Write => on(methods, handlers::write::write),
         Action::NotYet => {
             let name = endpoint.path;
-            router.route(
-                &path,
-                on(methods, move || async move {
-                    let text = format!("/api/v1{name} is not served by this version yet");
-                    respond_error(&ApiError::new(ErrorKind::NotFound, text))
-                }),
-            )
+            on(methods, move || async move {
+                let text = format!("/api/v1{name} is not served by this version yet");
+                respond_error(&ApiError::new(ErrorKind::NotFound, text))
+            })
         }
     }
 }
@@ -466,6 +476,12 @@ impl std::fmt::Debug for ApiService {
 /// The body of an answer.
 #[derive(Debug)]
 pub struct Body(axum::body::Body);
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Self(axum::body::Body::from(text))
+    }
+}
 
 impl http_body::Body for Body {
     type Data = Bytes;

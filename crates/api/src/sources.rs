@@ -1,7 +1,7 @@
 //! What the API asks of the program around it, as traits. All methods may block briefly; they are
 //! called from blocking threads.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use firesteel_model::{Exemplar, Labels, Matcher, Metadata, Timestamp};
 use serde::Serialize;
@@ -127,8 +127,8 @@ pub struct AlertingRuleView {
 pub struct ActiveAlert {
     /// What identifies it.
     pub labels: Labels,
-    /// What is said about it.
-    pub annotations: Labels,
+    /// What is said about it, sorted by name.
+    pub annotations: Arc<[(String, String)]>,
     /// `firing` or `pending`.
     pub state: &'static str,
     /// Since when, in nanoseconds since the epoch.

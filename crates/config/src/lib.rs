@@ -42,7 +42,7 @@ pub use served::{KeyInfo, NotServed, keys};
 pub use typed::{
     alerting::{AlertingConfig, AlertmanagerApi, AlertmanagerConfig},
     discovery::{DiscoveryConfig, FileSdConfig, HttpSdConfig, StaticGroup},
-    global::{GlobalConfig, NameEscaping, ScrapeLimits, ScrapeProtocol},
+    global::{GlobalConfig, ScrapeLimits, ScrapeProtocol},
     http::{
         Auth, Authorization, BasicAuth, Credential, HttpClientConfig, HttpHeader, OAuth2,
         ProxyConfig, TlsConfig, TlsVersion,

@@ -20,9 +20,7 @@ pub(crate) fn set_directory(section: &mut Section, dir: &Path) {
 fn join_all(item: &mut Item, kind: Kind, dir: &Path) {
     match (&mut item.value, kind) {
         (Value::Text(text), Kind::Path) => {
-            if !text.is_empty() && Path::new(text.as_str()).is_relative() {
-                *text = join(dir, text).to_string_lossy().into_owned();
-            }
+            *text = join(dir, text).to_string_lossy().into_owned();
         }
         (Value::Section(section), _) => set_directory(section, dir),
         (Value::List(items), kind) => {

@@ -10,10 +10,9 @@ use std::{
 };
 
 use firesteel_config::{
-    AlertmanagerApi, Auth, AzureAdMethod, Credential, DiscoveryConfig, LoadOptions, NameEscaping,
-    ReadFiles, RemoteAuth, RemoteWriteMessage, Retention, ScrapeProtocol, TlsVersion,
-    TracingClient, TranslationStrategy, embedded_default, fingerprint, load, load_str,
-    load_target_groups,
+    AlertmanagerApi, Auth, AzureAdMethod, Credential, DiscoveryConfig, LoadOptions, ReadFiles,
+    RemoteAuth, RemoteWriteMessage, Retention, ScrapeProtocol, TlsVersion, TracingClient,
+    TranslationStrategy, embedded_default, fingerprint, load, load_str, load_target_groups,
 };
 
 /// Files in memory.
@@ -76,7 +75,7 @@ scrape_configs:
     assert_eq!((a.metrics_path.as_str(), a.scheme.as_str()), ("/metrics", "http"));
     assert_eq!(b.scrape_protocols, ScrapeProtocol::DEFAULT);
     assert_eq!(b.scrape_timeout, Duration::from_secs(30));
-    assert_eq!(b.name_escaping, NameEscaping::Underscores);
+    assert_eq!(b.name_escaping, firesteel_model::EscapingScheme::Underscores);
     assert_eq!(b.http.tls.min_version, Some(TlsVersion::Tls13));
     assert_eq!(b.http.tls.ca, Credential::File("ca.pem".into()));
     let Auth::Authorization(auth) = &b.http.auth else { panic!() };

@@ -4,7 +4,6 @@
 mod created;
 mod entry;
 mod error;
-mod escape;
 mod families;
 mod format;
 mod key;
@@ -22,11 +21,13 @@ mod write;
 
 pub use entry::{Entry, ExemplarEntry, Series};
 pub use error::{Error, SyntaxError};
-pub use escape::EscapingScheme;
 pub use families::{BucketValue, Families, HistogramValue, Metric, MetricFamily, MetricValue};
+pub use firesteel_model::EscapingScheme;
 pub use format::{ChosenFormat, Format, Protocol, accept_header};
 pub use native::{HistogramSample, NativeHistogram};
 pub use parser::{KnownSample, Parser, ParserOptions};
-pub use proto::{PROTOBUF_CONTENT_TYPE, encode_protobuf};
+pub use proto::PROTOBUF_CONTENT_TYPE;
 pub use strict::{Checked, check_openmetrics};
-pub use write::{OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE, encode_openmetrics, encode_text};
+pub use write::{
+    OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE, encode_openmetrics, encode_protobuf, encode_text,
+};

@@ -4,6 +4,7 @@
 pub mod budget;
 pub mod clock;
 pub mod duration;
+mod escape;
 mod exemplar;
 pub mod float;
 pub mod histogram;
@@ -18,6 +19,7 @@ pub mod storage;
 mod unicode;
 pub mod wire;
 
+pub use escape::EscapingScheme;
 pub use exemplar::Exemplar;
 pub use histogram::{CounterResetHint, FloatHistogram, Histogram, HistogramLayout, Span};
 pub use labels::{

@@ -92,9 +92,12 @@ impl PreparedTls {
     ///
     /// # Errors
     /// The client does not speak TLS, or not as the configuration asks.
-    pub async fn accept<S>(&self, stream: S) -> io::Result<impl AsyncRead + AsyncWrite + use<S>>
+    pub async fn accept<S>(
+        &self,
+        stream: S,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<S>>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Send + Unpin,
     {
         TlsAcceptor::from(Arc::clone(&self.0)).accept(stream).await
     }

@@ -1,11 +1,11 @@
 //! Alerts: how they begin, fire and end. Source: `rules/alerting.go`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use firesteel_model::{
     Labels, LabelsBuilder, METRIC_NAME, Timestamp, Value,
     budget::{Budget, Reservation},
-    storage::{AppendError, Appendable},
+    storage::{AppendError, Appendable, CancelToken},
 };
 use firesteel_promql::{SampleValue, VectorSample};
 use hashbrown::HashMap;
@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use crate::{
     Nanos, RuleSpec,
     output::{Output, Refused, Row},
-    query::{EvalError, Querying},
+    query::EvalError,
     template::{self, AlertData},
     time::{nanos, to_ms, to_seconds},
 };
@@ -64,6 +64,9 @@ impl AlertState {
     }
 }
 
+/// Names and values.
+pub type Annotations = Arc<[(String, String)]>;
+
 /// An alert.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -72,8 +75,8 @@ pub struct Alert {
     pub state: AlertState,
     /// What identifies it.
     pub labels: Labels,
-    /// What is said about it.
-    pub annotations: Labels,
+    /// What is said about it, sorted by name. Unlike labels these may be empty.
+    pub annotations: Annotations,
     /// The value of its query at the last evaluation that had it.
     pub value: f64,
     /// Since when its condition is true.
@@ -91,7 +94,7 @@ pub struct Alert {
 }
 
 impl Alert {
-    fn new(labels: Labels, annotations: Labels, value: f64, active_at: Nanos) -> Self {
+    fn new(labels: Labels, annotations: Annotations, value: f64, active_at: Nanos) -> Self {
         Self {
             state: AlertState::Pending,
             labels,
@@ -118,7 +121,8 @@ impl Alert {
 
     fn bytes(&self) -> u64 {
         // The labels stand in the series of both metrics too.
-        (self.labels.packed_len() * 4 + self.annotations.packed_len() + ALERT_BYTES) as u64
+        let annotations: usize = self.annotations.iter().map(|(n, v)| n.len() + v.len() + 64).sum();
+        (self.labels.packed_len() * 4 + annotations + ALERT_BYTES) as u64
     }
 }
 
@@ -152,7 +156,9 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) limit: usize,
     /// The slot.
     pub(crate) at: Nanos,
-    pub(crate) querying: &'a Querying<'a>,
+    /// What templates ask.
+    pub(crate) query: &'a dyn template::Query,
+    pub(crate) cancel: &'a CancelToken,
     pub(crate) budget: &'a Budget,
     /// Whether series are written yet.
     pub(crate) writes: bool,
@@ -175,7 +181,7 @@ impl Evaluation<'_> {
         let mut seen = hashbrown::HashSet::new();
         let name = template::alert_name(&self.spec.name);
         for (i, sample) in samples.iter().enumerate() {
-            if i % LOOK == 0 && self.querying.cancel.is_canceled() {
+            if i % LOOK == 0 && self.cancel.is_canceled() {
                 return Err(EvalError {
                     text: "evaluation was canceled".to_owned(),
                     canceled: true,
@@ -200,7 +206,7 @@ impl Evaluation<'_> {
         };
         let expand = |text: &str| {
             let at = to_ms(self.at);
-            template::expand(name, text, &data, at, self.querying).unwrap_or_else(|error| {
+            template::expand(name, text, &data, at, self.query).unwrap_or_else(|error| {
                 tracing::warn!(
                     alert = self.spec.name,
                     %error,
@@ -215,12 +221,13 @@ impl Evaluation<'_> {
             builder.set(name, &expand(text));
         }
         builder.set(ALERT_NAME, &self.spec.name);
-        let annotations = self.spec.annotations.iter().map(|(name, text)| (name, expand(text)));
+        let annotations = self.spec.annotations.iter();
+        let annotations = annotations.map(|(name, text)| (name.clone(), expand(text)));
         let value = match &sample.value {
             SampleValue::Float(v) => *v,
             SampleValue::Histogram(_) => 0.0,
         };
-        Alert::new(builder.build(), Labels::from_pairs(annotations), value, self.at)
+        Alert::new(builder.build(), annotations.collect(), value, self.at)
     }
 }
 

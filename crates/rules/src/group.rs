@@ -92,6 +92,12 @@ impl Group {
         &self.spec.file
     }
 
+    /// What it was made of.
+    #[must_use]
+    pub const fn spec(&self) -> &GroupSpec {
+        &self.spec
+    }
+
     /// What metrics call it.
     pub(crate) fn key(&self) -> String {
         format!("{};{}", self.spec.file, self.spec.name)
@@ -248,7 +254,8 @@ impl Group {
             external_url: &self.spec.external_url,
             limit: self.spec.limit,
             at,
-            querying: &querying,
+            query: &querying,
+            cancel: &self.cancel,
             budget: &shared.budget,
             writes: rule.is_restored(),
         };

@@ -3,6 +3,7 @@
 
 mod alerting;
 mod batches;
+mod dry_run;
 mod error;
 mod group;
 mod load;
@@ -20,7 +21,8 @@ mod snapshot;
 pub mod template;
 mod time;
 
-pub use alerting::{Alert, AlertState};
+pub use alerting::{Alert, AlertState, Annotations};
+pub use dry_run::{AlertHistory, AlertSpan, AskAt, DryRun, dry_run, replay};
 pub use error::RulesError;
 pub use group::Group;
 pub use load::{GroupSpec, LoadOptions, RuleSpec, check_file, load_files, load_text};

@@ -13,7 +13,7 @@ use firesteel_config::{
 use firesteel_model::{Labels, ValidationScheme, float::go_quote};
 use firesteel_promql::{Expr, ParserOptions, parse};
 
-use crate::{RulesError, template};
+use crate::{Nanos, RulesError, schedule::Slots, template, time::nanos};
 
 /// What rule files are read with.
 #[derive(Clone, Debug)]
@@ -66,6 +66,17 @@ pub struct GroupSpec {
     pub rules: Vec<RuleSpec>,
     pub(crate) external_labels: Labels,
     pub(crate) external_url: Arc<str>,
+}
+
+impl GroupSpec {
+    /// The first time at `at` or after it that the group is evaluated: groups have places of their
+    /// own in their intervals.
+    #[must_use]
+    pub fn first_evaluation(&self, at: Nanos) -> Nanos {
+        let slots = Slots::new(&self.file, &self.name, nanos(self.interval));
+        let slot = slots.before(at);
+        if slot < at { slot.saturating_add(slots.interval()) } else { slot }
+    }
 }
 
 /// A rule to evaluate.

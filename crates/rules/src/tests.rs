@@ -210,7 +210,7 @@ fn alerts_are_pending_fire_and_are_resolved() {
     assert_eq!((alert.active_at, alert.fired_at), (0, Some(from_ms(at(2)))));
     // Four times the longer of interval and resend delay.
     assert_eq!(alert.valid_until, Some(from_ms(at(6))));
-    assert_eq!(alert.annotations.get("text"), Some("hello"));
+    assert_eq!(*alert.annotations, [("text".to_owned(), "hello".to_owned())]);
     assert_eq!(world.sent.take(at(2)), [("a".to_owned(), false)]);
     // Not again within a minute, and again after it.
     down(at(3));

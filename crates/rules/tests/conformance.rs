@@ -7,9 +7,7 @@ use std::{
     process::Command,
 };
 
-use firesteel_model::ValidationScheme;
-use firesteel_promql::ParserOptions;
-use firesteel_rules::check_file;
+use firesteel_rules::{LoadOptions, check_file};
 
 /// Says that something was not tested, past the capture of the test's output.
 #[allow(clippy::explicit_write, reason = "the macro's output is captured")]
@@ -59,8 +57,7 @@ fn files(folder: &Path, all: &mut Vec<PathBuf>) {
 fn errors(path: &Path) -> Vec<String> {
     let text = fs::read(path).unwrap();
     let Ok(text) = String::from_utf8(text) else { return vec!["not UTF-8".to_owned()] };
-    let parser = ParserOptions::default();
-    let file = check_file(&path.to_string_lossy(), &text, ValidationScheme::Utf8, &parser);
+    let file = check_file(&path.to_string_lossy(), &text, &LoadOptions::default());
     file.errors.iter().map(ToString::to_string).collect()
 }
 

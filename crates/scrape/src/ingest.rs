@@ -184,6 +184,9 @@ impl Ingester {
     }
 
     fn report_values(&self, out: &Ingested, body_bytes: f64) -> Vec<(ReportSeries, f64)> {
+        if !self.settings.report {
+            return Vec::new();
+        }
         let up = if out.error.is_none() { 1.0 } else { 0.0 };
         let mut values = vec![
             (ReportSeries::Up, up),

@@ -54,6 +54,7 @@ pub(crate) fn ingest_settings(config: &ScrapeConfig, features: Features) -> Inge
         max_schema: native::schema_of(config.native_histogram_min_bucket_factor),
         extra_metrics: config.extra_scrape_metrics,
         timeout: config.scrape_timeout,
+        report: true,
         append_metadata: features.append_metadata,
         type_and_unit_labels: features.type_and_unit_labels,
     }

@@ -6,6 +6,7 @@ mod error;
 mod failure_log;
 mod fetch;
 mod http;
+mod in_process;
 mod ingest;
 mod job;
 mod manager;
@@ -24,6 +25,9 @@ mod url;
 pub use error::ScrapeError;
 pub use fetch::{BoxFuture, Fetch, FetchRequest, Fetched, MakeFetch};
 pub use http::{HttpFetch, ScrapedSample, once};
+#[cfg(feature = "metrics")]
+pub use in_process::Recorder;
+pub use in_process::{InProcess, Source};
 pub use ingest::{Ingested, Ingester, Page, Scrape};
 pub use manager::{ScrapeManager, ScrapeOptions};
 pub use metadata::FamilyMetadata;

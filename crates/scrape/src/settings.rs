@@ -40,6 +40,8 @@ pub struct IngestSettings {
     pub extra_metrics: bool,
     /// The scrape's timeout, for `scrape_timeout_seconds`.
     pub timeout: Duration,
+    /// Whether `up` and the other samples about the scrape itself are stored.
+    pub report: bool,
     /// Whether metadata goes to the storage along with new series.
     pub append_metadata: bool,
     /// Whether series get the labels `__type__` and `__unit__` from their family's metadata.
@@ -64,6 +66,7 @@ impl Default for IngestSettings {
             max_schema: MAX_SCHEMA,
             extra_metrics: false,
             timeout: Duration::from_secs(10),
+            report: true,
             append_metadata: false,
             type_and_unit_labels: false,
         }

@@ -25,6 +25,14 @@ pub enum ServerError {
         /// Why.
         source: std::io::Error,
     },
+    /// The server's own TLS, users or headers cannot be had.
+    #[error("unable to validate web configuration file (--web.config.file={file:?}): {reason}")]
+    WebConfig {
+        /// The file.
+        file: String,
+        /// All that is wrong with it.
+        reason: String,
+    },
     /// The storage cannot be opened.
     #[error("opening storage in {path:?} (--storage.tsdb.path): {source}")]
     Storage {

@@ -17,6 +17,7 @@ mod run;
 mod signals;
 mod status;
 mod watch;
+mod web;
 
 pub use error::ServerError;
 pub use options::{ConfigSource, Options};

@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use firesteel_config::size;
+use firesteel_config::{Url, size};
+use firesteel_model::regex::Regex;
 use firesteel_tsdb::Compression;
 use tracing::Level;
 
@@ -30,6 +31,10 @@ pub struct Options {
     pub auto_reload: Option<Duration>,
     /// Addresses to listen on.
     pub listen: Vec<String>,
+    /// The file with TLS, users and headers of the server itself.
+    pub web_config: Option<PathBuf>,
+    /// The origins whose pages may read answers.
+    pub cors_origin: Regex,
     /// Path prefix of everything served.
     pub route_prefix: String,
     /// Address under which the server is reached from outside; empty for its own.
@@ -114,8 +119,12 @@ impl Options {
             config: config_source(flags),
             auto_reload: auto_reload(flags)?,
             listen: flags.all("web.listen-address").to_vec(),
+            web_config: Some(flags.text("web.config.file"))
+                .filter(|file| !file.is_empty())
+                .map(PathBuf::from),
+            cors_origin: cors_origin(flags)?,
             route_prefix: route_prefix(flags),
-            external_url: flags.text("web.external-url").to_owned(),
+            external_url: external_url(flags)?,
             page_title: flags.text("web.page-title").to_owned(),
             enable_lifecycle: flags.bool("web.enable-lifecycle"),
             enable_admin: flags.bool("web.enable-admin-api"),
@@ -177,20 +186,7 @@ fn refuse(flags: &Flags) -> Result<(), FlagError> {
             return Err(error(format!("--{} is not served yet: {why}\n", flag.name)));
         }
     }
-    let file = flags.text("web.config.file");
-    if file.is_empty() {
-        return Ok(());
-    }
-    let text = std::fs::read_to_string(file)
-        .map_err(|e| error(format!("reading --web.config.file {file:?}: {e}\n")))?;
-    let says_nothing = |l: &str| l.trim().is_empty() || l.trim_start().starts_with('#');
-    if text.lines().all(says_nothing) {
-        return Ok(());
-    }
-    Err(error(format!(
-        "--web.config.file {file:?} has content, but TLS and authentication are not served yet: without them \
-         the server would be open to everybody. Put a proxy in front and remove the flag\n"
-    )))
+    Ok(())
 }
 
 fn config_source(flags: &Flags) -> ConfigSource {
@@ -210,6 +206,19 @@ fn auto_reload(flags: &Flags) -> Result<Option<Duration>, FlagError> {
     Ok(asked.then(|| interval.max(Duration::from_secs(1))))
 }
 
+fn external_url(flags: &Flags) -> Result<String, FlagError> {
+    let text = flags.text("web.external-url");
+    let wrong = |reason: String| FlagError {
+        text: format!("parse external URL {text:?}: {reason}\n"),
+        exit_code: 2,
+    };
+    if text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
+        return Err(wrong("URL must not begin or end with quotes".to_owned()));
+    }
+    Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+    Ok(text.to_owned())
+}
+
 /// The path of `--web.external-url` unless `--web.route-prefix` says otherwise.
 fn route_prefix(flags: &Flags) -> String {
     let given = flags.text("web.route-prefix");
@@ -224,6 +233,14 @@ fn route_prefix(flags: &Flags) -> String {
         "" => String::new(),
         path => format!("/{path}"),
     }
+}
+
+fn cors_origin(flags: &Flags) -> Result<Regex, FlagError> {
+    let text = flags.text("web.cors.origin");
+    Regex::anchored(text).map_err(|error| FlagError {
+        text: format!("could not compile CORS regex string {text:?}: {error}\n"),
+        exit_code: 2,
+    })
 }
 
 fn bytes(flags: &Flags, name: &str) -> Result<Option<u64>, FlagError> {
@@ -331,6 +348,10 @@ mod tests {
         let text = options(&["--query.timeout=x"]).unwrap_err().to_string();
         assert!(text.contains("--query.timeout") && text.contains("\"x\""), "{text}");
         assert_eq!(options(&["--agent"]).unwrap_err().exit_code(), 2);
+        for url in ["\"http://x\"", "http://x:y/"] {
+            let error = options(&[&format!("--web.external-url={url}")]).unwrap_err();
+            assert!(error.to_string().starts_with("parse external URL"), "{error}");
+        }
         let options =
             options(&["--auto-gomaxprocs", "--enable-feature=nonsense,native-histograms"]).unwrap();
         assert_eq!(options.remarks.len(), 2);

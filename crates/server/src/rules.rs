@@ -84,38 +84,48 @@ impl Rules {
         }
     }
 
-    fn load(&self, config: &Config) -> Result<Vec<GroupSpec>, RulesError> {
+    /// Reads the rule files of a configuration. Where one is wrong it is said in the log, and by
+    /// the API from here on.
+    pub(crate) fn load(&self, config: &Config) -> Result<Vec<GroupSpec>, String> {
+        let loaded = self.read(config);
+        *self.errors.lock() = match &loaded {
+            Ok(_) => Vec::new(),
+            Err(error) => error.to_string().lines().map(str::to_owned).collect(),
+        };
+        loaded.map_err(|error| {
+            tracing::error!("loading rules failed: {error}");
+            RESTORED.to_owned()
+        })
+    }
+
+    fn read(&self, config: &Config) -> Result<Vec<GroupSpec>, RulesError> {
         let options = LoadOptions {
             interval: config.global.evaluation_interval,
             query_offset: config.global.rule_query_offset,
             names: config.global.name_validation,
             parser: self.engine.options().parser,
+            ignore_unknown_fields: false,
             external_labels: config.global.external_labels.clone(),
             external_url: Arc::clone(&self.external_url),
-            ignore_unknown_fields: false,
         };
         load_files(&config.rule_files, &OsFiles, &options)
     }
 
     /// Whether the rule files of a configuration are right: all that is wrong.
     pub(crate) fn check(&self, config: &Config) -> Result<(), String> {
-        self.load(config).map(drop).map_err(|error| error.to_string())
+        self.read(config).map(drop).map_err(|error| error.to_string())
     }
 
-    /// Puts a configuration into force. Where a rule file is wrong all rules stay as they are.
-    /// Blocks; must not be called on a thread of the runtime.
-    pub(crate) fn apply(&self, config: &Config) -> Result<(), String> {
+    /// The rules that are evaluated now.
+    pub(crate) fn in_force(&self) -> Vec<GroupSpec> {
+        self.manager.groups().iter().map(|group| group.spec().clone()).collect()
+    }
+
+    /// Puts a configuration and its rules into force. Blocks; must not be called on a thread of
+    /// the runtime.
+    pub(crate) fn apply(&self, config: &Config, groups: Vec<GroupSpec>) -> Result<(), String> {
         let labels = &config.global.external_labels;
         self.runtime.block_on(self.notifier.apply(&config.alerting, labels))?;
-        let loaded = self.load(config);
-        *self.errors.lock() = match &loaded {
-            Ok(_) => Vec::new(),
-            Err(error) => error.to_string().lines().map(str::to_owned).collect(),
-        };
-        let groups = loaded.map_err(|error| {
-            tracing::error!("loading rules failed: {error}");
-            RESTORED.to_owned()
-        })?;
         self.manager.apply(groups);
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use firesteel_api::{Api, ApiService, Lifecycle, ServeOptions, serve};
+use firesteel_api::{Api, ApiService, Lifecycle, ServeOptions, serve_behind};
 use firesteel_config::{Config, FloatEncoding};
 use firesteel_discovery::{DiscoveryMetrics, Mechanisms};
 use firesteel_model::{
@@ -16,6 +16,7 @@ use firesteel_model::{
     clock::{Clock, SystemClock},
 };
 use firesteel_promql::{Engine, EngineOptions, ParserOptions};
+use firesteel_rules::GroupSpec;
 use firesteel_scrape::{ExternalAddress, HttpFetch, ScrapeManager, ScrapeOptions};
 use firesteel_tsdb::{Db, Durability, TsdbError};
 use tokio::{net::TcpListener, runtime::Builder, sync::Notify, time::MissedTickBehavior};
@@ -25,7 +26,7 @@ use crate::{
     compute::ComputePool,
     configuration::Configuration,
     error::ServerError,
-    flags::Flags,
+    flags::{Flags, shown},
     late::LateDb,
     log, memory,
     options::{ConfigSource, Options},
@@ -35,6 +36,7 @@ use crate::{
     signals::{Signal, Signals},
     status::{COMPATIBLE_VERSION, ServerStatus, features, hostname},
     watch::FileWatch,
+    web::Web,
 };
 
 /// The share of the memory limit that reservations may take; the rest is for what is not counted.
@@ -92,6 +94,10 @@ impl Server {
         let own =
             addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 9090)));
         let own_target = format!("localhost:{}", own.port());
+        let web = Web::new(options.web_config.as_deref(), &clock).map_err(|reason| {
+            let file = options.web_config.clone().unwrap_or_default().display().to_string();
+            ServerError::WebConfig { file, reason }
+        })?;
         let watch = FileWatch::of(&options);
         let configuration = Configuration::load(&options, own_target, Arc::clone(&clock))?;
         let configuration = Arc::new(configuration);
@@ -132,7 +138,7 @@ impl Server {
             watch,
         });
         let status = Arc::new(ServerStatus {
-            flags: flags.listing(),
+            flags: shown(flags, &options, &configuration.in_force().config),
             configuration: Arc::clone(&configuration),
             db: db.clone(),
             clock: Arc::clone(&clock),
@@ -149,12 +155,12 @@ impl Server {
             let mut serve_options = ServeOptions::default();
             serve_options.max_connections = options.max_connections;
             serve_options.header_timeout = options.read_timeout;
-            let service = service.clone();
+            let (service, web) = (service.clone(), web.clone());
             serving.push(tokio::spawn(async move {
-                serve(listener, service, serve_options, stop.notified()).await;
+                serve_behind(listener, service, web, serve_options, stop.notified()).await;
             }));
         }
-        say_where(&options, &addresses);
+        say_where(&options, &addresses, if web.speaks_tls() { "https" } else { "http" });
 
         let result = server.main_loop(&options, &status, budget, clock, signals).await;
         status.ready.store(false, Ordering::Release);
@@ -227,7 +233,8 @@ impl Server {
         };
         self.storage_open.store(true, Ordering::Release);
         let server = Arc::clone(self);
-        let applied = tokio::task::spawn_blocking(move || server.apply(&config)).await;
+        let apply = move || server.apply(&config, server.rules.load(&config)?);
+        let applied = tokio::task::spawn_blocking(apply).await;
         if let Err(reason) = applied.unwrap_or_else(|error| Err(error.to_string())) {
             tracing::error!("failed to apply configuration: {reason}");
             self.configuration.failed();
@@ -269,9 +276,8 @@ impl Server {
     }
 
     /// Puts a configuration into force.
-    fn apply(&self, config: &Config) -> Result<(), String> {
-        // First what is the likeliest to fail: nothing else has to be taken back then.
-        self.rules.apply(config)?;
+    fn apply(&self, config: &Config, rules: Vec<GroupSpec>) -> Result<(), String> {
+        self.rules.apply(config, rules)?;
         if let Some(db) = self.db.db() {
             let retention = &config.storage.retention;
             db.set_retention(
@@ -324,15 +330,20 @@ impl Server {
         let config = self.configuration.read().map_err(|error| {
             format!("couldn't load configuration (--config.file={file:?}): {error}")
         })?;
-        if let Err(reason) = self.apply(&config) {
-            let before = self.configuration.in_force().config;
-            if let Err(error) = self.apply(&before) {
-                tracing::error!("going back to the configuration before: {error}");
-            }
-            return Err(format!(
+        // The likeliest to fail, before anything is changed.
+        let failed = |reason: String| {
+            format!(
                 "one or more errors occurred while applying the new configuration \
                  (--config.file={file:?}): {reason}"
-            ));
+            )
+        };
+        let (rules, rules_before) = (self.rules.load(&config), self.rules.in_force());
+        if let Err(reason) = self.apply(&config, rules.map_err(failed)?) {
+            let before = self.configuration.in_force().config;
+            if let Err(error) = self.apply(&before, rules_before) {
+                tracing::error!("going back to the configuration before: {error}");
+            }
+            return Err(failed(reason));
         }
         self.configuration.put_in_force(config);
         Ok(())
@@ -510,6 +521,7 @@ fn service(
         .metrics(Arc::new(ProcessMetrics))
         .clock(Arc::clone(clock))
         .prefix(&options.route_prefix)
+        .cors_origin(options.cors_origin.clone())
         .page_title(&options.page_title)
         .per_step_stats(options.feature("promql-per-step-stats"));
     if options.enable_remote_write {
@@ -536,7 +548,7 @@ async fn listen(addresses: &[String]) -> Result<(Vec<TcpListener>, Vec<SocketAdd
     Ok((listeners, bound))
 }
 
-fn say_where(options: &Options, addresses: &[SocketAddr]) {
+fn say_where(options: &Options, addresses: &[SocketAddr], scheme: &str) {
     for address in addresses {
         tracing::info!(%address, "listening");
     }
@@ -545,7 +557,7 @@ fn say_where(options: &Options, addresses: &[SocketAddr]) {
         let prefix = &options.route_prefix;
         tracing::info!(
             "no --config.file and no prometheus.yml here: running on the embedded default, which scrapes \
-             this server every 15s. Open http://localhost:{port}{prefix}/query"
+             this server every 15s. Open {scheme}://localhost:{port}{prefix}/query"
         );
     }
 }

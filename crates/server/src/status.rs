@@ -180,6 +180,39 @@ fn rfc3339(t: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(t).map_or_else(|_| String::new(), |t| t.to_string())
 }
 
+/// Prometheus' functions of templates.
+const TEMPLATING: [&str; 29] = [
+    "args",
+    "externalURL",
+    "first",
+    "graphLink",
+    "humanize",
+    "humanize1024",
+    "humanizeDuration",
+    "humanizePercentage",
+    "humanizeTimestamp",
+    "label",
+    "match",
+    "now",
+    "parseDuration",
+    "pathPrefix",
+    "query",
+    "reReplaceAll",
+    "safeHtml",
+    "sortByLabel",
+    "stripDomain",
+    "stripPort",
+    "strvalue",
+    "tableLink",
+    "title",
+    "toDuration",
+    "toLower",
+    "toTime",
+    "toUpper",
+    "urlQueryEscape",
+    "value",
+];
+
 /// What is switched on outside of the API and the query language, as `/api/v1/features` gives it.
 pub(crate) fn features(options: &Options) -> Features {
     let mut all = Features::new();
@@ -194,7 +227,11 @@ pub(crate) fn features(options: &Options) -> Features {
     );
     set(
         "rules",
-        &[("concurrent_rule_eval", false), ("keep_firing_for", false), ("query_offset", false)],
+        &[
+            ("concurrent_rule_eval", options.feature("concurrent-rule-eval")),
+            ("keep_firing_for", true),
+            ("query_offset", true),
+        ],
     );
     set(
         "scrape",
@@ -206,6 +243,7 @@ pub(crate) fn features(options: &Options) -> Features {
     );
     let mechanisms = ["file", "http", "static"].map(|name| (name, true));
     set("service_discovery_providers", &mechanisms);
+    set("templating_functions", &TEMPLATING.map(|name| (name, true)));
     set(
         "tsdb",
         &[

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{Failure, Outcome};
 pub(crate) use analyze::{Analysis, run as analyze};
-use client::Client;
+pub(crate) use client::Client;
 
 /// Which server, how, and in which form its answers are printed.
 pub(crate) struct Server {
@@ -27,7 +27,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn client(&self) -> Result<Client, Failure> {
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
         Client::new(&self.url, self.config.as_deref(), &self.headers)
     }
 

@@ -26,7 +26,7 @@ fn alert_json(alert: &ActiveAlert) -> Value {
     write_exponent(&mut value, alert.value);
     let mut json = json!({
         "labels": labels_json(&alert.labels),
-        "annotations": labels_json(&alert.annotations),
+        "annotations": pairs_json(&alert.annotations),
         "state": alert.state,
         "activeAt": rfc3339_nanos(Some(alert.active_at)),
         "value": value,

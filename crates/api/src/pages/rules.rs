@@ -93,7 +93,7 @@ fn alerting_rule(html: &mut Html, inner: &Inner, rule: &RuleView) {
         }
         html.raw("</td><td>").text(&rfc3339_nanos(Some(alert.active_at))).raw("</td><td>");
         html.text(&firesteel_model::float::format_f(alert.value)).raw("</td><td>");
-        for (name, value) in &alert.annotations {
+        for (name, value) in &*alert.annotations {
             html.text(name).raw(": ").text(value).raw("<br>");
         }
         html.raw("</td></tr>");

@@ -4,14 +4,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use firesteel_model::{
-    Labels, ValidationScheme,
+    EscapingScheme, Labels, ValidationScheme,
     regex::Regex,
     relabel::{Action, RelabelConfig},
 };
 
 use super::{
     discovery::{DiscoveryConfig, FileSdConfig, HttpSdConfig, StaticGroup},
-    global::{GlobalConfig, NameEscaping, ScrapeLimits, ScrapeProtocol},
+    global::{GlobalConfig, ScrapeLimits, ScrapeProtocol},
     http::{
         Auth, Authorization, BasicAuth, Credential, HttpClientConfig, HttpHeader, OAuth2,
         ProxyConfig, TlsConfig, TlsVersion,
@@ -336,12 +336,8 @@ pub(crate) fn scrape(job: &Section, diagnostics: &mut Diagnostics) -> ScrapeConf
         limits: limits(job),
         native_histogram_min_bucket_factor: job.float("native_histogram_min_bucket_factor"),
         name_validation: scheme,
-        name_escaping: match job.text("metric_name_escaping_scheme") {
-            "underscores" => NameEscaping::Underscores,
-            "dots" => NameEscaping::Dots,
-            "values" => NameEscaping::Values,
-            _ => NameEscaping::AllowUtf8,
-        },
+        name_escaping: EscapingScheme::from_name(job.text("metric_name_escaping_scheme"))
+            .unwrap_or_default(),
         scrape_failure_log_file: path(job, "scrape_failure_log_file"),
         http: http_client(job),
         discovery: discovery(job),

@@ -79,33 +79,6 @@ impl ScrapeProtocol {
     }
 }
 
-/// How servers are asked to write names that the old formats cannot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum NameEscaping {
-    /// As they are.
-    #[default]
-    AllowUtf8,
-    /// `_` for everything else.
-    Underscores,
-    /// `_dot_` for a dot, `__` for an underscore.
-    Dots,
-    /// `U__` and hexadecimal code points.
-    Values,
-}
-
-impl NameEscaping {
-    /// The name in configuration files and in `Accept` headers.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AllowUtf8 => "allow-utf-8",
-            Self::Underscores => "underscores",
-            Self::Dots => "dots",
-            Self::Values => "values",
-        }
-    }
-}
-
 /// Limits of a scrape; 0 means none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

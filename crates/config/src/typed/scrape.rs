@@ -2,11 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use firesteel_model::{ValidationScheme, relabel::RelabelConfig};
+use firesteel_model::{EscapingScheme, ValidationScheme, relabel::RelabelConfig};
 
 use super::{
     discovery::DiscoveryConfig,
-    global::{NameEscaping, ScrapeLimits, ScrapeProtocol},
+    global::{ScrapeLimits, ScrapeProtocol},
     http::HttpClientConfig,
 };
 
@@ -53,7 +53,7 @@ pub struct ScrapeConfig {
     /// Which names are valid.
     pub name_validation: ValidationScheme,
     /// How names are asked for.
-    pub name_escaping: NameEscaping,
+    pub name_escaping: EscapingScheme,
     /// Where failed scrapes are logged.
     pub scrape_failure_log_file: Option<PathBuf>,
     /// How targets are reached.
@@ -89,7 +89,7 @@ impl ScrapeConfig {
             limits: ScrapeLimits::default(),
             native_histogram_min_bucket_factor: 0.0,
             name_validation: ValidationScheme::Utf8,
-            name_escaping: NameEscaping::AllowUtf8,
+            name_escaping: EscapingScheme::AllowUtf8,
             scrape_failure_log_file: None,
             http: HttpClientConfig::default(),
             discovery: Vec::new(),

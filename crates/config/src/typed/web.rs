@@ -99,6 +99,12 @@ impl WebConfig {
 }
 
 impl RateLimit {
+    /// One request each `interval`, `burst` at once.
+    #[must_use]
+    pub const fn new(interval: Duration, burst: u64) -> Self {
+        Self { interval, burst }
+    }
+
     fn of(section: &Section) -> Option<Self> {
         let seconds = web::go_duration(section.text("interval")).filter(|s| *s > 0.0)?;
         let interval = Duration::try_from_secs_f64(seconds).ok()?;

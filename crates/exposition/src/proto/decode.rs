@@ -3,7 +3,7 @@
 use firesteel_model::{
     Exemplar, FloatHistogram, Histogram, HistogramLayout, Labels, MetricType, Span, Timestamp,
     histogram::{CounterResetHint, span_buckets},
-    wire::{Field, Reader, WireError, WireType, zigzag},
+    wire::{Field, Reader, WireError},
 };
 
 use crate::{NativeHistogram, entry::RawLabel, text::MAX_LABELS};
@@ -81,34 +81,12 @@ impl Side {
     /// A field whose number is `first` (spans), one more (deltas) or two more (counts).
     fn read(&mut self, field: &Field<'_>, first: u32) -> Result<(), WireError> {
         match field.number - first {
-            0 => self.spans.push(span(field.message()?)?),
-            1 => {
-                let values = field.packed(WireType::Varint)?;
-                for value in values {
-                    self.deltas.push(zigzag(value?));
-                }
-            }
-            _ => {
-                let values = field.packed(WireType::Fixed64)?;
-                for value in values {
-                    self.counts.push(f64::from_bits(value?));
-                }
-            }
+            0 => self.spans.push(field.span()?),
+            1 => field.read_sint64s(&mut self.deltas)?,
+            _ => field.read_doubles(&mut self.counts)?,
         }
         Ok(())
     }
-}
-
-fn span(mut message: Reader<'_>) -> Result<Span, WireError> {
-    let mut span = Span { offset: 0, length: 0 };
-    while let Some(field) = message.field()? {
-        match field.number {
-            1 => span.offset = field.sint64()? as i32,
-            2 => span.length = field.varint()? as u32,
-            _ => {}
-        }
-    }
-    Ok(span)
 }
 
 /// A `google.protobuf.Timestamp` in milliseconds.
@@ -126,17 +104,17 @@ fn timestamp(mut message: Reader<'_>) -> Result<Timestamp, WireError> {
 
 impl<'a> Metric<'a> {
     fn clear(&mut self) {
-        let (mut quantiles, mut buckets) =
-            (std::mem::take(&mut self.quantiles), std::mem::take(&mut self.buckets));
-        let (mut positive, mut negative) =
-            (std::mem::take(&mut self.positive), std::mem::take(&mut self.negative));
-        let mut exemplars = std::mem::take(&mut self.exemplars);
-        quantiles.clear();
-        buckets.clear();
-        positive.clear();
-        negative.clear();
-        exemplars.clear();
-        *self = Self { quantiles, buckets, positive, negative, exemplars, ..Self::default() };
+        // Field by field: replacing the whole, with its lists kept, is a tenth of a page's time.
+        self.timestamp = 0;
+        (self.start, self.exemplar) = (None, None);
+        (self.value, self.sum, self.count, self.count_float) = (0.0, 0.0, 0, 0.0);
+        (self.schema, self.zero_threshold) = (0, 0.0);
+        (self.zero_count, self.zero_count_float) = (0, 0.0);
+        self.quantiles.clear();
+        self.buckets.clear();
+        self.positive.clear();
+        self.negative.clear();
+        self.exemplars.clear();
     }
 
     /// Reads a metric of a family of type `kind`; its labels go to `labels`.
@@ -154,7 +132,10 @@ impl<'a> Metric<'a> {
                     if labels.len() >= MAX_LABELS {
                         return Err(Problem::Other(format!("more than {MAX_LABELS} labels")));
                     }
-                    labels.push(label(field.message()?)?);
+                    labels.push(match plain_label(field.bytes()?) {
+                        Some(label) => label,
+                        None => label(field.message()?)?,
+                    });
                 }
                 (2, MetricType::Gauge) | (5, MetricType::Unknown) | (3, MetricType::Counter) => {
                     self.read_value(field.message()?)?;
@@ -326,6 +307,23 @@ impl<'a> Metric<'a> {
     }
 }
 
+/// Fast path: a label pair as every client writes it, name and value of less than 128 bytes. Most of
+/// a page is these.
+#[inline]
+fn plain_label(message: &[u8]) -> Option<RawLabel<'_>> {
+    let &[0x0a, name_len @ 1..0x80, ref rest @ ..] = message else { return None };
+    let (name, rest) = rest.split_at_checked(name_len.into())?;
+    let &[0x12, value_len @ 0..0x80, ref value @ ..] = rest else { return None };
+    if value.len() != usize::from(value_len) {
+        return None;
+    }
+    // One check for both: the bytes between them are text as well.
+    let text = std::str::from_utf8(message.get(2..)?).ok()?;
+    let name = text.get(..name.len())?;
+    let value = text.get(name.len() + 2..)?;
+    Some(RawLabel { name, value, name_escaped: false, value_escaped: false })
+}
+
 /// A label pair.
 fn label(mut message: Reader<'_>) -> Result<RawLabel<'_>, Problem> {
     let (mut name, mut value) = ("", "");
@@ -386,4 +384,43 @@ pub(crate) fn exemplar<'a>(
         }
     }
     Ok(sound.then_some(read))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firesteel_model::wire::Writer;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_fast_path_reads_labels_as_the_slow_one(
+            name in prop::collection::vec(any::<u8>(), 0..140),
+            value in "\\PC{0,60}",
+            cut in 0_usize..300,
+            order: bool,
+        ) {
+            let mut message = Vec::new();
+            let mut w = Writer::new(&mut message);
+            let fields = [(1, &*name), (2, value.as_bytes())];
+            let fields = if order { fields } else { [fields[1], fields[0]] };
+            for (number, bytes) in fields {
+                w.bytes(number, bytes);
+            }
+            message.truncate(cut);
+            if let Some(fast) = plain_label(&message) {
+                let slow = label(Reader::new(&message)).map_err(|_| "an error").unwrap();
+                prop_assert_eq!((fast.name, fast.value), (slow.name, slow.value));
+            }
+        }
+
+        #[test]
+        fn labels_of_clients_take_the_fast_path(name in "[a-z]{1,20}", value in "\\PC{0,30}") {
+            let mut message = Vec::new();
+            let mut w = Writer::new(&mut message);
+            w.bytes(1, name.as_bytes());
+            w.bytes(2, value.as_bytes());
+            prop_assert!(plain_label(&message).is_some() || message.len() > 120);
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Messages, field by field.
 
+use crate::Span;
+
 use super::{WireError, WireProblem, WireType, zigzag};
 
 /// A field's content, undecoded.
@@ -285,6 +287,49 @@ impl<'a> Field<'a> {
     pub fn message(&self) -> Result<Reader<'a>, WireError> {
         let bytes = self.bytes()?;
         Ok(Reader { rest: bytes, offset: self.end - bytes.len() })
+    }
+
+    /// Adds the values of a repeated `sint64` to `out`.
+    ///
+    /// # Errors
+    /// Neither varints nor a length and such.
+    pub fn read_sint64s(&self, out: &mut Vec<i64>) -> Result<(), WireError> {
+        let packed = self.packed(WireType::Varint)?;
+        out.reserve(packed.max_len());
+        for value in packed {
+            out.push(zigzag(value?));
+        }
+        Ok(())
+    }
+
+    /// Adds the values of a repeated `double` to `out`.
+    ///
+    /// # Errors
+    /// Neither eight bytes nor a length and such.
+    pub fn read_doubles(&self, out: &mut Vec<f64>) -> Result<(), WireError> {
+        let packed = self.packed(WireType::Fixed64)?;
+        out.reserve(packed.max_len());
+        for value in packed {
+            out.push(f64::from_bits(value?));
+        }
+        Ok(())
+    }
+
+    /// A `BucketSpan`, which is the same message in all of Prometheus' schemas.
+    ///
+    /// # Errors
+    /// It is no message, or one of its fields is no number.
+    pub fn span(&self) -> Result<Span, WireError> {
+        let mut message = self.message()?;
+        let mut span = Span { offset: 0, length: 0 };
+        while let Some(field) = message.field()? {
+            match field.number {
+                1 => span.offset = field.sint64()? as i32,
+                2 => span.length = field.varint()? as u32,
+                _ => {}
+            }
+        }
+        Ok(span)
     }
 
     /// The values of a repeated scalar field of which an element is encoded as `kind`: packed, or

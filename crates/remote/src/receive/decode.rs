@@ -3,8 +3,8 @@
 
 use firesteel_model::{
     CounterResetHint, Exemplar, FloatHistogram, Histogram, HistogramLayout, Labels, METRIC_NAME,
-    Sample, Span, Timestamp,
-    wire::{Field, Reader, WireError, WireType, get_varint, zigzag},
+    Sample, Timestamp,
+    wire::{Field, Reader, WireError, get_varint},
 };
 
 use super::{WriteError, WriteLimits};
@@ -225,15 +225,15 @@ impl HistogramBuffer {
             5 => self.layout.zero_threshold = field.double()?,
             6 => self.zero_count = Number { integer: field.varint()?, float: 0.0 },
             7 => self.zero_count = Number { integer: 0, float: field.double()? },
-            8 => self.layout.negative_spans.push(span(field.message()?)?),
-            9 => deltas(field, &mut self.negative_deltas)?,
-            10 => doubles(field, &mut self.negative_counts)?,
-            11 => self.layout.positive_spans.push(span(field.message()?)?),
-            12 => deltas(field, &mut self.positive_deltas)?,
-            13 => doubles(field, &mut self.positive_counts)?,
+            8 => self.layout.negative_spans.push(field.span()?),
+            9 => field.read_sint64s(&mut self.negative_deltas)?,
+            10 => field.read_doubles(&mut self.negative_counts)?,
+            11 => self.layout.positive_spans.push(field.span()?),
+            12 => field.read_sint64s(&mut self.positive_deltas)?,
+            13 => field.read_doubles(&mut self.positive_counts)?,
             14 => self.hint = hint(field.varint()?),
             15 => self.t = field.int64()?,
-            16 => doubles(field, &mut self.layout.custom_values)?,
+            16 => field.read_doubles(&mut self.layout.custom_values)?,
             _ => {}
         }
         Ok(())
@@ -271,34 +271,4 @@ const fn hint(number: u64) -> CounterResetHint {
         3 => CounterResetHint::Gauge,
         _ => CounterResetHint::Unknown,
     }
-}
-
-fn span(mut message: Reader<'_>) -> Result<Span, WireError> {
-    let mut span = Span { offset: 0, length: 0 };
-    while let Some(field) = message.field()? {
-        match field.number {
-            1 => span.offset = field.sint64()? as i32,
-            2 => span.length = field.varint()? as u32,
-            _ => {}
-        }
-    }
-    Ok(span)
-}
-
-fn deltas(field: &Field<'_>, out: &mut Vec<i64>) -> Result<(), WireError> {
-    let packed = field.packed(WireType::Varint)?;
-    out.reserve(packed.max_len());
-    for value in packed {
-        out.push(zigzag(value?));
-    }
-    Ok(())
-}
-
-fn doubles(field: &Field<'_>, out: &mut Vec<f64>) -> Result<(), WireError> {
-    let packed = field.packed(WireType::Fixed64)?;
-    out.reserve(packed.max_len());
-    for value in packed {
-        out.push(f64::from_bits(value?));
-    }
-    Ok(())
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use firesteel_model::Labels;
 
-use crate::Nanos;
+use crate::{Annotations, Nanos};
 
 pub use manager::{Alertmanagers, Notifier, NotifierOptions};
 
@@ -26,7 +26,7 @@ pub struct Alert {
     /// What identifies it, with `alertname`.
     pub labels: Labels,
     /// What is said about it.
-    pub annotations: Labels,
+    pub annotations: Annotations,
     /// When it began to fire.
     pub starts_at: Option<Nanos>,
     /// When it was resolved, or until when it is to be taken for firing.

@@ -140,7 +140,7 @@ mod tests {
     fn alert(name: &str, ends_at: Nanos) -> Alert {
         Alert {
             labels: Labels::from_pairs([("alertname", name)]),
-            annotations: Labels::empty(),
+            annotations: [].into(),
             starts_at: None,
             ends_at: Some(ends_at),
             generator_url: "".into(),

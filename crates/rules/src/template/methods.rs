@@ -79,10 +79,8 @@ pub(super) fn find(value: &Value, name: &str) -> Option<Method> {
     found.map(|&(_, takes, results)| Method { takes, results })
 }
 
-/// Go's type of the second of two results that a method of a time has.
-pub(super) const fn second_result(_name: &str) -> &'static str {
-    "int"
-}
+/// Go's type of the second of two results, of the methods of times that have two.
+pub(super) const SECOND_RESULT: &str = "int";
 
 /// Calls a method that [`find`] found, with arguments of the types that it takes.
 ///

@@ -31,6 +31,7 @@ pub fn parse(
     args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     version: &'static str,
 ) -> Result<Flags, FlagError> {
+    let args = from_files(args)?;
     let matches = command(version).try_get_matches_from(args).map_err(|error| FlagError {
         text: error.render().to_string(),
         exit_code: if error.use_stderr() { 2 } else { 0 },
@@ -53,6 +54,28 @@ pub fn parse(
     }
     flags.check_mode()?;
     Ok(flags)
+}
+
+/// Puts the lines of `file` in the place of an argument `@file`, as kingpin does.
+fn from_files(
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<Vec<OsString>, FlagError> {
+    let mut all = Vec::new();
+    for (i, arg) in args.into_iter().enumerate() {
+        let arg = arg.into();
+        let Some(file) = arg.to_str().and_then(|arg| arg.strip_prefix('@')).filter(|_| i > 0)
+        else {
+            all.push(arg);
+            continue;
+        };
+        let text = std::fs::read_to_string(file).map_err(|error| FlagError {
+            text: format!("Error parsing command line arguments: open {file}: {error}\n"),
+            exit_code: 2,
+        })?;
+        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        all.extend(lines.map(OsString::from));
+    }
+    Ok(all)
 }
 
 fn bool_value(matches: &clap::ArgMatches, name: &'static str) -> Option<bool> {
@@ -165,7 +188,7 @@ impl Flags {
         FlagError { text, exit_code: 2 }
     }
 
-    /// Names and values for `/api/v1/status/flags`, sorted.
+    /// Names and values as they were given, sorted.
     #[must_use]
     pub fn listing(&self) -> Vec<(String, String)> {
         let mut rows: Vec<_> =
@@ -211,6 +234,18 @@ mod tests {
         assert!(wrong.text.contains("can only be used in agent mode: [\"--storage.agent.path\"]"));
         let wrong = parsed(&["--agent", "--query.timeout=1m"]).unwrap_err();
         assert!(wrong.text.contains("can not be used in agent mode"));
+    }
+
+    #[test]
+    fn arguments_come_from_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("args");
+        std::fs::write(&file, "# of the unit\n--web.enable-lifecycle\n\n--query.timeout=1s\n")
+            .unwrap();
+        let flags = parsed(&[&format!("@{}", file.display()), "--log.level=warn"]).unwrap();
+        assert!(flags.bool("web.enable-lifecycle"));
+        assert_eq!((flags.text("query.timeout"), flags.text("log.level")), ("1s", "warn"));
+        assert_eq!(parsed(&["@none"]).unwrap_err().exit_code, 2);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use firesteel_model::is_legacy_metric_name;
+use crate::is_legacy_metric_name;
 
 /// What becomes of names that are not in the old syntax (`[a-zA-Z_:][a-zA-Z0-9_:]*`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
