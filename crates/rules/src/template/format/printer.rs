@@ -109,19 +109,18 @@ impl Printer {
     /// An operand of `Sprintf`.
     pub(super) fn argument(&mut self, value: &Value, verb: char) {
         match (value, verb) {
-            (Value::None | Value::NilInterface, 'T' | 'v') => self.pad_with_flags("<nil>"),
+            (Value::None | Value::NilInterface, 'T' | 'v') => self.pad("<nil>"),
             (Value::None | Value::NilInterface, verb) => self.bad_verb(&Value::None, verb),
             (value, 'T') => text::string(self, &value.type_name(), 's', value),
-            (value @ (Value::Pointer(_) | Value::Labels(_) | Value::Map(_) | Value::Vector(_)), 'p') => {
+            (
+                value @ (Value::Pointer(_) | Value::Labels(_) | Value::Map(_) | Value::Vector(_)),
+                'p',
+            ) => {
                 self.pointer(value, 'p');
             }
             (value, 'p') => self.bad_verb(value, 'p'),
             (value, verb) => self.value(value, verb, 0),
         }
-    }
-
-    fn pad_with_flags(&mut self, text: &str) {
-        self.pad(text);
     }
 
     /// A value at a depth within maps, slices and structs.
