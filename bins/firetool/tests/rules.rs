@@ -191,3 +191,90 @@ fn dry_runs_tell_when_alerts_would_have_fired() {
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!(json[0]["alerts"][0]["spans"][1]["state"], "firing");
 }
+
+/// Stops a server at the end.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The real Prometheus over `data` in a folder, and its URL.
+fn prometheus(program: &Path, folder: &Path) -> (Killed, String) {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let address = address.expect("an address");
+    fs::write(folder.join("p.yml"), "").expect("written");
+    let child = Command::new(program)
+        .current_dir(folder)
+        .args(["--config.file=p.yml", "--storage.tsdb.path=data"])
+        .arg("--storage.tsdb.retention.time=100y")
+        .arg(format!("--web.listen-address={address}"))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    let killed = Killed(child.expect("Prometheus starts"));
+    let url = format!("http://{address}");
+    for _ in 0..300 {
+        let ready = firetool(folder, &["query", "instant", &url, "1"]);
+        if ready.status.success() {
+            return (killed, url);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("Prometheus does not answer");
+}
+
+#[test]
+fn recording_rules_are_backfilled_and_alerts_dry_run_from_a_server() {
+    let Some(peers) = folder("FIRESTEEL_PEERS") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let mut page = String::from("# TYPE m gauge\n");
+    for series in 0..3 {
+        for step in 0..600 {
+            let (value, t) = ((step * (series + 3)) % 97, 1_700_000_000 + step * 30);
+            page.push_str(&format!("m{{s=\"{series}\"}} {value} {t}\n"));
+        }
+    }
+    page.push_str("# EOF\n");
+    fs::write(folder.join("page.txt"), page).expect("written");
+    let rules = "groups:\n  - name: g\n    interval: 1m\n    labels: {team: x}\n    rules:\n      \
+                 - {record: 'm:sum', expr: sum(m)}\n      - {record: 'm:double', expr: m * 2, \
+                 labels: {kind: d}}\n";
+    fs::write(folder.join("rules.yml"), rules).expect("written");
+    let alerts = "groups: [{name: a, interval: 1m, rules: [{alert: High, expr: 'm > 90'}]}]";
+    fs::write(folder.join("alerts.yml"), alerts).expect("written");
+    let import = ["tsdb", "create-blocks-from", "openmetrics", "-q", "page.txt", "data"];
+    assert!(firetool(folder, &import).status.success());
+    let (server, url) = prometheus(&peers.join("prometheus"), folder);
+
+    let mut dumps = Vec::new();
+    let promtool = peers.join("promtool");
+    for (program, output) in
+        [(Path::new(env!("CARGO_BIN_EXE_firetool")), "ours"), (&*promtool, "theirs")]
+    {
+        let arguments = [
+            &["tsdb", "create-blocks-from", "rules", "--url", &url, "--start", "1700000000"][..],
+            &["--end", "1700018000", "--output-dir", output, "rules.yml"],
+        ];
+        let made = run(program, folder, &arguments.concat());
+        assert!(made.status.success(), "{output}: {}", stderr(&made));
+        let text = stdout(&firetool(folder, &["tsdb", "dump", output]));
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        dumps.push(lines);
+    }
+    assert!(dumps[0].len() > 1000, "{} samples", dumps[0].len());
+    assert_eq!(dumps[0], dumps[1]);
+
+    let range = ["--start", "1700000040", "--end", "1700017980"];
+    let of_server = [&["rules", "dry-run", "--url", &url][..], &range, &["alerts.yml"]].concat();
+    let of_server = firetool(folder, &of_server);
+    assert!(stdout(&of_server).contains("High (a): 3 alerts"), "{}", stderr(&of_server));
+    drop(server);
+    let of_data = [&["rules", "dry-run"][..], &range, &["alerts.yml", "data"]].concat();
+    assert_eq!(stdout(&of_server), stdout(&firetool(folder, &of_data)));
+}

@@ -165,3 +165,40 @@ async fn from_configuration_to_storage() {
     // One more of the same time is refused, so the series is there.
     assert!(storage.add_floats(&m, [(0, 1.0)]).is_err());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_leads_through_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let (sender, mut served) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let sender = sender.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let host = request.headers()["host"].to_str().unwrap().to_owned();
+                let _ = sender.send(format!("{host} {}", request.uri().path()));
+                std::future::ready(Ok::<_, Infallible>(reply(&request)))
+            });
+            let connection = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    let mut job = ScrapeConfig::new("j");
+    job.scrape_interval = Duration::from_millis(100);
+    job.scrape_timeout = Duration::from_millis(100);
+    let socket = Labels::from_pairs([("__unix_socket__", path.to_str().unwrap())]);
+    let group = StaticGroup::new(vec!["somewhere:80".to_owned()], socket);
+    job.discovery = vec![DiscoveryConfig::Static(vec![group])];
+    let storage = Arc::new(MemoryStorage::new());
+    let options = ScrapeOptions::new(Arc::new(HttpFetch::default()));
+    let manager = ScrapeManager::new(storage, options);
+    manager.apply_jobs(&[job], &Labels::empty()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(served.recv().await.unwrap(), "somewhere:80 /metrics");
+    }
+    let target = &manager.targets()[0].active[0];
+    assert_eq!((target.health, &*target.last_error), (Health::Up, ""));
+    assert_eq!(target.labels.get("instance"), Some("somewhere:80"));
+    manager.shutdown().await;
+}

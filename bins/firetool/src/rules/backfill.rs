@@ -77,7 +77,9 @@ fn record(
     (from, to): (Timestamp, Timestamp),
     samples: &mut Samples<'_>,
 ) -> Outcome {
-    let first = group.first_evaluation(from.saturating_mul(NANOS_PER_MS)).div_euclid(NANOS_PER_MS);
+    let first = group.first_evaluation(from.saturating_mul(NANOS_PER_MS));
+    // Servers round the times that they are given to milliseconds.
+    let first = first.saturating_add(NANOS_PER_MS / 2).div_euclid(NANOS_PER_MS);
     if first > to {
         return Ok(());
     }

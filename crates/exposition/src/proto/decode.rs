@@ -104,17 +104,17 @@ fn timestamp(mut message: Reader<'_>) -> Result<Timestamp, WireError> {
 
 impl<'a> Metric<'a> {
     fn clear(&mut self) {
-        let (mut quantiles, mut buckets) =
-            (std::mem::take(&mut self.quantiles), std::mem::take(&mut self.buckets));
-        let (mut positive, mut negative) =
-            (std::mem::take(&mut self.positive), std::mem::take(&mut self.negative));
-        let mut exemplars = std::mem::take(&mut self.exemplars);
-        quantiles.clear();
-        buckets.clear();
-        positive.clear();
-        negative.clear();
-        exemplars.clear();
-        *self = Self { quantiles, buckets, positive, negative, exemplars, ..Self::default() };
+        // Field by field: replacing the whole, with its lists kept, is a tenth of a page's time.
+        self.timestamp = 0;
+        (self.start, self.exemplar) = (None, None);
+        (self.value, self.sum, self.count, self.count_float) = (0.0, 0.0, 0, 0.0);
+        (self.schema, self.zero_threshold) = (0, 0.0);
+        (self.zero_count, self.zero_count_float) = (0, 0.0);
+        self.quantiles.clear();
+        self.buckets.clear();
+        self.positive.clear();
+        self.negative.clear();
+        self.exemplars.clear();
     }
 
     /// Reads a metric of a family of type `kind`; its labels go to `labels`.

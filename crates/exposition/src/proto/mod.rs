@@ -195,10 +195,10 @@ impl<'a> Proto<'a> {
             let name = String::from_utf8_lossy(name);
             return Err(self.failed(self.family_at, format!("invalid metric name: {name}")));
         };
-        let quoted = quote(name.as_bytes());
+        let quoted = || quote(name.as_bytes());
         let Ok(help) = std::str::from_utf8(help) else {
             let help = String::from_utf8_lossy(help);
-            let message = format!("invalid help for metric {quoted}: {help}");
+            let message = format!("invalid help for metric {}: {help}", quoted());
             return Err(self.failed(self.family_at, message));
         };
         let kind = match kind {
@@ -209,7 +209,7 @@ impl<'a> Proto<'a> {
             4 => MetricType::Histogram,
             5 => MetricType::GaugeHistogram,
             other => {
-                let message = format!("unknown metric type for metric {quoted}: {other}");
+                let message = format!("unknown metric type for metric {}: {other}", quoted());
                 return Err(self.failed(self.family_at, message));
             }
         };

@@ -227,7 +227,10 @@ impl<'t> Execution<'t, '_> {
         let Some(takes) = signature::of(name) else {
             return self.error(format_args!("{} is not a defined function", go_quote(name)));
         };
-        let first = arguments.first().map(ToString::to_string);
+        let first = arguments.first().map(|argument| match &argument.kind {
+            OperandKind::Pipe(pipe) => pipe.to_string(),
+            _ => argument.to_string(),
+        });
         let call = move |execution: &mut Self, values: &[Value]| {
             functions::call(execution, name, values, first.as_deref())
         };

@@ -319,7 +319,7 @@ impl<'t> Lexer<'t> {
     fn at_terminator(&self) -> bool {
         match self.peek() {
             None => true,
-            Some(c) => is_space(c) || ".,|:()}".contains(c),
+            Some(c) => is_space(c) || ".,|:()".contains(c) || self.rest().starts_with(RIGHT),
         }
     }
 

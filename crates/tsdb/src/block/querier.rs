@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use firesteel_chunk::Encoding;
+use firesteel_chunk::{Encoding, xor};
 use firesteel_model::{
     Matcher,
     budget::Reservation,
@@ -20,7 +20,7 @@ use super::{
     reader::Files,
 };
 use crate::{
-    decoded::Uses,
+    decoded::{DecodedSource, Kept, Known, Uses},
     fs::Window,
     index::{ChunkMeta, Memory, Search},
 };
@@ -274,6 +274,7 @@ impl SeriesSet for BlockSeries {
             deleted: &[],
             decoder: ChunkDecoder::default(),
             counts: Counts::default(),
+            kept: None,
             uses: Uses::default(),
         })
     }
@@ -301,6 +302,8 @@ struct BlockReader<'a> {
     deleted: &'a [Interval],
     decoder: ChunkDecoder,
     counts: Counts,
+    /// The chunks decoded, if they are kept so.
+    kept: Option<Kept>,
     uses: Uses,
 }
 
@@ -348,30 +351,61 @@ impl BlockReader<'_> {
 }
 
 impl BlockReader<'_> {
-    /// Appends the samples of a chunk of floats; `None` where it is another.
-    fn append_chunk(
+    /// Looks whether the chunks of the series are kept decoded, or should be.
+    fn look_for_kept(&mut self, id: u32) -> Result<(), StorageError> {
+        let Some(decoded) = &self.set.files.decoded else { return Ok(()) };
+        if !self.deleted.is_empty() {
+            return Ok(());
+        }
+        let wanted = self.chunks.iter().map(|c| c.reference);
+        match decoded.look(id, wanted, self.set.range) {
+            Known::Kept(kept) => {
+                self.uses.hits += 1;
+                self.kept = Some(kept);
+            }
+            Known::Wanted => {
+                self.uses.misses += 1;
+                self.kept = self.decode_to_keep(decoded, id)?;
+            }
+            Known::Unknown => self.uses.misses += 1,
+        }
+        Ok(())
+    }
+
+    /// Appends from what is kept of the series' chunks; `None` where nothing is.
+    fn append_kept(
         &mut self,
-        chunk: ChunkMeta,
+        max: usize,
         times: &mut Vec<i64>,
         values: &mut Vec<f64>,
-    ) -> Result<Option<usize>, StorageError> {
-        let (Files { chunks, decoded, .. }, range) = (&*self.set.files, self.set.range);
-        if let Some(kept) = decoded.as_ref().and_then(|d| d.get(chunk.reference)) {
-            self.uses.hits += 1;
-            return Ok(Some(kept.append(range, times, values)));
+    ) -> Option<usize> {
+        let n = self.kept.as_mut()?.append(max, times, values);
+        self.counts.chunks += self.chunks.len().saturating_sub(self.next) as u64;
+        self.counts.samples += n as u64;
+        self.next = self.chunks.len();
+        Some(n)
+    }
+
+    /// Decodes all chunks of the series, to keep them; `None` where they are not all of floats.
+    fn decode_to_keep(
+        &mut self,
+        decoded: &DecodedSource,
+        id: u32,
+    ) -> Result<Option<Kept>, StorageError> {
+        let chunks = &self.set.files.chunks;
+        chunks.announce(&mut self.window, &self.chunks);
+        let (mut times, mut values, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        for chunk in &self.chunks {
+            let (encoding, data) = chunks.read(&mut self.window, chunk.reference)?;
+            if encoding != Encoding::Xor {
+                return Ok(None);
+            }
+            self.counts.bytes += data.len() as u64;
+            let done = xor::decode(data, &mut times, &mut values);
+            done.map_err(|e| chunks.corrupt(chunk.reference, e.to_string()))?;
+            ends.push((chunk.reference, times.len() as u32));
         }
-        let (encoding, data) = chunks.read(&mut self.window, chunk.reference)?;
-        if encoding != Encoding::Xor {
-            return Ok(None);
-        }
-        self.uses.misses += 1;
-        self.counts.bytes += data.len() as u64;
-        let of = Interval { mint: chunk.mint, maxt: chunk.maxt };
-        let found = match decoded {
-            Some(decoded) => decoded.append(chunk.reference, data, of, range, times, values),
-            None => append_floats(data, of, range, times, values),
-        };
-        Ok(Some(found.map_err(|e| chunks.corrupt(chunk.reference, e.to_string()))?))
+        Ok(Some(decoded.keep(id, (&ends, &times, &values), self.set.range)))
     }
 }
 
@@ -384,6 +418,7 @@ impl SampleReader for BlockReader<'_> {
         }
         self.chunks.clear();
         self.next = 0;
+        self.kept = None;
         let Some(&id) = self.set.ids.get(index) else { return Ok(()) };
         self.deleted = self.set.tombstones.get(id.into());
         if self.set.need == SampleNeed::Labels {
@@ -399,11 +434,18 @@ impl SampleReader for BlockReader<'_> {
                 self.chunks.push(chunk);
             }
         }
-        self.set.files.chunks.announce(&mut self.window, &self.chunks);
+        self.look_for_kept(id)?;
+        if self.kept.is_none() {
+            self.set.files.chunks.announce(&mut self.window, &self.chunks);
+        }
         Ok(())
     }
 
     fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
+        let (times, values) = batch.clear_floats();
+        if let Some(n) = self.append_kept(APPENDED, times, values) {
+            return Ok(n > 0);
+        }
         while let Some(&chunk) = self.chunks.get(self.next) {
             self.next += 1;
             self.decode(chunk, batch)?;
@@ -424,10 +466,21 @@ impl SampleReader for BlockReader<'_> {
         if !self.deleted.is_empty() {
             return Ok(false);
         }
+        if let Some(n) = self.append_kept(APPENDED, times, values) {
+            return Ok(n > 0);
+        }
         while let Some(&chunk) = self.chunks.get(self.next) {
-            let Some(n) = self.append_chunk(chunk, times, values)? else { break };
+            let chunks = &self.set.files.chunks;
+            let (encoding, data) = chunks.read(&mut self.window, chunk.reference)?;
+            if encoding != Encoding::Xor {
+                break;
+            }
+            let of = Interval { mint: chunk.mint, maxt: chunk.maxt };
+            let decoded = append_floats(data, of, self.set.range, times, values);
+            let n = decoded.map_err(|e| chunks.corrupt(chunk.reference, e.to_string()))?;
             self.next += 1;
             self.counts.chunks += 1;
+            self.counts.bytes += data.len() as u64;
             self.counts.samples += n as u64;
             if times.len() - before >= APPENDED {
                 break;

@@ -99,7 +99,7 @@ impl Db {
             out.add(
                 "firesteel_tsdb_decoded_chunks_reads_total",
                 MetricType::Counter,
-                "Reads of chunks by whether they were kept decoded.",
+                "Reads of series by whether what was wanted of them was kept decoded.",
                 &[("kept", found)],
                 Point::Value(n as f64),
             );

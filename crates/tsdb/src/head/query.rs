@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use firesteel_chunk::Encoding;
+use firesteel_chunk::{Encoding, xor};
 use firesteel_model::{
     Labels, Matcher, Timestamp,
     storage::{
@@ -13,7 +13,7 @@ use firesteel_model::{
 
 use super::{
     Head,
-    chunk_files::{ChunkReader, Sealed},
+    chunk_files::{ChunkReader, Place, Sealed},
     late::{LateSet, LateView},
     readers::Guard,
     search,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     block::{ChunkDecoder, Interval, append_floats, retain},
-    decoded::Uses,
+    decoded::{DecodedSource, Kept, Known, Uses},
     index::Memory,
 };
 
@@ -323,6 +323,7 @@ impl SeriesSet for HeadSet {
             until: NEVER,
             hidden: Vec::new(),
             newest: None,
+            kept: None,
             read: Read::default(),
             uses: Uses::default(),
         })
@@ -352,6 +353,8 @@ struct HeadReader<'a> {
     hidden: Vec<(Timestamp, Timestamp)>,
     /// The series' newest sample, where that is all that is needed; nothing was copied then.
     newest: Option<(Timestamp, f64)>,
+    /// The first of the closed chunks decoded, if they are kept so, and how many these are.
+    kept: Option<(Kept, usize)>,
     read: Read,
     uses: Uses,
 }
@@ -386,34 +389,69 @@ impl HeadReader<'_> {
 }
 
 impl HeadReader<'_> {
-    /// Appends the samples of the next chunk, if it is one of floats.
-    fn append_chunk(
+    /// Looks whether the closed chunks of the series are kept decoded, or should be.
+    fn look_for_kept(&mut self, id: u32) -> Result<(), StorageError> {
+        self.kept = None;
+        let Some(decoded) = &self.set.view.head.decoded else { return Ok(()) };
+        // One alone is decoded as fast as it is found.
+        let places = self.copied.sealed.iter().map_while(Sealed::place).count();
+        if places < 2 || !self.hidden.is_empty() {
+            return Ok(());
+        }
+        let closed = self.copied.sealed.get(..places).unwrap_or_default();
+        let range = Interval { mint: self.set.mint, maxt: self.until };
+        let reference = |c: &Sealed| c.place().map_or(0, Place::reference);
+        let kept = match decoded.look(id, closed.iter().map(reference), range) {
+            Known::Kept(kept) => {
+                self.uses.hits += 1;
+                Some(kept)
+            }
+            Known::Wanted => {
+                self.uses.misses += 1;
+                decode_to_keep(decoded, id, closed, &mut self.chunks, range)?
+            }
+            Known::Unknown => {
+                self.uses.misses += 1;
+                None
+            }
+        };
+        self.kept = kept.map(|kept| (kept, places));
+        Ok(())
+    }
+
+    /// Appends from what is kept of the series' closed chunks. 0 at the end, and where nothing is.
+    fn append_kept(
         &mut self,
-        range: Interval,
+        max: usize,
         times: &mut Vec<Timestamp>,
         values: &mut Vec<f64>,
-    ) -> Result<Option<usize>, StorageError> {
-        let set = self.set;
-        let closed = self.copied.sealed.get(self.chunk);
-        let decoded = closed.and_then(Sealed::place).zip(set.view.head.decoded.as_ref());
-        if let Some((place, decoded)) = decoded
-            && let Some(kept) = decoded.get(place.reference())
-        {
-            self.uses.hits += 1;
-            return Ok(Some(kept.append(range, times, values)));
-        }
-        let found = chunk_at(&self.copied, &mut self.chunks, self.chunk)?;
-        let Some((Encoding::Xor, data, (mint, maxt))) = found else { return Ok(None) };
-        let of = Interval { mint, maxt };
-        self.read.bytes += data.len() as u64;
-        let n = if let Some((place, decoded)) = decoded {
-            self.uses.misses += 1;
-            decoded.append(place.reference(), data, of, range, times, values)
-        } else {
-            append_floats(data, of, range, times, values)
-        };
-        n.map(Some).map_err(corrupt)
+    ) -> usize {
+        let Some((kept, chunks)) = &mut self.kept else { return 0 };
+        let n = kept.append(max, times, values);
+        self.read.samples += n as u64;
+        self.read.chunks += chunks.saturating_sub(self.chunk) as u64;
+        self.chunk = self.chunk.max(*chunks);
+        n
     }
+}
+
+/// Decodes closed chunks of a series, to keep them; `None` where they are not all of floats.
+fn decode_to_keep(
+    decoded: &DecodedSource,
+    id: u32,
+    closed: &[Sealed],
+    chunks: &mut ChunkReader,
+    range: Interval,
+) -> Result<Option<Kept>, StorageError> {
+    let (mut times, mut values, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    for chunk in closed {
+        let (Encoding::Xor, Some(place)) = (chunk.encoding, chunk.place()) else {
+            return Ok(None);
+        };
+        xor::decode(chunks.get(chunk)?, &mut times, &mut values).map_err(corrupt)?;
+        ends.push((place.reference(), times.len() as u32));
+    }
+    Ok(Some(decoded.keep(id, (&ends, &times, &values), range)))
 }
 
 /// A chunk of a copied series: closed ones first, then the open one. Its bytes and times.
@@ -495,7 +533,8 @@ impl SampleReader for HeadReader<'_> {
         } else {
             stripe.copy(id, self.set.mint, until, &mut self.copied);
         }
-        Ok(())
+        drop(stripe);
+        self.look_for_kept(id)
     }
 
     fn next(&mut self, batch: &mut SampleBatch) -> Result<bool, StorageError> {
@@ -504,6 +543,10 @@ impl SampleReader for HeadReader<'_> {
             times.push(t);
             values.push(v);
             self.read.samples += 1;
+            return Ok(true);
+        }
+        let (times, values) = batch.clear_floats();
+        if self.append_kept(APPENDED, times, values) > 0 {
             return Ok(true);
         }
         self.decode(batch)
@@ -525,11 +568,18 @@ impl SampleReader for HeadReader<'_> {
             self.read.samples += 1;
             return Ok(true);
         }
+        if self.append_kept(APPENDED, times, values) > 0 {
+            return Ok(true);
+        }
         loop {
             self.check()?;
-            let Some(n) = self.append_chunk(range, times, values)? else { break };
+            let found = chunk_at(&self.copied, &mut self.chunks, self.chunk)?;
+            let Some((Encoding::Xor, data, (mint, maxt))) = found else { break };
+            let of = Interval { mint, maxt };
+            let n = append_floats(data, of, range, times, values).map_err(corrupt)?;
             self.chunk += 1;
             self.read.chunks += 1;
+            self.read.bytes += data.len() as u64;
             self.read.samples += n as u64;
             if times.len() - before >= APPENDED {
                 break;

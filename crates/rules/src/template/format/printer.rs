@@ -34,7 +34,7 @@ pub(super) struct Printer {
 }
 
 /// An address as pointers print it. Go's differ from run to run.
-const ADDRESS: u64 = 0x00c0_0000_0000;
+const ADDRESS: i64 = 0x00c0_0000_0000;
 
 impl Printer {
     pub(super) fn new(limit: usize) -> Self {
@@ -112,8 +112,8 @@ impl Printer {
             (Value::None | Value::NilInterface, 'T' | 'v') => self.pad_with_flags("<nil>"),
             (Value::None | Value::NilInterface, verb) => self.bad_verb(&Value::None, verb),
             (value, 'T') => text::string(self, &value.type_name(), 's', value),
-            (Value::Pointer(_) | Value::Labels(_) | Value::Map(_) | Value::Vector(_), 'p') => {
-                self.pointer('p');
+            (value @ (Value::Pointer(_) | Value::Labels(_) | Value::Map(_) | Value::Vector(_)), 'p') => {
+                self.pointer(value, 'p');
             }
             (value, 'p') => self.bad_verb(value, 'p'),
             (value, verb) => self.value(value, verb, 0),
@@ -155,7 +155,7 @@ impl Printer {
                     self.out.push('&');
                     self.value(target, verb, depth + 1);
                 }
-                _ => self.pointer(verb),
+                _ => self.pointer(value, verb),
             },
             composite => self.composite(composite, verb, depth),
         }
@@ -189,13 +189,14 @@ impl Printer {
         true
     }
 
-    fn pointer(&mut self, verb: char) {
+    fn pointer(&mut self, value: &Value, verb: char) {
         let sharp = self.flags.sharp;
         match verb {
             'v' => self.out.push_str(&format!("0x{ADDRESS:x}")),
             'p' if sharp => self.out.push_str(&format!("{ADDRESS:x}")),
             'p' => self.pad(&format!("0x{ADDRESS:x}")),
-            _ => integer::print(self, ADDRESS as i64, false, verb, &Value::int(ADDRESS as i64)),
+            'b' | 'o' | 'd' | 'x' | 'X' => integer::print(self, ADDRESS, false, verb, value),
+            _ => self.bad_verb(value, verb),
         }
     }
 }
