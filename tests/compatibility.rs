@@ -49,6 +49,14 @@ fn keys(out: &mut String) {
     }
 }
 
+fn web_configuration(out: &mut String) {
+    out.push_str(
+        "\n## The file of `--web.config.file`\nAll keys work. TLS 1.0 and 1.1, cipher suites with CBC and the curve P521 are accepted in lists and not spoken; a file that leaves nothing to speak is refused. \
+         `firetool check web-config` says so, too.\n\n\
+         A reload is all or nothing. Prometheus goes on with what it could of a configuration that cannot be put into force everywhere; here the one before stays.\n",
+    );
+}
+
 fn endpoints(out: &mut String) {
     out.push_str("\n## Endpoints below `/api/v1`\nReads are answered by GET and POST alike.\n\n| endpoint | methods | |\n|---|---|---|\n");
     for endpoint in ENDPOINTS {
@@ -97,10 +105,11 @@ fn the_document_is_what_the_tables_say() {
     let mut expected = HEAD.to_owned();
     flags(&mut expected);
     keys(&mut expected);
+    web_configuration(&mut expected);
     endpoints(&mut expected);
     functions(&mut expected);
     expected.push_str("\n## Tool commands\n`firetool tsdb` has `list`, `analyze`, `dump`, `dump-openmetrics`, `create-blocks-from openmetrics`, and `verify`, which is ours. `firetool query` has `instant`, `range`, `series`, `labels`, `analyze`, and `explain`, which is ours and asks `/api/v1/explain`. \
-         `firetool promql` has `format` and `label-matchers set|delete`. promtool's other commands are not there yet.\n");
+         `firetool promql` has `format` and `label-matchers set|delete`. `firetool check` has `config`, `web-config`, `rules` and `metrics`, `firetool test` has `rules`. promtool's other commands are not there yet.\n");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/compatibility.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&file, &expected).unwrap();

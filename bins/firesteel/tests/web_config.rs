@@ -110,7 +110,9 @@ fn users_and_headers_are_as_in_prometheus() {
     let (status, lines) = raw(ours.address, "/-/healthy", RIGHT).unwrap();
     assert_eq!(status, "HTTP/1.1 500 Internal Server Error");
     assert_eq!(lines.last().unwrap(), "Internal Server Error\n");
-    assert!(ours.log().contains("hashedSecret too short to be a bcrypted password"));
+    wait_for("the reason in the log", || {
+        ours.log().contains("hashedSecret too short to be a bcrypted password").then_some(())
+    });
     fs::write(&web, "").unwrap();
     assert_eq!(raw(ours.address, "/-/healthy", "").unwrap().0, "HTTP/1.1 200 OK");
     fs::write(&web, text).unwrap();

@@ -95,6 +95,7 @@ fn loads_further_jobs_and_joins_paths() {
 global: {external_labels: {host: $HOST-1, none: '${NONE}'}}
 scrape_config_files: [jobs/*.yml]
 rule_files: [rules/*.yml]
+runtime: {gogc: 50}
 scrape_configs: [{job_name: a, file_sd_configs: [{files: [t/*.json]}]}]
 ",
         )
@@ -123,7 +124,7 @@ scrape_configs: [{job_name: a, file_sd_configs: [{files: [t/*.json]}]}]
     assert_eq!(config.global.external_labels.to_string(), r#"{host="pi-1"}"#);
     assert!(config.warnings()[0].message.contains("NONE"));
     assert!(!config.to_yaml().contains("job_name: b"));
-    assert!(config.not_served().iter().any(|n| n.key_path == "rule_files"));
+    assert!(config.not_served().iter().any(|n| n.key_path == "runtime.gogc"));
 }
 
 #[test]
