@@ -8,7 +8,7 @@
 //! asked for a while, see [`DecodedChunks::rest`].
 
 use std::{
-    hash::{BuildHasher, Hash, Hasher as _},
+    hash::BuildHasher,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -43,13 +43,54 @@ pub(crate) struct Run {
     /// Where the chunks are, and where the samples of each end.
     chunks: Box<[(u64, u32)]>,
     times: Times,
-    values: Box<[f64]>,
+    values: Values,
 }
 
 enum Times {
     /// The first, and the distance of one to the next.
     Steady(Timestamp, i64),
     Any(Box<[Timestamp]>),
+}
+
+enum Values {
+    /// What most counters have: whole numbers, in half the memory.
+    Whole(Box<[i32]>),
+    Any(Box<[f64]>),
+}
+
+impl Values {
+    fn new(values: &[f64]) -> Self {
+        // Bit for bit: a negative zero is none.
+        let whole = |v: f64| f64::from(v as i32).to_bits() == v.to_bits();
+        match values.iter().all(|v| whole(*v)) {
+            true => Self::Whole(values.iter().map(|v| *v as i32).collect()),
+            false => Self::Any(values.into()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Whole(values) => values.len(),
+            Self::Any(values) => values.len(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(values) => size_of_val(&**values),
+            Self::Any(values) => size_of_val(&**values),
+        }
+    }
+
+    fn append(&self, range: std::ops::Range<usize>, out: &mut Vec<f64>) {
+        match self {
+            Self::Whole(values) => {
+                let values = values.get(range).unwrap_or_default();
+                out.extend(values.iter().map(|v| f64::from(*v)));
+            }
+            Self::Any(values) => out.extend_from_slice(values.get(range).unwrap_or_default()),
+        }
+    }
 }
 
 impl Run {
@@ -60,7 +101,7 @@ impl Run {
         };
         let steady = step > 0 && times.windows(2).all(|w| w[1].wrapping_sub(w[0]) == step);
         let times = if steady { Times::Steady(first, step) } else { Times::Any(times.into()) };
-        Self { chunks: chunks.into(), times, values: values.into() }
+        Self { chunks: chunks.into(), times, values: Values::new(values) }
     }
 
     fn bytes(&self) -> usize {
@@ -68,7 +109,7 @@ impl Run {
             Times::Steady(..) => 0,
             Times::Any(times) => size_of_val(&**times),
         };
-        OVERHEAD + size_of_val(&*self.chunks) + times + size_of_val(&*self.values)
+        OVERHEAD + size_of_val(&*self.chunks) + times + self.values.bytes()
     }
 
     /// The samples of these chunks, if all of them are here.
@@ -120,18 +161,20 @@ impl Kept {
         values: &mut Vec<f64>,
     ) -> usize {
         let start = self.left.start;
-        let end = start.saturating_add(max).min(self.left.end);
-        self.left.start = end;
-        let Some(new) = self.run.values.get(start..end) else { return 0 };
-        values.extend_from_slice(new);
+        let end = start.saturating_add(max).min(self.left.end).min(self.run.values.len());
+        let n = end.saturating_sub(start);
+        self.left.start = start + n;
+        self.run.values.append(start..start + n, values);
         match &self.run.times {
             Times::Steady(first, step) => {
                 let first = first.wrapping_add(start as i64 * step);
-                times.extend((0..new.len() as i64).map(|i| first.wrapping_add(i * step)));
+                times.extend((0..n as i64).map(|i| first.wrapping_add(i * step)));
             }
-            Times::Any(all) => times.extend_from_slice(all.get(start..end).unwrap_or_default()),
+            Times::Any(all) => {
+                times.extend_from_slice(all.get(start..start + n).unwrap_or_default())
+            }
         }
-        new.len()
+        n
     }
 }
 
@@ -225,9 +268,7 @@ impl DecodedChunks {
 
     /// Whether a run that begins with this chunk was read before; it is from now on.
     fn is_second_time(&self, key: Key, first: u64) -> bool {
-        let mut hasher = self.hasher.build_hasher();
-        (key, first).hash(&mut hasher);
-        let hash = hasher.finish();
+        let hash = self.hasher.hash_one((key, first));
         // Never 0, which is no mark.
         let mark = (hash >> 32) as u32 | 1;
         let at = hash as usize & (self.read_once.len() - 1);
@@ -373,6 +414,19 @@ mod tests {
         assert!(matches!(look(1), Known::Unknown));
         assert!(matches!(look(1), Known::Wanted));
         assert!(matches!(look(2), Known::Unknown));
+    }
+
+    #[test]
+    fn every_bit_of_a_value_stays() {
+        let odd = [-0.0, f64::NAN, f64::INFINITY, 0.5, 3e9, -3e9, f64::MIN_POSITIVE];
+        let whole = [0.0, 1.0, -1.0, f64::from(i32::MAX), f64::from(i32::MIN)];
+        for values in odd.iter().map(|v| vec![1.0, *v]).chain([whole.to_vec(), Vec::new()]) {
+            let mut out = Vec::new();
+            Values::new(&values).append(0..values.len(), &mut out);
+            let bits = |v: &[f64]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&out), bits(&values));
+        }
+        assert!(matches!(Values::new(&whole), Values::Whole(_)));
     }
 
     #[test]
