@@ -1,5 +1,7 @@
 //! An answer, taken apart.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::Result;
@@ -78,8 +80,11 @@ impl Answer {
     /// Takes the names of metrics out of the labels.
     pub(crate) fn remove_names(&mut self) {
         for series in &mut self.series {
-            if let Ok(Value::Object(mut labels)) = serde_json::from_str(&series.labels) {
+            // Sorted: what `Map::remove` does to the order depends on serde_json's features.
+            if let Ok(mut labels) = serde_json::from_str::<BTreeMap<String, Value>>(&series.labels)
+            {
                 labels.remove("__name__");
+                let labels = labels.into_iter().collect();
                 series.labels = Value::Object(labels).to_string();
             }
         }
