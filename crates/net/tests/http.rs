@@ -230,7 +230,7 @@ async fn fetches_tokens_once() {
 #[tokio::test]
 async fn refuses_what_it_cannot_do() {
     let mut config = HttpClientConfig::default();
-    config.proxy.url = Some(Url::parse("socks5://p:1").unwrap());
+    config.proxy.url = Some(Url::parse("socks4://p:1").unwrap());
     let error = HttpClient::new(&config).unwrap_err();
     assert!(matches!(error.kind(), NetErrorKind::NotServed { key: "proxy_url", .. }));
     assert!(error.to_string().starts_with("proxy_url is not served yet"));

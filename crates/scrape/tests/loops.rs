@@ -221,7 +221,8 @@ async fn another_place_of_discovery_replaces_the_targets() {
     apply(&manager, &[job("j", &["a:1"])]);
     seconds(1).await;
     apply(&manager, &[job("j", &["b:1"])]);
-    seconds(1).await;
+    // What discovery says is gathered for five seconds, as in Prometheus.
+    seconds(6).await;
     let active = &manager.targets()[0].active;
     assert_eq!((active.len(), &*active[0].scrape_url), (1, B));
     apply(&manager, &[]);

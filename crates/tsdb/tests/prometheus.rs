@@ -23,7 +23,7 @@ use firesteel_model::{
     stale_nan,
     storage::{AppendOptions, Appendable, Appender, SeriesKey},
 };
-use firesteel_tsdb::{Compression, Db, DbBuilder};
+use firesteel_tsdb::{Compression, Db, DbBuilder, TsdbError};
 
 const DAY: i64 = 86_400_000;
 /// Data of the tests begins here, at a multiple of two hours.
@@ -198,6 +198,20 @@ fn builder(dir: &Path) -> DbBuilder {
     Db::builder(dir).retention(None).wal_segment_size(64 * 1024)
 }
 
+/// Opens a database that was closed a moment ago. The lock of one stays as long as a process that
+/// another test is starting has not become Prometheus yet.
+fn open(builder: DbBuilder) -> Db {
+    let begin = Instant::now();
+    loop {
+        match builder.clone().open() {
+            Err(TsdbError::Locked { .. }) if begin.elapsed() < Duration::from_secs(10) => {
+                std::thread::yield_now();
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 fn scrape(db: &Db, series: std::ops::Range<usize>, t: i64) {
     let mut a = db.appender();
     for i in series {
@@ -268,7 +282,7 @@ fn prometheus_reads_what_we_wrote_and_we_what_it_leaves() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("ours");
     let clock = Arc::new(ManualClock::new(START));
-    let db = builder(&data).clock(Arc::clone(&clock) as Arc<dyn Clock>).open().unwrap();
+    let db = open(builder(&data).clock(Arc::clone(&clock) as Arc<dyn Clock>));
     for n in 0..900_i64 {
         // Every other hour another set of series.
         let shift = (n / 240 * 10) as usize;
@@ -315,7 +329,7 @@ fn prometheus_reads_what_we_wrote_and_we_what_it_leaves() {
             // Prometheus has removed the file; we cut it.
             let ours = dir.with_extension("cut");
             copy(dir, &ours);
-            let db = builder(&ours).open().unwrap();
+            let db = open(builder(&ours));
             assert_eq!(db.open_report().not_read.len(), 1, "{}", db.open_report());
             assert_same(&read_all(&db), &all);
             db.close().unwrap();
@@ -325,7 +339,7 @@ fn prometheus_reads_what_we_wrote_and_we_what_it_leaves() {
             assert!(!log.contains("corrupt") && !log.contains("level=ERROR"), "{log}");
         }
         // Ours again, and more; then Prometheus again. It has written, so our snapshot is not used.
-        let db = builder(&copied).open().unwrap();
+        let db = open(builder(&copied));
         assert!(db.open_report().is_clean(), "{}", db.open_report());
         assert_eq!(db.open_report().snapshot.is_some(), dir == &data);
         assert!(db.open_report().snapshot.iter().all(|s| s.unused.is_some()));
@@ -348,7 +362,7 @@ fn prometheus_reads_a_log_that_we_have_repaired() {
     let Some(binary) = peer("prometheus") else { return };
     let folder = tempfile::tempdir().unwrap();
     let original = folder.path().join("original");
-    let db = builder(&original).open().unwrap();
+    let db = open(builder(&original));
     for i in 0..300 {
         scrape(&db, 0..40, START + i * 15_000);
     }
@@ -374,7 +388,7 @@ fn prometheus_reads_a_log_that_we_have_repaired() {
             bytes.resize(bytes.len().max(66_000), 0);
             damage(&mut bytes);
             std::fs::write(path(&dir, segment), bytes).unwrap();
-            let db = builder(&dir).open().unwrap();
+            let db = open(builder(&dir));
             assert!(!db.open_report().is_clean(), "{what}");
             // Blocks are cut from what is left, and the log goes on.
             let report = db.open_report().to_string();
@@ -408,7 +422,7 @@ fn logs_compressed_with_zstd_are_read_both_ways() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let zstd = || builder(&data).wal_compression(Compression::Zstd);
-    let db = zstd().open().unwrap();
+    let db = open(zstd());
     for n in 0..200_i64 {
         scrape(&db, 0..30, START + n * 15_000);
     }
@@ -429,7 +443,7 @@ fn logs_compressed_with_zstd_are_read_both_ways() {
     assert!(theirs >= ours + 10, "{theirs}");
     let log = std::fs::read_to_string(data.with_extension("log")).unwrap();
     assert!(!log.contains("level=ERROR"), "{log}");
-    let db = zstd().open().unwrap();
+    let db = open(zstd());
     assert!(db.open_report().is_clean(), "{}", db.open_report());
     assert_same(&without_stale(read_all(&db)), &more);
 }
@@ -442,14 +456,14 @@ fn a_head_snapshot_hides_nothing_that_prometheus_adds() {
     // It appends what it scrapes now.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let now = i64::try_from(now.as_millis()).unwrap();
-    let db = builder(&data).open().unwrap();
+    let db = open(builder(&data));
     for n in 0..100 {
         scrape(&db, 0..30, now - (101 - n) * 5000);
     }
     let all = read_all(&db);
     db.close().unwrap();
     drop(db);
-    let db = builder(&data).open().unwrap();
+    let db = open(builder(&data));
     assert!(db.open_report().snapshot.as_ref().is_some_and(|s| s.unused.is_none()));
     assert_same(&read_all(&db), &all);
     drop(db);
@@ -466,7 +480,7 @@ fn a_head_snapshot_hides_nothing_that_prometheus_adds() {
         std::thread::yield_now();
     }
     prometheus.stop();
-    let db = builder(&data).open().unwrap();
+    let db = open(builder(&data));
     assert!(db.open_report().is_clean(), "{}", db.open_report());
     assert!(db.open_report().snapshot.as_ref().is_some_and(|s| s.unused.is_some()));
     let found = read_all(&db);
@@ -482,7 +496,7 @@ fn what_prometheus_wrote_reads_as_it_reads_it() {
     let folder = tempfile::tempdir().unwrap();
     let ours = folder.path().join("ours");
     copy(&source, &ours);
-    let db = builder(&ours).open().unwrap();
+    let db = open(builder(&ours));
     let report = db.open_report();
     println!("{report}");
     assert_eq!((report.blocks, report.segments), (1, 3));
@@ -506,7 +520,7 @@ fn what_prometheus_wrote_reads_as_it_reads_it() {
     assert_same(&without_stale(read_all(&db)), &expected);
     db.close().unwrap();
     drop(db);
-    let db = builder(&ours).open().unwrap();
+    let db = open(builder(&ours));
     assert_eq!((db.open_report().late_samples, db.open_report().is_clean()), (0, true));
     assert_same(&without_stale(read_all(&db)), &expected);
     drop(db);
@@ -521,7 +535,7 @@ fn prometheus_reads_late_samples_of_ours() {
     let Some(binary) = peer("prometheus") else { return };
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("ours");
-    let db = builder(&data).out_of_order_window(Duration::from_secs(6 * 3600)).open().unwrap();
+    let db = open(builder(&data).out_of_order_window(Duration::from_secs(6 * 3600)));
     let step = 15_000;
     for n in 0..900_i64 {
         let mut a = db.appender();
@@ -570,7 +584,7 @@ fn prometheus_reads_late_samples_of_ours() {
             assert!(!log.contains(word), "{word}: {log}");
         }
         // What it has made of our log is ours again.
-        let db = builder(dir).open().unwrap();
+        let db = open(builder(dir));
         assert!(db.open_report().is_clean(), "{}", db.open_report());
         assert_same(&read_all(&db), &all);
         db.flush_full_ranges(START).unwrap();
@@ -591,7 +605,7 @@ fn newer_encodings_read_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("data");
         copy(&source, &dir);
-        let db = builder(&dir).open().unwrap();
+        let db = open(builder(&dir));
         assert!(db.open_report().is_clean(), "{}", db.open_report());
         assert_eq!(db.open_report().late_samples, 40);
         let all = read_all(&db);
