@@ -418,7 +418,7 @@ fn engine_options(
 
 /// Share of the process' memory for chunks that dashboards read again and again, and its bound.
 const DECODED_SHARE: u64 = 16;
-const MAX_DECODED: u64 = 128 << 20;
+const MAX_DECODED: u64 = 48 << 20;
 
 const ZERO_INGESTION: &str = "created-timestamp-zero-ingestion";
 

@@ -126,7 +126,7 @@ impl DbBuilder {
 
     /// How many bytes chunks may take that are kept decoded because they are read again and again,
     /// as dashboards do; 0, none, by default. Reserved from the budget at once, taken when needed,
-    /// and given back after five minutes without use. A sample takes 4 to 16 bytes.
+    /// and given back after five minutes without use. A sample takes 2 to 16 bytes.
     #[must_use]
     pub const fn decoded_chunks(mut self, bytes: u64) -> Self {
         self.decoded_bytes = bytes;

@@ -7,6 +7,8 @@
 //! `quick_cache` (a relative of CLOCK-Pro and S3-FIFO). What is kept is given up once nobody has
 //! asked for a while, see [`DecodedChunks::rest`].
 
+mod values;
+
 use std::{
     hash::BuildHasher,
     sync::{
@@ -20,6 +22,7 @@ use firesteel_model::{Timestamp, budget::Reservation};
 use parking_lot::Mutex;
 use quick_cache::{Weighter, sync::Cache};
 
+use self::values::Values;
 use crate::block::Interval;
 
 /// Bytes that a run takes, about; decides how many are reckoned with.
@@ -50,47 +53,6 @@ enum Times {
     /// The first, and the distance of one to the next.
     Steady(Timestamp, i64),
     Any(Box<[Timestamp]>),
-}
-
-enum Values {
-    /// What most counters have: whole numbers, in half the memory.
-    Whole(Box<[i32]>),
-    Any(Box<[f64]>),
-}
-
-impl Values {
-    fn new(values: &[f64]) -> Self {
-        // Bit for bit: a negative zero is none.
-        let whole = |v: f64| f64::from(v as i32).to_bits() == v.to_bits();
-        match values.iter().all(|v| whole(*v)) {
-            true => Self::Whole(values.iter().map(|v| *v as i32).collect()),
-            false => Self::Any(values.into()),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Whole(values) => values.len(),
-            Self::Any(values) => values.len(),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Whole(values) => size_of_val(&**values),
-            Self::Any(values) => size_of_val(&**values),
-        }
-    }
-
-    fn append(&self, range: std::ops::Range<usize>, out: &mut Vec<f64>) {
-        match self {
-            Self::Whole(values) => {
-                let values = values.get(range).unwrap_or_default();
-                out.extend(values.iter().map(|v| f64::from(*v)));
-            }
-            Self::Any(values) => out.extend_from_slice(values.get(range).unwrap_or_default()),
-        }
-    }
 }
 
 impl Run {
@@ -414,19 +376,6 @@ mod tests {
         assert!(matches!(look(1), Known::Unknown));
         assert!(matches!(look(1), Known::Wanted));
         assert!(matches!(look(2), Known::Unknown));
-    }
-
-    #[test]
-    fn every_bit_of_a_value_stays() {
-        let odd = [-0.0, f64::NAN, f64::INFINITY, 0.5, 3e9, -3e9, f64::MIN_POSITIVE];
-        let whole = [0.0, 1.0, -1.0, f64::from(i32::MAX), f64::from(i32::MIN)];
-        for values in odd.iter().map(|v| vec![1.0, *v]).chain([whole.to_vec(), Vec::new()]) {
-            let mut out = Vec::new();
-            Values::new(&values).append(0..values.len(), &mut out);
-            let bits = |v: &[f64]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-            assert_eq!(bits(&out), bits(&values));
-        }
-        assert!(matches!(Values::new(&whole), Values::Whole(_)));
     }
 
     #[test]
