@@ -211,7 +211,7 @@ pub(crate) fn check(arguments: &ArgMatches, out: &mut dyn Write) -> Outcome {
     check::run(&paths(arguments, "rule-files")?, &options, out)
 }
 
-/// Looks at the rule files that a configuration names, as [`check`] does.
+/// Looks at the rule files that a configuration names, as [`check()`] does.
 pub(crate) fn check_files(
     files: &[PathBuf],
     duplicates: bool,
