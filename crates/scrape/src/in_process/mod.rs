@@ -20,7 +20,7 @@ pub use recorder::Recorder;
 use crate::{IngestSettings, Ingested, Ingester, Page, Scrape, ScrapeError};
 
 /// Metrics in this program: Firesteel's own ([`Collect`]) and, with the features of these names, the
-/// registry of `prometheus-client` and [`Recorder`] for the macros of `metrics`.
+/// registry of `prometheus-client` and `Recorder` for the macros of `metrics`.
 pub trait Source {
     /// Appends its families to `out`, as protobuf messages each behind its length.
     ///
