@@ -24,10 +24,10 @@ const WRONG: &str = "Authorization: Basic bWU6b3RoZXI=";
 /// Status line, headers (dates aside, sorted, in lower case) and body of an answer over plain TCP.
 fn raw(address: SocketAddr, path: &str, header: &str) -> std::io::Result<(String, Vec<String>)> {
     let mut stream = TcpStream::connect(address)?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{header}\r\n\r\n"
-    )?;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{header}\r\n\r\n");
+    // At once: a server that refuses what it read first may not be there for the rest.
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer).into_owned();

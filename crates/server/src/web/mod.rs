@@ -28,6 +28,9 @@ use self::{
     users::{Answer, Users},
 };
 
+/// Bytes of a request in the clear to a TLS port that are read and thrown away.
+const MOST_DRAINED: u64 = 64 << 10;
+
 /// A connection, with or without TLS.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -136,9 +139,9 @@ impl Front for Web {
             stream.write_all(answer.as_bytes()).await?;
             stream.shutdown().await?;
             // What is left unread when a socket is closed may cost the client the answer.
-            let mut rest = [0; 4096];
-            let drained = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut rest));
-            let _ = drained.await;
+            let (mut rest, mut nowhere) = (stream.take(MOST_DRAINED), tokio::io::sink());
+            let drained = tokio::io::copy(&mut rest, &mut nowhere);
+            let _ = tokio::time::timeout(Duration::from_secs(1), drained).await;
             return Err(io::Error::other("the client does not speak TLS"));
         }
         let shared = Arc::clone(inner);
