@@ -1,4 +1,5 @@
-//! Where Prometheus 3.14, which we follow, and 3.5.3, which is asked, are known to differ.
+//! Where Prometheus 3.14, which we follow, and 3.5.3, which is asked, are known to differ; and where
+//! both contradict their own documentation and we do not.
 //!
 //! An exception takes out of both answers what may differ, or says how much values may; what is
 //! left must still be the same.
@@ -9,6 +10,7 @@ mod histograms;
 mod names;
 mod query;
 mod shape;
+mod times;
 
 use query::Query;
 
@@ -56,7 +58,7 @@ enum Effect {
 /// All known differences. What takes something out of the answers comes before what looks at all
 /// of them.
 pub fn all() -> impl Iterator<Item = &'static Exception> {
-    [annotations::ALL, errors::ALL, names::ALL, histograms::ALL].into_iter().flatten()
+    [annotations::ALL, errors::ALL, names::ALL, histograms::ALL, times::ALL].into_iter().flatten()
 }
 
 /// Compares under the exceptions. If nothing differs then, the name of the last that was needed.

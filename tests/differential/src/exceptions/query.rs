@@ -1,5 +1,7 @@
 //! What an exception sees of a query.
 
+use firesteel_promql::{Expr, ParserOptions, ast::Subquery, parse};
+
 use crate::{generate::Question, subject::When, tree::Node};
 
 /// Functions and aggregations that compensate sums of histograms.
@@ -79,6 +81,17 @@ impl<'a> Query<'a> {
         matches!(self.when, When::Range { start, end, step } if (end - start) % step != 0)
     }
 
+    /// Whether a selector with `@` is in a subquery that is moved to later times and whose first
+    /// step is the time at which what is around it starts.
+    pub(super) fn starts_where_it_looks_ahead(&self) -> bool {
+        let start = match self.when {
+            When::Instant(t) => t,
+            When::Range { start, .. } => start,
+        };
+        let options = ParserOptions::experimental();
+        parse(&self.text, &options).is_ok_and(|expr| looks_ahead_at(&expr, start))
+    }
+
     /// Whether it reads native histograms.
     pub(super) fn native(&self) -> bool {
         const FAMILIES: [&str; 9] = [
@@ -95,4 +108,23 @@ impl<'a> Query<'a> {
         ];
         FAMILIES.iter().any(|name| self.text.contains(name))
     }
+}
+
+/// See [`Query::starts_where_it_looks_ahead`]; `start` is the first time at which `expr` is evaluated.
+fn looks_ahead_at(expr: &Expr, start: i64) -> bool {
+    let mut subqueries: Vec<&Subquery> = Vec::new();
+    expr.walk(&mut |expr| {
+        if let Expr::Subquery(subquery) = expr {
+            subqueries.push(subquery);
+        }
+    });
+    subqueries.into_iter().any(|subquery| {
+        let offset = subquery.offset.as_millis().unwrap_or(0);
+        let range = subquery.range.as_millis().unwrap_or(0);
+        let step = subquery.step.as_ref().map_or(Some(60_000), |step| step.as_millis());
+        let step = step.unwrap_or(1).max(1);
+        let first = ((start - offset - range).div_euclid(step) + 1) * step;
+        let anchored = || subquery.expr.selectors().iter().any(|selector| selector.at.is_some());
+        offset < 0 && first == start && anchored() || looks_ahead_at(&subquery.expr, first)
+    })
 }
