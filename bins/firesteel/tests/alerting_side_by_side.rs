@@ -19,7 +19,7 @@ use firesteel_model::{Labels, MatchOp, Matcher, storage::memory::MemoryStorage, 
 use firesteel_promql::{Engine, QueryOptions, QueryValue};
 use firesteel_rules::{LoadOptions, RuleSpec, load_text};
 use serde_json::{Value, json};
-use support::{Server, api_data, conformance, now_ms, peer, request, wait_for};
+use support::{Server, api_data, conformance, now_ms, peer, prometheus, request};
 
 const STEP: i64 = 5000;
 /// Rules in all, those that must give something, and alerts among them.
@@ -284,11 +284,10 @@ fn two_hundred_rules_give_the_same_as_with_the_real_prometheus() {
         "global: {evaluation_interval: 5s, rule_query_offset: 10s}\nrule_files: [rules.yml]\n";
     fs::write(here.path().join("prometheus.yml"), config).unwrap();
     let config = Path::new("prometheus.yml");
-    let (_real, real) = prometheus_with_receiver(&program, here.path(), config);
-    let server = Server::start(
-        here.path(),
-        &["--config.file=prometheus.yml", "--web.enable-remote-write-receiver"],
-    );
+    let receiver = ["--web.enable-remote-write-receiver"];
+    let data = here.path().join("real");
+    let (_real, real) = prometheus(&program, here.path(), &data, config, &receiver);
+    let server = Server::start(here.path(), &["--config.file=prometheus.yml", receiver[0]]);
     let both = [real, server.address];
     // Both have looked for alerts of an earlier run before there is anything to alert of.
     thread::sleep(Duration::from_secs(17));
@@ -356,24 +355,4 @@ fn two_hundred_rules_give_the_same_as_with_the_real_prometheus() {
         firing.len()
     );
     assert!(server.stop().success());
-}
-
-/// A real Prometheus that takes remote writes.
-fn prometheus_with_receiver(
-    program: &Path,
-    folder: &Path,
-    config: &Path,
-) -> (support::Process, SocketAddr) {
-    let address = support::free_address();
-    let arguments = [
-        format!("--config.file={}", config.display()),
-        "--storage.tsdb.path=real".to_owned(),
-        format!("--web.listen-address={address}"),
-        "--web.enable-remote-write-receiver".to_owned(),
-    ];
-    let process = support::Process::start(program, &arguments, folder);
-    wait_for("the real Prometheus", || {
-        (support::get(address, "/-/ready").ok()?.0 == 200).then_some(())
-    });
-    (process, address)
 }

@@ -84,7 +84,7 @@ fn prometheus_reads_what_we_wrote_after_a_stop_and_after_a_kill() {
         }
         let copied = folder.path().join(how);
         copy(&folder.path().join("data"), &copied);
-        let (_process, theirs) = prometheus(&program, folder.path(), &copied, &idle);
+        let (_process, theirs) = prometheus(&program, folder.path(), &copied, &idle, &[]);
         for ((query, ours), theirs) in
             QUERIES.iter().zip(&ours).zip(answers(theirs, &QUERIES, time))
         {
@@ -118,7 +118,7 @@ fn ours_then_theirs_then_ours_again() {
         } else {
             assert!(server.stop().success())
         }
-        let (process, theirs) = prometheus(&program, folder.path(), &data, &file);
+        let (process, theirs) = prometheus(&program, folder.path(), &data, &file, &[]);
         assert!(
             count(theirs) >= least,
             "round {round}: Prometheus sees {} of {least}",

@@ -60,7 +60,7 @@ fn compare(folder: &Path, config: &Path, least: usize) -> Option<Server> {
     let real = peer("prometheus")?;
     let flag = format!("--config.file={}", config.display());
     let ours = Server::start(folder, &[&flag]);
-    let (_real, theirs) = prometheus(&real, folder, &folder.join("real"), config);
+    let (_real, theirs) = prometheus(&real, folder, &folder.join("real"), config, &[]);
     let began = std::time::Instant::now();
     let last = loop {
         let last = (targets(ours.address), targets(theirs));

@@ -89,7 +89,7 @@ fn answers_as_prometheus_does() {
     )
     .unwrap();
     let (_peer, theirs) =
-        prometheus(&program, folder.path(), &folder.path().join("theirs"), &config);
+        prometheus(&program, folder.path(), &folder.path().join("theirs"), &config, &[]);
     let server = Server::start(folder.path(), &[&format!("--config.file={}", config.display())]);
     let seconds = std::env::var("FIRESTEEL_SOAK_SECONDS").map_or(20, |s| s.parse().unwrap());
     for address in [theirs, server.address] {

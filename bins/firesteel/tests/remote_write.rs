@@ -29,7 +29,8 @@ fn samples_arrive_from_the_real_prometheus() {
         ),
     )
     .unwrap();
-    let (_sender, _) = prometheus(&program, folder.path(), &folder.path().join("theirs"), &config);
+    let (_sender, _) =
+        prometheus(&program, folder.path(), &folder.path().join("theirs"), &config, &[]);
     let count = wait_for("samples", || {
         let result =
             server.query("count_over_time(sent{a=\"b\", from=\"there\", job=\"test\"}[1m])");

@@ -318,19 +318,21 @@ pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Starts a real Prometheus on `data` and waits until it is ready.
+/// Starts a real Prometheus on `data`, with `more` flags, and waits until it is ready.
 pub(crate) fn prometheus(
     program: &Path,
     folder: &Path,
     data: &Path,
     config: &Path,
+    more: &[&str],
 ) -> (Process, SocketAddr) {
     let address = free_address();
-    let arguments = [
+    let mut arguments = vec![
         format!("--config.file={}", config.display()),
         format!("--storage.tsdb.path={}", data.display()),
         format!("--web.listen-address={address}"),
     ];
+    arguments.extend(more.iter().map(|a| (*a).to_owned()));
     let process = Process::start(program, &arguments, folder);
     wait_for("the real Prometheus", || (get(address, "/-/ready").ok()?.0 == 200).then_some(()));
     (process, address)
