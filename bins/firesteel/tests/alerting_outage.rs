@@ -117,7 +117,10 @@ fn an_alertmanager_that_was_away_hears_of_every_alert_soon() {
     fs::write(folder.path().join("rules.yml"), RULES).unwrap();
     state.ends.store(true, Ordering::SeqCst);
     let first = alertmanager::start(&program, folder.path(), address);
-    let server = Server::start(folder.path(), &[]);
+    // An Alertmanager that was restarted has forgotten its alerts: what it had before comes with the
+    // resends of the outage, which are as many with a minute, the default, in two minutes.
+    let resend = format!("--rules.alert.resend-delay={}ms", outage.as_millis() / 2);
+    let server = Server::start(folder.path(), &[&resend]);
     wait_for("the first alerts", || (received(address).len() == 2 * EACH).then_some(()));
 
     first.stop();

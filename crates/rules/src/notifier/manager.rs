@@ -303,7 +303,6 @@ impl Set {
             let running = old.remove(url).unwrap_or_else(|| {
                 let options = &inner.options;
                 let settings = Settings {
-                    client: self.client.clone(),
                     timeout: self.config.timeout,
                     batch: options.batch_size.max(1),
                     capacity: options.queue_capacity,
@@ -311,7 +310,8 @@ impl Set {
                     user_agent: options.user_agent.clone(),
                     clock: Arc::clone(&options.clock),
                 };
-                let sender = Arc::new(Sender::new(url.clone(), settings, metrics(url)));
+                let client = self.client.clone();
+                let sender = Arc::new(Sender::new(url.clone(), client, settings, metrics(url)));
                 let of_task = Arc::clone(&sender);
                 (sender, inner.runtime.spawn(async move { of_task.run().await }))
             });
@@ -357,3 +357,6 @@ impl Collect for Notifier {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

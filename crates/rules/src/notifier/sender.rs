@@ -33,10 +33,25 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// Bytes of an answer that are read: nobody looks at them.
 const MAX_ANSWER: u64 = 1 << 20;
 
+/// How requests get to an Alertmanager.
+pub(super) trait Transport: Send + Sync {
+    /// Sends a request and reads the answer to its end: its status, or why there is none.
+    fn send(&self, request: Request) -> impl Future<Output = Result<StatusCode, String>> + Send;
+}
+
+impl Transport for HttpClient {
+    async fn send(&self, request: Request) -> Result<StatusCode, String> {
+        let mut response = Self::send(self, request).await.map_err(|error| error.to_string())?;
+        let mut answer = Vec::new();
+        // Read so that the connection can be used again; what it says changes nothing.
+        let _ = response.body.read_to_end(&mut answer).await;
+        Ok(response.status)
+    }
+}
+
 /// What a sender works with.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) client: HttpClient,
     pub(super) timeout: Duration,
     pub(super) batch: usize,
     pub(super) capacity: usize,
@@ -46,9 +61,10 @@ pub(super) struct Settings {
 }
 
 #[derive(Debug)]
-pub(super) struct Sender {
+pub(super) struct Sender<T = HttpClient> {
     pub(super) url: String,
     uri: Option<Uri>,
+    transport: T,
     settings: Settings,
     queue: Mutex<Queue>,
     work: Notify,
@@ -65,8 +81,13 @@ enum Sent {
     Failed,
 }
 
-impl Sender {
-    pub(super) fn new(url: String, settings: Settings, metrics: Arc<SenderMetrics>) -> Self {
+impl<T: Transport> Sender<T> {
+    pub(super) fn new(
+        url: String,
+        transport: T,
+        settings: Settings,
+        metrics: Arc<SenderMetrics>,
+    ) -> Self {
         let uri = url.parse().ok();
         if uri.is_none() {
             tracing::error!(alertmanager = url, "this is no URL that alerts can be sent to");
@@ -74,6 +95,7 @@ impl Sender {
         Self {
             uri,
             url,
+            transport,
             queue: Mutex::new(Queue::new(settings.capacity)),
             settings,
             work: Notify::new(),
@@ -208,12 +230,7 @@ impl Sender {
         if let Ok(agent) = HeaderValue::from_str(&self.settings.user_agent) {
             request.headers.insert(USER_AGENT, agent);
         }
-        let mut response =
-            self.settings.client.send(request).await.map_err(|error| error.to_string())?;
-        let mut answer = Vec::new();
-        // Read so that the connection can be used again; what it says changes nothing.
-        let _ = response.body.read_to_end(&mut answer).await;
-        Ok(response.status)
+        self.transport.send(request).await
     }
 
     /// Sends what waits before the end, as long as it is taken.
@@ -235,3 +252,6 @@ fn is_about_the_alerts(status: StatusCode) -> bool {
     [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNPROCESSABLE_ENTITY]
         .contains(&status)
 }
+
+#[cfg(test)]
+mod tests;
