@@ -5,11 +5,11 @@
 //! watched.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
+#[path = "support/cgroup.rs"]
+mod cgroup;
 mod support;
 
 use std::{
-    fs,
-    path::PathBuf,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use cgroup::{Group, anonymous_memory};
 use firesteel_model::wire::Writer;
 use support::{Server, escape, get, request};
 
@@ -29,36 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const AT_A_TIME: usize = 4;
 const STEP: i64 = 15_000;
 const STEPS: usize = 60;
-
-/// A control group with a memory limit, removed when dropped.
-struct Group(PathBuf);
-
-impl Group {
-    /// `None` where it cannot be made.
-    fn make(limit: u64) -> Option<Self> {
-        for (root, file) in
-            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
-        {
-            let group = Self(PathBuf::from(format!("{root}/firesteel-{}", std::process::id())));
-            if fs::create_dir(&group.0).is_ok()
-                && fs::write(group.0.join(file), limit.to_string()).is_ok()
-            {
-                return Some(group);
-            }
-        }
-        None
-    }
-
-    fn add(&self, pid: u32) -> bool {
-        fs::write(self.0.join("cgroup.procs"), pid.to_string()).is_ok()
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
 
 fn labels(out: &mut Writer<'_>, pairs: &[(&str, &str)]) {
     for (name, value) in pairs {
@@ -259,12 +230,6 @@ fn dashboard(end: i64) -> Vec<String> {
         format!("query?time={}&query={}", end / 1000, escape("count(dash_total)")),
         format!("label/group/values?match[]={}", escape("dash_total")),
     ]
-}
-
-fn anonymous_memory(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:"));
-    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).unwrap_or(0) << 10
 }
 
 #[test]
