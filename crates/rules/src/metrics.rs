@@ -95,71 +95,67 @@ pub(crate) struct GroupMetrics {
 
 impl GroupMetrics {
     pub(crate) fn collect(&self, key: &str, interval: Duration, rules: usize, out: &mut Families) {
-        use MetricType::{Counter, Gauge};
-        let mut add = |name, kind, help, value: f64| {
-            out.add(name, kind, help, &[("rule_group", key)], Point::Value(value));
-        };
-        add(
-            "prometheus_rule_group_iterations_missed_total",
-            Counter,
-            "The total number of rule group evaluations missed due to slow rule group evaluation.",
-            self.missed.value() as f64,
-        );
-        add(
-            "prometheus_rule_group_iterations_total",
-            Counter,
-            "The total number of scheduled rule group evaluations, whether executed or missed.",
-            self.scheduled.value() as f64,
-        );
-        add(
-            "prometheus_rule_evaluations_total",
-            Counter,
-            "The total number of rule evaluations.",
-            self.evaluations.value() as f64,
-        );
-        add(
-            "prometheus_rule_evaluation_failures_total",
-            Counter,
-            "The total number of rule evaluation failures.",
-            self.failures.value() as f64,
-        );
-        add(
-            "prometheus_rule_group_interval_seconds",
-            Gauge,
-            "The interval of a rule group.",
-            interval.as_secs_f64(),
-        );
-        add(
-            "prometheus_rule_group_last_evaluation_timestamp_seconds",
-            Gauge,
-            "The timestamp of the last rule group evaluation in seconds.",
-            self.last_evaluation.value(),
-        );
-        add(
-            "prometheus_rule_group_last_duration_seconds",
-            Gauge,
-            "The duration of the last rule group evaluation.",
-            self.last_duration.value(),
-        );
-        add(
-            "prometheus_rule_group_last_rule_duration_sum_seconds",
-            Gauge,
-            "The sum of time in seconds it took to evaluate each rule in the group regardless of concurrency. \
-             This should be higher than the group duration if rules are evaluated concurrently.",
-            self.last_rule_duration_sum.value(),
-        );
-        add(
-            "prometheus_rule_group_last_restore_duration_seconds",
-            Gauge,
-            "The duration of the last alert rules alerts restoration using the `ALERTS_FOR_STATE` series.",
-            self.last_restore_duration.value(),
-        );
-        add("prometheus_rule_group_rules", Gauge, "The number of rules.", rules as f64);
-        add(
-            "prometheus_rule_group_last_evaluation_samples",
-            Gauge,
-            "The number of samples returned during the last rule group evaluation.",
-            self.samples.load(Ordering::Relaxed) as f64,
-        );
+        let labels = [("rule_group", key)];
+        for (name, help, counter) in [
+            (
+                "prometheus_rule_group_iterations_missed_total",
+                "The total number of rule group evaluations missed due to slow rule group evaluation.",
+                &self.missed,
+            ),
+            (
+                "prometheus_rule_group_iterations_total",
+                "The total number of scheduled rule group evaluations, whether executed or missed.",
+                &self.scheduled,
+            ),
+            (
+                "prometheus_rule_evaluations_total",
+                "The total number of rule evaluations.",
+                &self.evaluations,
+            ),
+            (
+                "prometheus_rule_evaluation_failures_total",
+                "The total number of rule evaluation failures.",
+                &self.failures,
+            ),
+        ] {
+            let value = Point::Value(counter.value() as f64);
+            out.add(name, MetricType::Counter, help, &labels, value);
+        }
+        for (name, help, value) in [
+            (
+                "prometheus_rule_group_interval_seconds",
+                "The interval of a rule group.",
+                interval.as_secs_f64(),
+            ),
+            (
+                "prometheus_rule_group_last_evaluation_timestamp_seconds",
+                "The timestamp of the last rule group evaluation in seconds.",
+                self.last_evaluation.value(),
+            ),
+            (
+                "prometheus_rule_group_last_duration_seconds",
+                "The duration of the last rule group evaluation.",
+                self.last_duration.value(),
+            ),
+            (
+                "prometheus_rule_group_last_rule_duration_sum_seconds",
+                "The sum of time in seconds it took to evaluate each rule in the group regardless of concurrency. \
+                 This should be higher than the group duration if rules are evaluated concurrently.",
+                self.last_rule_duration_sum.value(),
+            ),
+            (
+                "prometheus_rule_group_last_restore_duration_seconds",
+                "The duration of the last alert rules alerts restoration using the `ALERTS_FOR_STATE` series.",
+                self.last_restore_duration.value(),
+            ),
+            ("prometheus_rule_group_rules", "The number of rules.", rules as f64),
+            (
+                "prometheus_rule_group_last_evaluation_samples",
+                "The number of samples returned during the last rule group evaluation.",
+                self.samples.load(Ordering::Relaxed) as f64,
+            ),
+        ] {
+            out.add(name, MetricType::Gauge, help, &labels, Point::Value(value));
+        }
     }
 }

@@ -348,7 +348,12 @@ pub(crate) fn api_data(address: SocketAddr, path: &str) -> Value {
 
 /// What a query finds: by labels, a value or a histogram.
 pub(crate) fn found(server: SocketAddr, query: &str) -> BTreeMap<String, Value> {
-    let data = api_data(server, &format!("query?query={}", escape(query)));
+    found_at(server, query, now_ms() as f64 / 1e3)
+}
+
+/// The same at a time, in seconds.
+pub(crate) fn found_at(server: SocketAddr, query: &str, time: f64) -> BTreeMap<String, Value> {
+    let data = api_data(server, &format!("query?query={}&time={time:.3}", escape(query)));
     let point = |series: &Value| {
         let point = if series["value"].is_null() { &series["histogram"] } else { &series["value"] };
         point[1].clone()

@@ -163,9 +163,11 @@ fn page(params: &Params) -> Result<Option<Page<'_>>, ApiError> {
     }
 }
 
-/// Names a group for the next page.
+/// Names a group for the next page: the SHA-256 of its file and name.
 fn token(group: &RuleGroupView) -> String {
-    format!("{:x}", md5::compute(format!("{};{}", group.file, group.name)))
+    let name = format!("{};{}", group.file, group.name);
+    let hash = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// As Go reads booleans.

@@ -1,55 +1,10 @@
-//! The calendar, UTC: proleptic Gregorian, without leap seconds.
+//! The date functions: UTC, without leap seconds.
+
+use firesteel_model::calendar::{Date, weekday};
 
 use super::FunctionId;
 
 const DAY: i64 = 86_400;
-
-/// A date of the calendar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Date {
-    pub(crate) year: i64,
-    /// 1 to 12.
-    pub(crate) month: i64,
-    /// 1 to 31.
-    pub(crate) day: i64,
-}
-
-/// Days since 1970-01-01 to a date: years are counted from March on, so that leap days come last.
-pub(crate) const fn date_of_days(days: i64) -> Date {
-    // Days since 0000-03-01.
-    let days = days.saturating_add(719_468);
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year_of_era + if month <= 2 { 1 } else { 0 };
-    Date { year, month, day }
-}
-
-const fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-const fn days_in_month(date: Date) -> i64 {
-    match date.month {
-        2 if is_leap(date.year) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-const fn day_of_year(date: Date) -> i64 {
-    let leap = if is_leap(date.year) && date.month > 2 { 1 } else { 0 };
-    // Months before March are even, from March on 153 days are 5 months.
-    let before =
-        if date.month > 2 { (153 * (date.month - 3) + 2) / 5 + 59 } else { 31 * (date.month - 1) };
-    before + leap + date.day
-}
 
 /// Whole seconds since 1970 as Go has them on amd64: floats that do not fit 64 bits become the least
 /// number, and the calendar counts 64 bits from the year -292277022399, so that what lies before is
@@ -68,7 +23,7 @@ fn day_and_second(v: f64) -> (i64, i64) {
 }
 
 fn date(v: f64) -> Date {
-    date_of_days(day_and_second(v).0)
+    Date::of_days(day_and_second(v).0)
 }
 
 /// The date functions, of seconds since 1970.
@@ -77,10 +32,10 @@ pub(crate) fn of_seconds(func: FunctionId) -> Option<fn(f64) -> f64> {
     Some(match func {
         F::Minute => |v| (day_and_second(v).1 % 3600 / 60) as f64,
         F::Hour => |v| (day_and_second(v).1 / 3600) as f64,
-        F::DayOfWeek => |v| (day_and_second(v).0 + 4).rem_euclid(7) as f64,
+        F::DayOfWeek => |v| weekday(day_and_second(v).0) as f64,
         F::DayOfMonth => |v| date(v).day as f64,
-        F::DayOfYear => |v| day_of_year(date(v)) as f64,
-        F::DaysInMonth => |v| days_in_month(date(v)) as f64,
+        F::DayOfYear => |v| date(v).day_of_year() as f64,
+        F::DaysInMonth => |v| date(v).days_in_month() as f64,
         F::Month => |v| date(v).month as f64,
         F::Year => |v| date(v).year as f64,
         _ => return None,
@@ -90,27 +45,6 @@ pub(crate) fn of_seconds(func: FunctionId) -> Option<fn(f64) -> f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn walks_through_the_days() {
-        let mut date = Date { year: 1600, month: 1, day: 1 };
-        let (mut ordinal, mut weekday) = (1, 6);
-        for days in -135_140..100_000 {
-            assert_eq!(date_of_days(days), date, "{days}");
-            assert_eq!(day_of_year(date), ordinal, "{date:?}");
-            let seconds = (days * DAY + DAY - 1) as f64;
-            assert_eq!(of_seconds(FunctionId::DayOfWeek).unwrap()(seconds), f64::from(weekday));
-            weekday = (weekday + 1) % 7;
-            ordinal += 1;
-            date.day += 1;
-            if date.day > days_in_month(date) {
-                (date.day, date.month) = (1, date.month + 1);
-            }
-            if date.month > 12 {
-                (date.month, date.year, ordinal) = (1, date.year + 1, 1);
-            }
-        }
-    }
 
     #[test]
     fn any_float_has_a_date() {

@@ -1,6 +1,8 @@
 //! Fields and methods of the values that templates get: samples, alerts' data, times, durations and
 //! histograms.
 
+use firesteel_model::calendar::Date;
+
 use super::{
     duration,
     signature::Parameter,
@@ -97,7 +99,7 @@ pub(super) fn call(value: &Value, name: &str, arguments: &[Value]) -> Result<Val
 }
 
 fn of_time(time: Time, name: &str, arguments: &[Value]) -> Option<Value> {
-    let (year, month, day) = time.date();
+    let Date { year, month, day } = time.date();
     let (hour, minute, second) = time.clock();
     let number = |i: usize| match arguments.get(i) {
         Some(Value::Int(n, _)) => Some(*n),

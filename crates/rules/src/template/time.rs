@@ -2,6 +2,8 @@
 
 use std::{cmp::Ordering, fmt};
 
+use firesteel_model::calendar::{self, Date};
+
 const DAY: i64 = 86_400;
 const NANOS: i64 = 1_000_000_000;
 
@@ -46,31 +48,6 @@ pub(super) fn weekday_name(day: i64) -> String {
     }
 }
 
-/// Days since 1970 of a day of the Gregorian calendar.
-const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    // Years begin in March, so that the leap day is the last.
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-/// Year, month and day.
-const fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month, day)
-}
-
 impl Time {
     pub(super) const fn from_millis(ms: i64) -> Self {
         Self { seconds: ms.div_euclid(1000), nanos: (ms.rem_euclid(1000) * 1_000_000) as u32 }
@@ -90,8 +67,13 @@ impl Time {
         self.total_nanos() as i64
     }
 
-    pub(super) const fn date(self) -> (i64, i64, i64) {
-        civil_from_days(self.seconds.div_euclid(DAY))
+    /// Days since 1970.
+    const fn days(self) -> i64 {
+        self.seconds.div_euclid(DAY)
+    }
+
+    pub(super) const fn date(self) -> Date {
+        Date::of_days(self.days())
     }
 
     /// Hour, minute, second.
@@ -102,13 +84,12 @@ impl Time {
 
     /// 0 is Sunday.
     pub(super) const fn weekday(self) -> i64 {
-        (self.seconds.div_euclid(DAY) + 4).rem_euclid(7)
+        calendar::weekday(self.days())
     }
 
     /// From 1.
     pub(super) const fn year_day(self) -> i64 {
-        let (year, _, _) = self.date();
-        self.seconds.div_euclid(DAY) - days_from_civil(year, 1, 1) + 1
+        self.date().day_of_year()
     }
 
     pub(super) const fn is_zero(self) -> bool {
@@ -129,10 +110,10 @@ impl Time {
     /// Go's `AddDate`: days beyond a month's end go on into the next.
     pub(super) fn add_date(self, years: i64, months: i64, days: i64) -> Self {
         let limit = |n: i64| n.clamp(-1_000_000, 1_000_000);
-        let (year, month, day) = self.date();
+        let Date { year, month, day } = self.date();
         let months = month - 1 + limit(months);
         let year = year + limit(years) + months.div_euclid(12);
-        let first = days_from_civil(year, months.rem_euclid(12) + 1, 1);
+        let first = Date { year, month: months.rem_euclid(12) + 1, day: 1 }.days();
         let days = first + day - 1 + limit(days);
         Self { seconds: days * DAY + self.seconds.rem_euclid(DAY), nanos: self.nanos }
     }
@@ -159,7 +140,7 @@ impl Time {
 
     /// Go's `GoString`.
     pub(super) fn go_string(self) -> String {
-        let (year, month, day) = self.date();
+        let Date { year, month, day } = self.date();
         let (hour, minute, second) = self.clock();
         let (month, nanos) = (month_name(month), self.nanos);
         format!(
@@ -203,7 +184,7 @@ impl Time {
     }
 
     fn write_element(self, element: &str) -> String {
-        let (year, month, day) = self.date();
+        let Date { year, month, day } = self.date();
         let (hour, minute, second) = self.clock();
         let twelve = if hour % 12 == 0 { 12 } else { hour % 12 };
         let short = |name: String| name.get(..3).unwrap_or_default().to_owned();
@@ -340,11 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn the_calendar_goes_both_ways() {
-        for days in (-800_000..800_000).step_by(97) {
-            let (year, month, day) = civil_from_days(days);
-            assert_eq!(days_from_civil(year, month, day), days);
-        }
+    fn moments_are_moved_and_rounded() {
         let time = Time::from_millis(1_706_659_200_000);
         assert_eq!(time.add_date(0, 1, 0).format("2006-01-02"), "2024-03-02");
         assert_eq!(time.multiple_of(3_600 * NANOS, false).format("15:04"), "00:00");
