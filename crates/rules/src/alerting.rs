@@ -14,7 +14,7 @@ use crate::{
     Nanos, RuleSpec,
     output::{Output, Refused, Row},
     query::EvalError,
-    template::{self, AlertData},
+    template::{self, AlertData, AlertTemplate, TemplateError},
     time::{nanos, to_ms, to_seconds},
 };
 
@@ -148,9 +148,32 @@ pub(crate) struct Alerts {
     held: Option<Reservation>,
 }
 
+type Named = (String, Result<AlertTemplate, TemplateError>);
+
+/// What a rule says of its alerts, parsed. Validation has found errors before; where it did not
+/// they stand in the alerts.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    labels: Vec<Named>,
+    annotations: Vec<Named>,
+}
+
+impl Texts {
+    pub(crate) fn of(spec: &RuleSpec) -> Self {
+        let name = template::alert_name(&spec.name);
+        let parse =
+            |(key, text): &(String, String)| (key.clone(), AlertTemplate::parse(&name, text));
+        Self {
+            labels: spec.labels.iter().map(parse).collect(),
+            annotations: spec.annotations.iter().map(parse).collect(),
+        }
+    }
+}
+
 /// What an evaluation needs besides the result.
 pub(crate) struct Evaluation<'a> {
     pub(crate) spec: &'a RuleSpec,
+    pub(crate) texts: &'a Texts,
     pub(crate) external_labels: &'a Labels,
     pub(crate) external_url: &'a str,
     pub(crate) limit: usize,
@@ -179,7 +202,6 @@ impl Evaluation<'_> {
         let mut held = self.budget.reserve(0).map_err(memory)?;
         let mut alerts = Vec::new();
         let mut seen = hashbrown::HashSet::new();
-        let name = template::alert_name(&self.spec.name);
         for (i, sample) in samples.iter().enumerate() {
             if i % LOOK == 0 && self.cancel.is_canceled() {
                 return Err(EvalError {
@@ -187,7 +209,7 @@ impl Evaluation<'_> {
                     canceled: true,
                 });
             }
-            let alert = self.alert(&name, sample);
+            let alert = self.alert(sample);
             held.grow(alert.bytes()).map_err(memory)?;
             if !seen.insert(alert.labels.clone()) {
                 return Err(DUPLICATES.to_owned().into());
@@ -197,16 +219,17 @@ impl Evaluation<'_> {
         Ok((alerts, held))
     }
 
-    fn alert(&self, name: &str, sample: &VectorSample) -> Alert {
+    fn alert(&self, sample: &VectorSample) -> Alert {
         let data = AlertData {
             labels: &sample.labels,
             external_labels: self.external_labels,
             external_url: self.external_url,
             value: &sample.value,
         };
-        let expand = |text: &str| {
-            let at = to_ms(self.at);
-            template::expand(name, text, &data, at, self.query).unwrap_or_else(|error| {
+        let expand = |text: &Result<AlertTemplate, TemplateError>| {
+            let text = text.as_ref().map_err(Clone::clone);
+            let text = text.and_then(|text| text.expand(&data, to_ms(self.at), self.query));
+            text.unwrap_or_else(|error| {
                 tracing::warn!(
                     alert = self.spec.name,
                     %error,
@@ -217,11 +240,11 @@ impl Evaluation<'_> {
         };
         let mut builder = sample.labels.to_builder();
         builder.del(METRIC_NAME);
-        for (name, text) in &self.spec.labels {
+        for (name, text) in &self.texts.labels {
             builder.set(name, &expand(text));
         }
         builder.set(ALERT_NAME, &self.spec.name);
-        let annotations = self.spec.annotations.iter();
+        let annotations = self.texts.annotations.iter();
         let annotations = annotations.map(|(name, text)| (name.clone(), expand(text)));
         let value = match &sample.value {
             SampleValue::Float(v) => *v,

@@ -12,7 +12,7 @@ use firesteel_promql::{Engine, QueryOptions, QueryValue, RangeSeries, SampleValu
 
 use crate::{
     AlertState, GroupSpec, RuleSpec,
-    alerting::{Alerts, Evaluation},
+    alerting::{Alerts, Evaluation, Texts},
     template::Query,
     time::{from_ms, nanos},
 };
@@ -120,7 +120,7 @@ pub fn replay(
 ) -> Result<DryRun, String> {
     // Annotations identify nothing.
     let rule = RuleSpec { annotations: Vec::new(), ..rule.clone() };
-    let budget = Budget::unlimited();
+    let (budget, texts) = (Budget::unlimited(), Texts::of(&rule));
     let mut cursors: Vec<Cursor<'_>> = series.iter().map(Cursor::new).collect();
     let mut alerts = Alerts::default();
     let mut history = History::default();
@@ -132,6 +132,7 @@ pub fn replay(
         let asking = Asking { ask, at: t };
         let evaluation = Evaluation {
             spec: &rule,
+            texts: &texts,
             external_labels: &group.external_labels,
             external_url: &group.external_url,
             limit: group.limit,

@@ -250,6 +250,7 @@ impl Group {
         let querying = self.querying(shared, at);
         let evaluation = Evaluation {
             spec: &rule.spec,
+            texts: &rule.texts,
             external_labels: &self.spec.external_labels,
             external_url: &self.spec.external_url,
             limit: self.spec.limit,

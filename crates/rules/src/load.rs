@@ -13,7 +13,12 @@ use firesteel_config::{
 use firesteel_model::{Labels, ValidationScheme, float::go_quote};
 use firesteel_promql::{Expr, ParserOptions, parse};
 
-use crate::{Nanos, RulesError, schedule::Slots, template, time::nanos};
+use crate::{
+    Nanos, RulesError,
+    schedule::Slots,
+    template::{self, AlertTemplate},
+    time::nanos,
+};
 
 /// What rule files are read with.
 #[derive(Clone, Debug)]
@@ -144,7 +149,7 @@ fn check(name: &str, text: &str, options: &LoadOptions, specs: &mut Vec<GroupSpe
                 let name = template::alert_name(&rule.name.text);
                 for (what, map) in [("label", &rule.labels), ("annotation", &rule.annotations)] {
                     for (key, value) in map {
-                        if let Err(error) = template::check(&name, &value.text) {
+                        if let Err(error) = AlertTemplate::parse(&name, &value.text) {
                             let (key, error) = (go_quote(key), error.message());
                             report(value.place, format!("{what} {key}: {error}"));
                         }

@@ -12,7 +12,7 @@ use firesteel_config::RuleKind;
 
 use crate::{
     Nanos, RuleSpec,
-    alerting::{AlertState, Alerts},
+    alerting::{AlertState, Alerts, Texts},
     output::Output,
 };
 
@@ -53,6 +53,7 @@ pub(crate) struct RuleStatus {
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) spec: RuleSpec,
+    pub(crate) texts: Texts,
     status: Mutex<RuleStatus>,
     output: Mutex<Output>,
     alerts: Mutex<Alerts>,
@@ -68,6 +69,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Rule {
     pub(crate) fn new(spec: RuleSpec, restored: bool) -> Self {
         Self {
+            texts: if spec.kind == RuleKind::Alerting {
+                Texts::of(&spec)
+            } else {
+                Texts::default()
+            },
             spec,
             status: Mutex::default(),
             output: Mutex::default(),

@@ -17,7 +17,7 @@ use std::{
 
 use firesteel_model::Labels;
 use firesteel_promql::SampleValue;
-use firesteel_rules::template::{AlertData, Query, check, expand};
+use firesteel_rules::template::{AlertData, AlertTemplate, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -78,9 +78,10 @@ impl Query for Answers {
 /// What an alert's annotation would be.
 fn annotation(table: &Table, answers: &Answers, index: usize, text: &str) -> String {
     let name = format!("__alert_{}", alert(index));
-    if let Err(error) = check(&name, text) {
-        return error.message().to_owned();
-    }
+    let template = match AlertTemplate::parse(&name, text) {
+        Ok(template) => template,
+        Err(error) => return error.message().to_owned(),
+    };
     let (labels, external_labels) =
         (Labels::from_pairs(&table.labels), Labels::from_pairs(&table.external_labels));
     let data = AlertData {
@@ -89,7 +90,7 @@ fn annotation(table: &Table, answers: &Answers, index: usize, text: &str) -> Str
         external_url: &table.external_url,
         value: &SampleValue::Float(table.value),
     };
-    match expand(&name, text, &data, 1_700_000_000_000, answers) {
+    match template.expand(&data, 1_700_000_000_000, answers) {
         Ok(text) => text,
         Err(error) => format!("<error expanding template: {error}>"),
     }

@@ -45,43 +45,48 @@ pub fn alert_name(rule: &str) -> String {
     format!("__alert_{rule}")
 }
 
-/// Whether a text is more than itself.
-fn has_actions(text: &str) -> bool {
-    text.contains("{{")
+/// The text of a label or an annotation of an alerting rule: parsed once, expanded for each alert.
+/// One without actions is not a template, and costs a copy.
+#[derive(Debug)]
+pub struct AlertTemplate(Text);
+
+#[derive(Debug)]
+enum Text {
+    Plain(String),
+    Actions(Template),
 }
 
-/// Expands the text of a label or an annotation as Prometheus does for alerts: with `$labels`,
-/// `$externalLabels`, `$externalURL` and `$value`. Templates of alerts are
-/// named by [`alert_name`]. `query` is asked for instant queries at `at`.
-///
-/// A text without actions costs a copy. Others are parsed each time; time and memory are bounded by
-/// [`Limits`].
-///
-/// # Errors
-/// The text is not a template, it fails, or it takes more than the limits allow. Prometheus then
-/// puts `<error expanding template: error>` in its place.
-pub fn expand(
-    name: &str,
-    text: &str,
-    data: &AlertData<'_>,
-    at: Timestamp,
-    query: &dyn Query,
-) -> Result<String, TemplateError> {
-    if !has_actions(text) {
-        return Ok(text.to_owned());
+impl AlertTemplate {
+    /// Parses a text, as the validation of rules does. The name is that of [`alert_name`].
+    ///
+    /// # Errors
+    /// The text is not a template.
+    pub fn parse(name: &str, text: &str) -> Result<Self, TemplateError> {
+        if !text.contains("{{") {
+            return Ok(Self(Text::Plain(text.to_owned())));
+        }
+        Template::parse(name, &format!("{DEFINITIONS}{text}")).map(|t| Self(Text::Actions(t)))
     }
-    let template = Template::parse(name, &format!("{DEFINITIONS}{text}"))?;
-    let environment = Environment { at, external_url: data.external_url, query };
-    template.run(data.to_value(), &environment, Limits::default())
-}
 
-/// Parses the text of a label or an annotation, as the validation of rules does.
-///
-/// # Errors
-/// The text is not a template.
-pub fn check(name: &str, text: &str) -> Result<(), TemplateError> {
-    if !has_actions(text) {
-        return Ok(());
+    /// Expands it as Prometheus does for alerts: with `$labels`, `$externalLabels`, `$externalURL`
+    /// and `$value`. `query` is asked for instant queries at `at`. Time and memory are bounded by
+    /// [`Limits`].
+    ///
+    /// # Errors
+    /// It fails, or takes more than the limits allow. Prometheus then puts
+    /// `<error expanding template: error>` in its place.
+    pub fn expand(
+        &self,
+        data: &AlertData<'_>,
+        at: Timestamp,
+        query: &dyn Query,
+    ) -> Result<String, TemplateError> {
+        match &self.0 {
+            Text::Plain(text) => Ok(text.clone()),
+            Text::Actions(template) => {
+                let environment = Environment { at, external_url: data.external_url, query };
+                template.run(data.to_value(), &environment, Limits::default())
+            }
+        }
     }
-    Template::parse(name, &format!("{DEFINITIONS}{text}")).map(|_| ())
 }

@@ -10,7 +10,7 @@
 //! ```
 //! use firesteel_model::Labels;
 //! use firesteel_promql::SampleValue;
-//! use firesteel_rules::template::{AlertData, NoQueries, expand};
+//! use firesteel_rules::template::{AlertData, AlertTemplate, NoQueries, alert_name};
 //!
 //! let labels = Labels::from_pairs([("instance", "db-1:9100")]);
 //! let data = AlertData {
@@ -20,7 +20,8 @@
 //!     value: &SampleValue::Float(0.973),
 //! };
 //! let text = "{{ $labels.instance | stripPort }} is {{ $value | humanizePercentage }} full";
-//! let text = expand("__alert_full", text, &data, 0, &NoQueries)?;
+//! let template = AlertTemplate::parse(&alert_name("Full"), text)?;
+//! let text = template.expand(&data, 0, &NoQueries)?;
 //! assert_eq!(text, "db-1 is 97.3% full");
 //! # Ok::<(), firesteel_rules::template::TemplateError>(())
 //! ```
@@ -51,7 +52,7 @@ mod value;
 
 use std::{collections::BTreeMap, rc::Rc};
 
-pub use alert::{AlertData, alert_name, check, expand};
+pub use alert::{AlertData, AlertTemplate, alert_name};
 pub use error::TemplateError;
 use exec::Environment;
 use firesteel_model::{Labels, Timestamp};
