@@ -241,7 +241,7 @@ fn none_brings_the_server_down_or_keeps_dashboards_from_their_answers() {
     let at_a_time = number("FIRESTEEL_HOSTILE_AT_A_TIME", AT_A_TIME);
     let folder = tempfile::tempdir().unwrap();
     let limit = LIMIT.to_string();
-    let group = Group::make(LIMIT);
+    let group = Group::make("queries", LIMIT);
     let server = Server::start_in(
         folder.path(),
         &["--web.enable-remote-write-receiver", "--query.timeout=8s"],

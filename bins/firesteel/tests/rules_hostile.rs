@@ -139,7 +139,7 @@ fn ten_million_series_are_refused_and_disturb_nothing() {
     ]);
     configure(folder.path(), &rules);
     let limit = LIMIT.to_string();
-    let group = Group::make(LIMIT);
+    let group = Group::make("ten-million", LIMIT);
     let server = Server::start_in(
         folder.path(),
         &["--web.enable-remote-write-receiver"],
@@ -225,5 +225,39 @@ fn an_alert_of_very_many_series_is_refused_and_disturbs_nothing() {
     let peak = peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024;
     println!("{peak} MiB resident at most");
     assert!(peak < 700, "{peak} MiB");
+    assert!(server.stop().success());
+}
+
+#[test]
+fn series_that_are_others_each_time_are_refused_when_memory_is_short() {
+    let folder = tempfile::tempdir().unwrap();
+    // Each evaluation is below the limits, and all that it records is new.
+    let churn = format!("({}) * on() group_left(t) count_values('t', vector(time()))", chain(10));
+    let rules = groups(&[("churn", 0, "record", &churn), ("calm", 0, "record", "vector(1)")]);
+    configure(folder.path(), &rules);
+    let limit = LIMIT / 2;
+    let group = Group::make("churn", limit);
+    let server = Server::start_in(
+        folder.path(),
+        &["--web.enable-remote-write-receiver"],
+        &[("GOMEMLIMIT", &limit.to_string())],
+    );
+    let limited = group.as_ref().is_some_and(|g| g.add(server.pid()));
+    store(&server, STORED / 2);
+    let mut peak = 0;
+    let error = wait_for("the refusal", || {
+        peak = peak.max(anonymous_memory(server.pid()));
+        Some(rule(&server, "churn")["lastError"].as_str()?.to_owned())
+    });
+    // It stays so.
+    let began = Instant::now();
+    while began.elapsed() < WATCHED / 4 {
+        peak = peak.max(anonymous_memory(server.pid()));
+        thread::sleep(Duration::from_millis(50));
+    }
+    println!("{} MiB of anonymous memory at most; in a cgroup: {limited}; {error}", peak >> 20);
+    assert!(error.contains("memory limit \"process\"") && peak < limit, "{error}");
+    assert_eq!(rule(&server, "calm")["health"], "ok");
+    assert!(distances(&server, "calm", WATCHED.as_secs() / 4).iter().all(|&d| d < 2.5));
     assert!(server.stop().success());
 }

@@ -6,12 +6,13 @@ use std::{fs, path::PathBuf};
 pub(crate) struct Group(PathBuf);
 
 impl Group {
-    /// `None` where it cannot be made.
-    pub(crate) fn make(limit: u64) -> Option<Self> {
+    /// `None` where it cannot be made. The name is the only one of this process.
+    pub(crate) fn make(name: &str, limit: u64) -> Option<Self> {
         for (root, file) in
             [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
         {
-            let group = Self(PathBuf::from(format!("{root}/firesteel-{}", std::process::id())));
+            let group =
+                Self(PathBuf::from(format!("{root}/firesteel-{}-{name}", std::process::id())));
             if fs::create_dir(&group.0).is_ok()
                 && fs::write(group.0.join(file), limit.to_string()).is_ok()
             {
