@@ -210,9 +210,8 @@ impl Sender {
         }
         let mut response =
             self.settings.client.send(request).await.map_err(|error| error.to_string())?;
-        let mut answer = Vec::new();
         // Read so that the connection can be used again; what it says changes nothing.
-        let _ = response.body.read_to_end(&mut answer).await;
+        let _ = response.body.whole(0).await;
         Ok(response.status)
     }
 
