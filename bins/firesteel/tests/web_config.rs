@@ -142,8 +142,7 @@ fn secure(
         let client = HttpClient::new(&config).map_err(|e| e.to_string())?;
         let request = Request::get(format!("https://{address}/-/healthy").parse().unwrap());
         let mut response = client.send(request).await.map_err(|e| e.to_string())?;
-        let mut body = Vec::new();
-        response.body.read_to_end(&mut body).await.map_err(|e| e.to_string())?;
+        let body = response.body.whole(0).await.map_err(|e| e.to_string())?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     })
 }

@@ -189,9 +189,7 @@ impl Shared {
     ) -> Result<Option<T>, DiscoveryError> {
         let fail = |e: String| DiscoveryError::Http(e);
         let mut response = self.api.send(path, Limits::body(MAX_BYTES), WATCH + EXTRA).await?;
-        let mut body = Vec::new();
-        let read = response.body.read_to_end(&mut body).await;
-        read.map_err(|e| fail(e.to_string()))?;
+        let body = response.body.whole(0).await.map_err(|e| fail(e.to_string()))?;
         if response.status != StatusCode::OK {
             let text = String::from_utf8_lossy(body.get(..body.len().min(200)).unwrap_or(&body));
             let status = response.status.as_u16();

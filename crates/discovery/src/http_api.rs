@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use firesteel_config::HttpClientConfig;
 use firesteel_net::{HttpClient, Limits, Request, Response};
 use http::{
@@ -88,11 +89,10 @@ impl Api {
     }
 
     /// Asks for what is at a path and reads it whole.
-    pub(crate) async fn bytes(&self, path: &str) -> Result<(Response, Vec<u8>), DiscoveryError> {
+    pub(crate) async fn bytes(&self, path: &str) -> Result<(Response, Bytes), DiscoveryError> {
         let mut response = self.send(path, Limits::body(MAX_BYTES), self.timeout).await?;
-        let mut body = Vec::new();
-        let read = response.body.read_to_end(&mut body).await;
-        read.map_err(|e| DiscoveryError::Http(e.to_string()))?;
+        let body = response.body.whole(0).await;
+        let body = body.map_err(|e| DiscoveryError::Http(e.to_string()))?;
         Ok((response, body))
     }
 

@@ -44,7 +44,7 @@ impl Format {
         content_type: &str,
         fallback: Option<Self>,
     ) -> Result<ChosenFormat, Error> {
-        let quoted = crate::error::quote(content_type.as_bytes());
+        let quoted = || crate::error::quote(content_type.as_bytes());
         let (problem, alone, detail) = if content_type.is_empty() {
             let what = "non-compliant scrape target sending blank Content-Type".to_owned();
             let alone = format!("{what} and no fallback_scrape_protocol specified for target");
@@ -56,18 +56,21 @@ impl Format {
                     if let Some(format) = known.into_iter().find(|f| f.media_type() == media_type) {
                         return Ok(ChosenFormat { format, warning: None });
                     }
-                    let what = format!("received unsupported Content-Type {quoted}");
+                    let what = format!("received unsupported Content-Type {}", quoted());
                     let alone =
                         format!("{what} and no fallback_scrape_protocol specified for target");
                     (what, alone, None)
                 }
-                Err(why) => (
-                    format!("could not parse received Content-Type {quoted}"),
-                    format!(
-                        "cannot parse Content-Type {quoted} and no fallback_scrape_protocol for target"
-                    ),
-                    Some(why),
-                ),
+                Err(why) => {
+                    let quoted = quoted();
+                    (
+                        format!("could not parse received Content-Type {quoted}"),
+                        format!(
+                            "cannot parse Content-Type {quoted} and no fallback_scrape_protocol for target"
+                        ),
+                        Some(why),
+                    )
+                }
             }
         };
         let with_detail = |text: String| match detail {

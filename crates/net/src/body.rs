@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, header::CONTENT_ENCODING};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{NetErrorKind, error::innermost};
@@ -176,16 +176,24 @@ impl Body {
         }
     }
 
-    /// Appends the whole rest to `out`; returns how many bytes that were.
+    /// The whole rest. `expected` is how many bytes it may have, which is reserved if there is more
+    /// than one piece; a single piece is not copied.
     ///
     /// # Errors
-    /// As [`Body::chunk`]; `out` then holds what came before.
-    pub async fn read_to_end(&mut self, out: &mut Vec<u8>) -> Result<usize, NetErrorKind> {
-        let before = out.len();
-        while let Some(piece) = self.chunk().await? {
-            out.extend_from_slice(&piece);
+    /// As [`Body::chunk`].
+    pub async fn whole(&mut self, expected: usize) -> Result<Bytes, NetErrorKind> {
+        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        if self.decoder.is_none() && self.incoming.is_end_stream() {
+            self.done = true;
+            return Ok(first);
         }
-        Ok(out.len() - before)
+        let mut all = Vec::with_capacity(expected.max(first.len()));
+        all.extend_from_slice(&first);
+        drop(first);
+        while let Some(piece) = self.chunk().await? {
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.into())
     }
 
     /// How much time is left.

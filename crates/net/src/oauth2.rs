@@ -3,6 +3,7 @@
 
 use std::{pin::Pin, time::Duration};
 
+use bytes::Bytes;
 use firesteel_config::{HttpClientConfig, OAuth2};
 use http::{
     HeaderValue, StatusCode, Uri,
@@ -116,11 +117,7 @@ impl Tokens {
         })
     }
 
-    async fn ask(
-        &self,
-        secret: &str,
-        in_form: bool,
-    ) -> Result<(StatusCode, Vec<u8>), NetErrorKind> {
+    async fn ask(&self, secret: &str, in_form: bool) -> Result<(StatusCode, Bytes), NetErrorKind> {
         let mut form = Form::default();
         let by_assertion = self.config.grant_type == JWT_BEARER;
         if by_assertion {
@@ -151,9 +148,8 @@ impl Tokens {
         }
         let sent = self.client.send(request).await;
         let mut response = sent.map_err(|e| NetErrorKind::Token(e.to_string()))?;
-        let mut body = Vec::new();
-        let read = response.body.read_to_end(&mut body).await;
-        read.map_err(|e| NetErrorKind::Token(e.to_string()))?;
+        let body = response.body.whole(0).await;
+        let body = body.map_err(|e| NetErrorKind::Token(e.to_string()))?;
         Ok((response.status, body))
     }
 }

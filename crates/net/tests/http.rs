@@ -20,9 +20,7 @@ fn client(change: impl FnOnce(&mut HttpClientConfig)) -> HttpClient {
 
 async fn body(client: &HttpClient, request: Request) -> Result<Vec<u8>, String> {
     let mut response = client.send(request).await.map_err(|e| e.to_string())?;
-    let mut out = Vec::new();
-    response.body.read_to_end(&mut out).await.map_err(|e| e.to_string())?;
-    Ok(out)
+    Ok(response.body.whole(0).await.map_err(|e| e.to_string())?.into())
 }
 
 #[tokio::test]

@@ -252,6 +252,11 @@ impl Cache {
         self.renewed += usize::from(entry.was_owed);
     }
 
+    /// Whether the last page was a good one.
+    pub(crate) const fn last_was_good(&self) -> bool {
+        self.owed.is_some()
+    }
+
     /// Ends a good page: the series that it did not have join `stale`, of which those that it had
     /// are taken out; the lines that it did not have leave the cache, texts of metadata lines go to
     /// `lost`.

@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use firesteel_config::HttpClientConfig;
 
 use crate::ScrapeError;
@@ -47,7 +48,7 @@ impl FetchRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fetched {
     /// The body, decompressed.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// The `Content-Type`, empty where there was none.
     pub content_type: String,
 }

@@ -84,8 +84,9 @@ impl Client {
         }
         let content_type = response.headers.get(CONTENT_TYPE);
         let content_type = content_type.map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
-        let mut body = Vec::with_capacity(size_hint.min(MAX_HINT));
-        response.body.read_to_end(&mut body).await.map_err(|e| match e {
+        // Pages differ by some digits from one scrape to the next.
+        let expected = (size_hint + size_hint / 16).min(MAX_HINT);
+        let body = response.body.whole(expected).await.map_err(|e| match e {
             NetErrorKind::BodyTooLarge { .. } => ScrapeError::BodySize,
             NetErrorKind::Timeout => ScrapeError::Timeout { url: request.url.clone() },
             e => ScrapeError::Fetch(e.to_string()),

@@ -123,6 +123,11 @@ impl Ingester {
         self.metadata.list()
     }
 
+    /// Whether the last page was taken in whole.
+    pub(crate) const fn last_was_good(&self) -> bool {
+        self.cache.last_was_good()
+    }
+
     pub(crate) fn metadata_store(&self) -> Arc<MetadataStore> {
         Arc::clone(&self.metadata)
     }

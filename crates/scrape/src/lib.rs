@@ -8,6 +8,7 @@ mod fetch;
 mod http;
 mod in_process;
 mod ingest;
+mod intake;
 mod job;
 mod manager;
 mod metadata;

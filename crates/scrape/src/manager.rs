@@ -23,6 +23,7 @@ use crate::{
     ExternalAddress, MakeFetch, PoolSnapshot, ScrapeError, Target,
     failure_log::FailureLogs,
     http::DEFAULT_USER_AGENT,
+    intake::Intake,
     job::Features,
     offset_seed,
     pool::Pool,
@@ -42,9 +43,16 @@ pub struct ScrapeOptions {
     pub clock: Arc<dyn Clock>,
     /// This server's host name: servers of a pair scrape at different times.
     pub hostname: String,
-    /// How many pages are taken in at a time, at least 1. Each occupies a thread of the runtime's
-    /// blocking pool.
+    /// Where targets are scraped: by default on the runtime on which the manager is made, where
+    /// discovery stays.
+    pub runtime: Option<Handle>,
+    /// How many pages are taken in at a time on threads of the runtime's blocking pool, at least 1.
     pub workers: usize,
+    /// Pages of no more bytes, of targets whose last page was a good one, are taken in on the
+    /// runtime's own threads: 0.1 to 0.3 us a sample, a fifth of the processor's time saved. For a
+    /// runtime that does nothing else; by default 0, no page. Where one is held up, by a slow disk
+    /// for example, the pages of the next minute go to the blocking pool.
+    pub at_once: usize,
     /// Under which name targets on this host are shown, where that is known.
     pub external: Option<ExternalAddress>,
     /// Whether metadata goes to the storage along with new series (`metadata-wal-records`).
@@ -72,7 +80,9 @@ impl ScrapeOptions {
             discover: Arc::new(move |config| mechanisms.discoverer(config)),
             clock: Arc::new(SystemClock::new()),
             hostname: String::new(),
+            runtime: None,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            at_once: 0,
             external: None,
             append_metadata: false,
             start_timestamps: false,
@@ -104,8 +114,8 @@ struct Job {
 
 /// Scrapes the targets of all jobs into a storage.
 ///
-/// Its tasks run on the tokio runtime it was made on; pages are taken in on that runtime's blocking
-/// threads. Dropping it stops everything at once, without staleness markers, as does
+/// Its tasks run on the tokio runtime it was made on, or on that of its options; pages are taken in
+/// on the runtime's blocking threads. Dropping it stops everything at once, without staleness markers, as does
 /// [`ScrapeManager::shutdown`], which also waits.
 #[derive(Debug)]
 pub struct ScrapeManager {
@@ -127,12 +137,12 @@ impl ScrapeManager {
         let shared = Arc::new(Shared {
             appendable: Storage(appendable),
             clock: Arc::clone(&options.clock),
-            compute: Arc::new(tokio::sync::Semaphore::new(options.workers.max(1))),
+            intake: Intake::new(options.workers, options.at_once),
             metrics: Default::default(),
             offset_seed: Default::default(),
             shutdown: shutdown.clone(),
             tasks: Default::default(),
-            runtime: Handle::current(),
+            runtime: options.runtime.clone().unwrap_or_else(Handle::current),
             features: Features {
                 append_metadata: options.append_metadata,
                 start_timestamps: options.start_timestamps,

@@ -11,7 +11,6 @@ use std::{
 use firesteel_model::{Timestamp, budget::Budget, clock::Clock, storage::Appendable};
 use tokio::{
     runtime::Handle,
-    sync::Semaphore,
     time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,6 +19,7 @@ use crate::{
     Fetch, FetchRequest, Fetched, Health, IngestSettings, Ingested, Ingester, LastScrape, Page,
     Scrape, ScrapeError, Target,
     failure_log::{FailureLog, FailureLogSlot},
+    intake::Intake,
     job::Features,
     metrics::ScrapeMetrics,
 };
@@ -29,8 +29,8 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) appendable: Storage,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Bounds how many pages are taken in at a time.
-    pub(crate) compute: Arc<Semaphore>,
+    /// Where pages are taken in.
+    pub(crate) intake: Intake,
     pub(crate) metrics: ScrapeMetrics,
     pub(crate) offset_seed: AtomicU64,
     /// Everything stops at once.
@@ -144,7 +144,7 @@ impl ScrapeLoop {
             Err(e) => Err(ScrapeError::Fetch(e.to_string())),
         };
         if let (Ok(page), Ok(held)) = (&fetched, &mut reserved)
-            && let Err(e) = held.grow((page.body.capacity() as u64).saturating_sub(held.bytes()))
+            && let Err(e) = held.grow((page.body.len() as u64).saturating_sub(held.bytes()))
         {
             fetched = Err(ScrapeError::Fetch(e.to_string()));
         }
@@ -169,7 +169,7 @@ impl ScrapeLoop {
         }
     }
 
-    /// Takes the page in, away from the async threads.
+    /// Takes the page in.
     async fn ingest(
         &self,
         time: Timestamp,
@@ -177,13 +177,13 @@ impl ScrapeLoop {
         fetched: Result<Fetched, ScrapeError>,
     ) -> Result<Ingested, String> {
         let mut ingester = Arc::clone(&self.slot).lock_owned().await;
-        let permit = Arc::clone(&self.shared.compute).acquire_owned().await;
         let shared = Arc::clone(&self.shared);
         let control = Arc::clone(&self.control);
         let failed = fetched.is_err().then(|| self.failure_log());
         let log = failed.flatten().map(|log| (log, self.pool.clone(), Arc::clone(&self.target)));
+        let known = fetched.is_ok() && ingester.last_was_good();
+        let bytes = fetched.as_ref().map_or(0, |page| page.body.len());
         let work = move || {
-            let _permit = permit;
             // Borrowed from here on, so that the body lives until the page is taken in.
             let (body, error) = match fetched {
                 Ok(fetched) => (fetched, None),
@@ -203,7 +203,8 @@ impl ScrapeLoop {
             control.cache_bytes.store(ingester.memory() as u64, Ordering::Relaxed);
             outcome
         };
-        self.shared.tasks.spawn_blocking(work).await.map_err(|e| e.to_string())
+        let Shared { intake, clock, tasks, .. } = &*self.shared;
+        intake.take_in((bytes, known), &**clock, tasks, work).await
     }
 
     fn failure_log(&self) -> Option<Arc<FailureLog>> {

@@ -117,7 +117,7 @@ async fn replies_of_every_kind() {
     let error = get("/broken").await.unwrap_err();
     assert_eq!(error, "server returned HTTP status 500 Internal Server Error");
     assert_eq!(get("/endless").await.unwrap_err(), "body size limit exceeded");
-    let headers = String::from_utf8(get("/headers").await.unwrap().body).unwrap();
+    let headers = String::from_utf8(get("/headers").await.unwrap().body.into()).unwrap();
     assert!(headers.contains("agent=\"Prometheus/3.14.0\",timeout=\"10\""), "{headers}");
     let refused = FetchRequest::new("http://127.0.0.1:1/metrics");
     let error = fetch.fetch(&refused, 0).await.unwrap_err().to_string();

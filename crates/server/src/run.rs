@@ -19,7 +19,12 @@ use firesteel_promql::{Engine, EngineOptions, ParserOptions};
 use firesteel_rules::GroupSpec;
 use firesteel_scrape::{ExternalAddress, HttpFetch, ScrapeManager, ScrapeOptions};
 use firesteel_tsdb::{Db, Durability, TsdbError};
-use tokio::{net::TcpListener, runtime::Builder, sync::Notify, time::MissedTickBehavior};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Handle, Runtime},
+    sync::Notify,
+    time::MissedTickBehavior,
+};
 
 use crate::{
     adapters::{Admin, Targets},
@@ -42,6 +47,9 @@ use crate::{
 /// The share of the memory limit that reservations may take; the rest is for what is not counted.
 const BUDGET_SHARE: f64 = 0.8;
 
+/// Pages of no more bytes are taken in on the threads that fetch them: a millisecond's work at most.
+const AT_ONCE: usize = 512 << 10;
+
 /// Runs the server until it is told to stop: by a signal, or by HTTP where that is allowed. Blocks.
 ///
 /// # Errors
@@ -60,9 +68,23 @@ pub fn run(flags: &Flags) -> Result<(), ServerError> {
         .thread_stack_size(8 << 20)
         .build()
         .map_err(|source| ServerError::System { context: "starting threads", source })?;
-    let result = runtime.block_on(Server::start_and_run(options, flags));
+    let scraping = scrape_runtime()?;
+    let result = runtime.block_on(Server::start_and_run(options, flags, scraping.handle().clone()));
+    scraping.shutdown_timeout(std::time::Duration::from_secs(5));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     result
+}
+
+/// The runtime that fetches pages and takes most of them in: see decision 12. It has half of the
+/// processors' threads, as one that works while another sleeps spares the caches of both.
+fn scrape_runtime() -> Result<Runtime, ServerError> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Builder::new_multi_thread()
+        .worker_threads((processors / 2).clamp(1, 8))
+        .enable_all()
+        .thread_name("scrape")
+        .build()
+        .map_err(|source| ServerError::System { context: "starting threads", source })
 }
 
 struct Server {
@@ -86,7 +108,11 @@ struct Server {
 }
 
 impl Server {
-    async fn start_and_run(options: Options, flags: &Flags) -> Result<(), ServerError> {
+    async fn start_and_run(
+        options: Options,
+        flags: &Flags,
+        scraping: Handle,
+    ) -> Result<(), ServerError> {
         let signals = Signals::new()
             .map_err(|source| ServerError::System { context: "taking signals", source })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -120,7 +146,7 @@ impl Server {
         rules
             .check(&configuration.in_force().config)
             .map_err(|reason| ServerError::Config { file: options.config.name(), reason })?;
-        let scrape = Arc::new(scrape_manager(&options, &db, &clock, own, mechanisms));
+        let scrape = Arc::new(scrape_manager(&options, &db, &clock, own, mechanisms, scraping));
         let server = Arc::new(Self {
             configuration: Arc::clone(&configuration),
             scrape: Arc::clone(&scrape),
@@ -428,8 +454,11 @@ fn scrape_manager(
     clock: &Arc<dyn Clock>,
     own: SocketAddr,
     mechanisms: Mechanisms,
+    runtime: Handle,
 ) -> ScrapeManager {
     let mut scrape = ScrapeOptions::new(Arc::new(HttpFetch::default()));
+    scrape.runtime = Some(runtime);
+    scrape.at_once = AT_ONCE;
     scrape.discover = Arc::new(move |config| mechanisms.discoverer(config));
     scrape.clock = Arc::clone(clock);
     scrape.hostname = hostname();

@@ -92,9 +92,8 @@ impl Client {
         request.headers.extend(self.headers.iter().cloned());
         self.runtime.block_on(async {
             let mut response = self.http.send(request).await.map_err(|e| failed(&e))?;
-            let mut body = Vec::new();
-            response.body.read_to_end(&mut body).await.map_err(|e| failed(&e))?;
-            Ok((response.status, body))
+            let body = response.body.whole(0).await.map_err(|e| failed(&e))?;
+            Ok((response.status, body.into()))
         })
     }
 }

@@ -166,12 +166,11 @@ impl Identity {
         })
     }
 
-    async fn send(&self, request: Request) -> Result<Vec<u8>, DiscoveryError> {
+    async fn send(&self, request: Request) -> Result<Bytes, DiscoveryError> {
         let sent = self.client.send(request).await;
         let mut response = sent.map_err(|e| DiscoveryError::Http(e.to_string()))?;
-        let mut body = Vec::new();
-        let read = response.body.read_to_end(&mut body).await;
-        read.map_err(|e| DiscoveryError::Http(e.to_string()))?;
+        let body = response.body.whole(0).await;
+        let body = body.map_err(|e| DiscoveryError::Http(e.to_string()))?;
         if !response.status.is_success() {
             let text = String::from_utf8_lossy(body.get(..body.len().min(300)).unwrap_or(&body));
             let what = format!("server returned HTTP status {}: {text}", response.status);

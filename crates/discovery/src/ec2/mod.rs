@@ -94,11 +94,10 @@ impl Ec2 {
             .map_err(|e| fail(e.to_string()))?;
         let sent = self.client.send(request).await;
         let mut response = sent.map_err(|e| fail(e.to_string()))?;
-        let mut body = Vec::new();
-        response.body.read_to_end(&mut body).await.map_err(|e| fail(e.to_string()))?;
+        let body = response.body.whole(0).await.map_err(|e| fail(e.to_string()))?;
         let (status, from) = (response.status, endpoint);
         let parsed = tokio::task::spawn_blocking(move || {
-            let text = String::from_utf8(body).map_err(|e| e.to_string())?;
+            let text = String::from_utf8(body.into()).map_err(|e| e.to_string())?;
             Element::parse(&text)
         });
         let parsed = parsed.await.unwrap_or_else(|e| Err(e.to_string()));

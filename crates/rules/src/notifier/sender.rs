@@ -42,9 +42,8 @@ pub(super) trait Transport: Send + Sync {
 impl Transport for HttpClient {
     async fn send(&self, request: Request) -> Result<StatusCode, String> {
         let mut response = Self::send(self, request).await.map_err(|error| error.to_string())?;
-        let mut answer = Vec::new();
         // Read so that the connection can be used again; what it says changes nothing.
-        let _ = response.body.read_to_end(&mut answer).await;
+        let _ = response.body.whole(0).await;
         Ok(response.status)
     }
 }

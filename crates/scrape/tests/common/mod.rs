@@ -88,7 +88,7 @@ impl Fetch for Player {
         Box::pin(async move {
             match play {
                 Some(Play::Page(body)) => {
-                    Ok(Fetched { body: body.into_bytes(), content_type: "text/plain".into() })
+                    Ok(Fetched { body: body.into(), content_type: "text/plain".into() })
                 }
                 Some(Play::Hang) => std::future::pending().await,
                 Some(Play::Fail(text)) => Err(ScrapeError::Fetch(text)),
