@@ -188,7 +188,10 @@ fn alerts_outlast_reloads() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), free_address(), RULES);
     let server = Server::start(folder.path(), &["--web.enable-lifecycle"]);
-    let before = wait_for("a pending alert", || active_at(&server, "Later"));
+    let before = wait_for("alerts of both groups", || {
+        active_at(&server, "Now")?;
+        active_at(&server, "Later")
+    });
 
     // One group changes; the other one goes on as it was.
     let group = |server: &Server, name: &str| {
