@@ -1,6 +1,12 @@
 //! Limits, cancellation, determinism and the options of the engine.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use firesteel_model::{
     Labels,
@@ -9,8 +15,8 @@ use firesteel_model::{
     storage::{CancelToken, memory::MemoryStorage},
 };
 use firesteel_promql::{
-    Engine, EngineOptions, ParserOptions, QueryError, QueryOptions, QueryValue, SampleValue,
-    ScopedThreads,
+    Engine, EngineOptions, Executor, ParserOptions, QueryError, QueryOptions, QueryValue,
+    SampleValue, ScopedThreads,
 };
 
 /// `n` counters of two names, one sample each 10 s for 10 minutes.
@@ -202,6 +208,37 @@ fn options_switch_modifiers_off() {
         error,
         "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"
     );
+}
+
+/// Counts what it is given.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Executor for Counting {
+    fn run(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+        (0..count).for_each(task);
+    }
+
+    fn parallelism(&self) -> usize {
+        4
+    }
+}
+
+#[test]
+fn work_in_the_background_stays_on_its_thread() {
+    let (storage, counting) = (storage(1500), Arc::new(Counting::default()));
+    let executor = Arc::clone(&counting) as Arc<dyn Executor>;
+    let engine = Engine::new(EngineOptions { executor, ..EngineOptions::default() });
+    let mut answers = Vec::new();
+    for one_thread in [true, false] {
+        let options = QueryOptions { one_thread, ..QueryOptions::default() };
+        let query = "sum by (group) (rate({__name__=~\".+\"}[1m])) + sum by (group) (even_total)";
+        let answer = engine.instant(&storage, query, 590_000, &options).unwrap();
+        answers.push(answer.value.to_string());
+        assert_eq!(counting.0.load(Ordering::Relaxed) == 0, one_thread);
+    }
+    assert_eq!(answers[0], answers[1]);
 }
 
 #[test]

@@ -55,6 +55,8 @@ impl Querying<'_> {
         QueryOptions {
             cancel: self.cancel.clone(),
             origin: Some(Arc::clone(self.origin)),
+            // Groups run side by side as it is, and most rules take less time than waking a thread.
+            one_thread: true,
             ..QueryOptions::default()
         }
     }

@@ -161,6 +161,9 @@ pub struct QueryOptions {
     pub place: Option<Arc<Place>>,
     /// Who asks, for observers.
     pub origin: Option<Arc<QueryOrigin>>,
+    /// Whether everything is done on the calling thread, whatever the engine's executor: for work
+    /// in the background, whose time counts less than the processor's.
+    pub one_thread: bool,
     /// Whether to record a [`Profile`].
     pub profile: bool,
     /// Whether to count samples by step, which takes another two evaluations of each step.
@@ -349,6 +352,7 @@ impl Engine {
             span,
             lookback,
             text: if let Given::Text(text) = query { Some(text) } else { None },
+            one_thread: options.one_thread,
             profile: options.profile,
             per_step: options.per_step_stats,
             stats,
@@ -451,6 +455,7 @@ impl Engine {
         ctx: &'a QueryContext,
         plan: &'a Plan,
         lookback: i64,
+        executor: &'a dyn Executor,
     ) -> Result<Evaluator<'a>, EvalError> {
         let o = &*self.options;
         // The place that Prometheus names before it begins.
@@ -467,7 +472,7 @@ impl Engine {
             &*querier,
             ctx,
             &plan.sources,
-            &*o.executor,
+            executor,
             &mut store.interner,
             &mut annotations,
         )?;
@@ -482,7 +487,7 @@ impl Engine {
                 type_and_unit_labels: o.type_and_unit_labels,
                 use_start_timestamps: o.use_start_timestamps,
             },
-            executor: &*o.executor,
+            executor,
             querier,
             lookback,
             store,
@@ -545,6 +550,7 @@ struct Run<'a> {
     span: Span,
     lookback: i64,
     text: Option<&'a str>,
+    one_thread: bool,
     profile: bool,
     per_step: bool,
     stats: EngineStats,
@@ -560,7 +566,9 @@ impl Run<'_> {
 
     fn execute(&mut self, storage: &dyn Queryable) -> Result<Executed, QueryError> {
         let (grid, instant) = (self.span.grid(), matches!(self.span, Span::Instant(_)));
-        let prepared = self.engine.prepare(storage, self.ctx, self.plan, self.lookback);
+        let executor: &dyn Executor =
+            if self.one_thread { &Inline } else { &*self.engine.options.executor };
+        let prepared = self.engine.prepare(storage, self.ctx, self.plan, self.lookback, executor);
         self.stats.preparation_time = self.watch.lap();
         let mut evaluator = prepared?;
         evaluator.recorder = self.profile.then(|| Box::new(Recorder::new(self.plan)));

@@ -279,15 +279,20 @@ impl Stripe {
         hot.touch(epoch, newest);
     }
 
-    /// Reads what the next appends to these series will touch. Memory is slow and many reads at
-    /// once take hardly longer than one, while appends one after the other wait for each.
+    /// Reads what the next appends to these series, [`RUN`] at most, will touch. Memory is slow and
+    /// many reads at once take hardly longer than one, while appends one after the other wait for
+    /// each. First all records, then all buffers: what waits for nothing else is in flight together.
     pub(super) fn warm(&self, ids: impl Iterator<Item = u32>) {
-        let mut all = 0_u32;
-        for id in ids {
+        let mut ends = [(Handle::NONE, 0); RUN];
+        for (id, end) in ids.zip(&mut ends) {
             if let Some(hot) = self.hot(id) {
-                let end = self.slab.get(hot.buffer).get(hot.state.len());
-                all = all.wrapping_add(end.map_or(0, |&b| u32::from(b)));
+                *end = (hot.buffer, hot.state.len());
             }
+        }
+        let mut all = 0_u32;
+        for &(buffer, len) in &ends {
+            let end = self.slab.get(buffer).get(len);
+            all = all.wrapping_add(end.map_or(0, |&b| u32::from(b)));
         }
         std::hint::black_box(all);
     }
