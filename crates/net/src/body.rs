@@ -112,11 +112,14 @@ impl Body {
     /// # Errors
     /// The limits are broken, the time is over, the connection is, or the compression is not valid.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, NetErrorKind> {
+        let deadline = self.deadline;
+        timeout_at(deadline, self.piece()).await.unwrap_or(Err(NetErrorKind::Timeout))
+    }
+
+    /// As [`Body::chunk`], without the deadline.
+    async fn piece(&mut self) -> Result<Option<Bytes>, NetErrorKind> {
         while !self.done {
-            let frame = timeout_at(self.deadline, self.incoming.frame())
-                .await
-                .map_err(|_| NetErrorKind::Timeout)?;
-            let piece = match frame {
+            let piece = match self.incoming.frame().await {
                 None => self.finish()?,
                 Some(frame) => {
                     let frame = frame.map_err(|e| NetErrorKind::Http(innermost(&e)))?;
@@ -182,7 +185,13 @@ impl Body {
     /// # Errors
     /// As [`Body::chunk`].
     pub async fn whole(&mut self, expected: usize) -> Result<Bytes, NetErrorKind> {
-        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        // One timer for all pieces.
+        let deadline = self.deadline;
+        timeout_at(deadline, self.pieces(expected)).await.unwrap_or(Err(NetErrorKind::Timeout))
+    }
+
+    async fn pieces(&mut self, expected: usize) -> Result<Bytes, NetErrorKind> {
+        let Some(first) = self.piece().await? else { return Ok(Bytes::new()) };
         if self.decoder.is_none() && self.incoming.is_end_stream() {
             self.done = true;
             return Ok(first);
@@ -190,7 +199,7 @@ impl Body {
         let mut all = Vec::with_capacity(expected.max(first.len()));
         all.extend_from_slice(&first);
         drop(first);
-        while let Some(piece) = self.chunk().await? {
+        while let Some(piece) = self.piece().await? {
             all.extend_from_slice(&piece);
         }
         Ok(all.into())
